@@ -1,0 +1,145 @@
+"""The frozen values that flow between stages. Each arrow of the pipeline is one type of this module.
+
+scan ─Entry▶ plan ─Transfer▶ enqueue ─id▶ execute ─Receipt▶ commit ─Commit▶ verify ─Verdict▶ report
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+LINK_SUFFIX = ".rclonelink"
+RESERVED_SEGMENT = ".hugesync"
+SIDECAR_SUFFIX = ".hssig"
+
+
+class Kind(StrEnum):
+    """What a key names. Single letters, because they travel in every listing run and batch."""
+
+    FILE = "f"
+    LINK = "l"  # the key ends in ``.rclonelink`` on every store, local ones included
+    DIR = "d"  # the key ends in ``/``
+    SPECIAL = "s"  # FIFO, socket, device: never transferred, always reported
+    ERROR = "e"  # could not be looked at; ``note`` says why; the run goes on, exit 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key as a listing (or a HEAD) shows it.
+
+    ``key`` is the key form of design §3: relative to the root, encoded as rclone encodes, so it is always valid UTF-8
+    and Python's string order is the byte order every listing must have.
+    """
+
+    key: str
+    kind: Kind
+    size: int = 0  # bytes; of a link, the length of its target; of a folder, 0
+    mtime_ns: int | None = None  # the source's own mtime where it is known; a store's listing has none
+    modified_ns: int | None = None  # when the store last wrote the object (LastModified); None on local filesystems
+    version: str = ""  # opaque: pins reads and commits. ETag without quotes; local: "ino:size:mtime_ns:ctime_ns"
+    mode: int | None = None  # permission bits (0o7777), where known
+    uid: int | None = None
+    gid: int | None = None
+    empty: bool = False  # of a folder: nothing selected lies in it
+    note: str = ""  # of Kind.ERROR: the reason; of Kind.SPECIAL: "fifo", "socket", "device"
+
+    def wire(self) -> list[object]:
+        """A compact JSON form; ``Entry.unwire`` is its inverse."""
+        return [
+            self.key, str(self.kind), self.size, self.mtime_ns, self.modified_ns, self.version,
+            self.mode, self.uid, self.gid, int(self.empty), self.note,
+        ]  # fmt: skip
+
+    @classmethod
+    def unwire(cls, w: list) -> Entry:  # type: ignore[type-arg]
+        return cls(w[0], Kind(w[1]), w[2], w[3], w[4], w[5], w[6], w[7], w[8], bool(w[9]), w[10])
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is written with an object or file besides its bytes. ``None`` = leave it out."""
+
+    mtime_ns: int | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    content_type: str | None = None
+    generation: str = ""  # 32 hex digits: our marker on everything we write (design §2, Identity)
+    link: bool = False  # the body is a symlink's target (``hugesync-type: symlink``)
+    owner: bool = False  # apply uid and gid locally (``-a`` or ``-o -g``); what is not permitted is counted
+    storage_class: str | None = None
+    sse_kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Everything a HEAD (or an opened local file) tells about one object."""
+
+    entry: Entry
+    meta: Meta
+    crc64: int | None = None  # CRC64NVME of the whole object, only where the store holds a FULL_OBJECT checksum
+    md5: str | None = None  # hex, only where the ETag is known to be the MD5 of the whole object
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """An object became visible under its final name."""
+
+    key: str
+    version: str
+    size: int
+    proven: str = ""  # what the store itself checked: "crc64nvme", "md5", "" (nothing beyond the size)
+    notes: tuple[str, ...] = ()  # metadata that could not be applied: "chown not permitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One open multi-part write. A value, not a handle: any worker may continue it."""
+
+    key: str
+    id: str
+    generation: str
+    size: int
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that the destination has. ``crc64`` is the CRC64NVME of its bytes."""
+
+    number: int  # from 1, without gaps
+    size: int
+    etag: str
+    crc64: int | None = None
+
+    def wire(self) -> list[object]:
+        return [self.number, self.size, self.etag, self.crc64]
+
+    @classmethod
+    def unwire(cls, w: list) -> Part:  # type: ignore[type-arg]
+        return cls(w[0], w[1], w[2], w[3])
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One planned entry: bring ``source`` to the same key at the destination.
+
+    ``expected`` is the destination version it was planned against; ``None`` = nothing may be there. ``check``: the
+    listing could not decide, so the worker HEADs and decides by the same pure function.
+    """
+
+    source: Entry
+    expected: str | None = None
+    dest: Entry | None = None  # what the listing showed there, if anything
+    check: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.source.key
+
+    def wire(self) -> list[object]:
+        return [self.source.wire(), self.expected, self.dest.wire() if self.dest else None, int(self.check)]
+
+    @classmethod
+    def unwire(cls, w: list) -> Transfer:  # type: ignore[type-arg]
+        return cls(Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]))

@@ -1,0 +1,109 @@
+"""The job's specification: everything a worker or another coordinator needs, and no secret.
+
+It lies in Redis (and embedded in ``job.json``) as JSON. Profiles are names; every process resolves them from its own
+files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+RULES_VERSION = 1  # of part planning; part of a generation
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One end of a job. Local: ``root`` names a worker's root and ``path`` is relative to it; ``local`` is where the
+    producer sees the whole. Stores: bucket and prefix (no leading slash; "" or ending in ``/``)."""
+
+    scheme: str  # "file" | "s3"
+    bucket: str = ""
+    prefix: str = ""
+    root: str = ""
+    path: str = ""
+    local: str = ""
+    profile: str = ""
+    endpoint: str = ""  # for people and for equality only; processes resolve their own
+
+    def display(self) -> str:
+        return self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How source and destination are compared (the decision), pure data."""
+
+    modify_window_ns: int = 0
+    size_only: bool = False
+    checksum: bool = False
+    update: bool = False
+    ignore_existing: bool = False
+    existing: bool = False
+    ignore_times: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of the source takes part; part of the job's identity. ``filters`` are ("+"/"-", pattern) in order."""
+
+    filters: tuple[tuple[str, str], ...] = ()
+    min_size: int | None = None
+    max_size: int | None = None
+    links: str = "keep"  # keep | follow | skip
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the work is done."""
+
+    jobs: int = 0  # 0 = by the workers' slots
+    metadata: bool = True
+    owner: bool = False
+    dir_metadata: bool = False
+    storage_class: str | None = None
+    sse_kms_key: str | None = None
+    retries: int = 5
+    conflict_retries: int = 3
+    on_conflict: str = "retry"  # retry | skip | fail
+    unsafe_no_conflict_check: bool = False
+    memory: int = 512 << 20
+    small_file: int = 8 << 20
+    batch_files: int = 512
+    batch_bytes: int = 64 << 20
+    part_size: int = 16 << 20
+    stall_timeout: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One job."""
+
+    job: str
+    source: Location
+    dest: Location
+    single_file: str = ""  # SOURCE is one file: its key form at the destination; "" = a tree
+    rules: Rules = field(default_factory=Rules)
+    selection: Selection = field(default_factory=Selection)
+    options: Options = field(default_factory=Options)
+    source_limits: dict[str, Any] = field(default_factory=dict)  # as probed by the producer
+    dest_limits: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+
+    def wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def unwire(cls, w: dict[str, Any]) -> Spec:
+        nested = {"source": Location, "dest": Location, "rules": Rules, "selection": Selection, "options": Options}
+        known = {f.name for f in fields(cls)}
+        args = {k: _build(nested[k], v) if k in nested else v for k, v in w.items() if k in known}
+        return cls(**args)
+
+
+def _build(cls: Any, w: dict[str, Any]) -> Any:
+    known = {f.name for f in fields(cls)}
+    args = {k: v for k, v in w.items() if k in known}
+    if cls is Selection:
+        args["filters"] = tuple((a, b) for a, b in args.get("filters", ()))
+    return cls(**args)

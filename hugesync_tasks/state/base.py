@@ -1,0 +1,141 @@
+"""The contract of the ledger (``docs/ledger.md`` holds the key schema): what is in flight, and nothing else.
+
+Every method is one atomic step and may be repeated: a lost reply followed by a repeat changes nothing further, except
+that ``claim`` may then answer BUSY until the lease of the lost claim has expired. Errors: ``Unreachable``, ``Refused``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from hugesync_tasks.model import Part
+
+Traffic = Mapping[str, int]
+
+
+class Claimed(StrEnum):
+    OK = "OK"
+    GONE = "GONE"
+    BUSY = "BUSY"
+    CANCELLED = "CANCELLED"
+    POISON = "POISON"
+
+
+class Renewed(StrEnum):
+    OK = "OK"
+    LOST = "LOST"
+    CANCELLED = "CANCELLED"
+
+
+class PartAnswer(StrEnum):
+    FENCED = "FENCED"
+    MISMATCH = "MISMATCH"
+    MORE = "MORE"
+    ALL = "ALL"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the coordinator puts and a worker claims."""
+
+    id: str
+    kind: str  # batch | begin | part | commit | folders
+    queue: str
+    seq: int
+    payload: str  # JSON, no secrets
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    answer: Claimed
+    task: Task | None = None
+    attempt: int = 0  # the fence
+    receipts: Mapping[int, Any] = field(default_factory=dict)
+    file: Mapping[str, str] = field(default_factory=dict)  # the ``f:`` record, for begin, part and commit
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """For re-dispatch. ``state`` is "queued", "running", or "" where there is no record."""
+
+    state: str
+    seq: int = 0
+    lease_left_ms: int = 0  # of running; negative = expired
+    running_ms: int = 0  # since the last claim
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    task: str
+    outcome: Mapping[str, Any]
+
+
+class Ledger(Protocol):
+    # jobs
+    def check_server(self) -> None:
+        """Refused where ``maxmemory-policy`` evicts; Unreachable where nobody answers within 5 s."""
+
+    def open_job(self, job: str, spec: str) -> None: ...
+    def spec(self, job: str) -> str | None: ...
+    def jobs(self) -> list[tuple[str, float]]: ...
+    def meta(self, job: str) -> dict[str, str]: ...
+    def set_meta(self, job: str, **fields: str) -> None: ...
+    def cancel(self, job: str) -> None: ...
+    def forget_job(self, job: str, history: bool = True) -> None:
+        """Delete all keys of the job; with ``history`` keep ``spec`` and ``meta``."""
+
+    # leadership, checkpoint, destination lock
+    def lead(self, job: str, owner: str, lease_ms: int) -> bool:
+        """Take or renew the coordinator's lease; False = another holds it."""
+
+    def step_down(self, job: str, owner: str) -> None: ...
+    def take_over(self, job: str, owner: str) -> int:
+        """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch."""
+
+    def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool: ...
+    def read_checkpoint(self, job: str) -> tuple[str, str, str] | None: ...
+    def lock(self, destination: str, job: str, lease_ms: int) -> str:
+        """Take or renew; returns the id of the job that holds the lock (the caller's own = success)."""
+
+    def unlock(self, destination: str, job: str) -> None: ...
+
+    # tasks
+    def put_tasks(self, job: str, tasks: Iterable[Task]) -> None: ...
+    def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim: ...
+    def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed: ...
+    def receipts(
+        self, job: str, task: str, fence: int, items: Mapping[int, Any], lease_ms: int, traffic: Traffic
+    ) -> Renewed: ...
+    def settle(self, job: str, task: str, outcome: Mapping[str, Any], traffic: Traffic, close_file: str = "") -> bool: ...
+    def statuses(self, job: str, tasks: list[str]) -> list[TaskStatus]: ...
+    def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
+        """Wait at most ``timeout`` s for an event, then take what is there."""
+
+    # large files
+    def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
+        """``fields`` has at least gen, upload, total. Returns the record that stands: the present one where its gen is
+        the same and it names an upload, else the caller's (and the old receipts are gone)."""
+
+    def file(self, job: str, file: str) -> dict[str, str]: ...
+    def parts(self, job: str, file: str) -> dict[int, Part]: ...
+    def put_parts(self, job: str, file: str, gen: str, parts: Iterable[Part]) -> bool:
+        """Receipts of adopted parts; False when the record is of another generation."""
+
+    def part_done(self, job: str, task: str, file: str, gen: str, part: Part, traffic: Traffic) -> PartAnswer: ...
+    def close_file(self, job: str, file: str) -> None: ...
+
+    # traffic, workers, announcements
+    def traffic(self, job: str) -> dict[str, int]: ...
+    def add_traffic(self, job: str, traffic: Traffic) -> None: ...
+    def heartbeat(self, worker: str, info: str, lease_ms: int) -> None: ...
+    def workers(self) -> dict[str, str]: ...
+    def announce(self, queue: str, needs: str) -> None: ...
+    def retract(self, queue: str) -> None: ...
+    def announced(self) -> dict[str, str]: ...
+    def queue_length(self, queue: str) -> int: ...
+    def close(self) -> None: ...

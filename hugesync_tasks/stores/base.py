@@ -1,0 +1,196 @@
+"""The contract of a store, in prose. One suite (``tests/test_store_contract.py``) holds every adapter and wrapper to it.
+
+A store is a root (a folder, or a bucket and prefix) and the keys below it. Adapters keep no state between calls but
+their client: upload ids, part numbers and versions travel as arguments, so any worker may continue what another
+began. Every call takes a ``Token``: the adapter counts its requests and body bytes on it, calls ``token.moved(n)`` as
+bytes move and so ends within a chunk of a cancel or a passed deadline. Errors are those of ``errors.StoreError`` and
+nothing else; adapters never retry (the wrapper does) and never swallow.
+
+Lost replies. Any call may take effect and raise ``Transient``. What a repeat then does is said at each method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
+from hugesync_tasks.token import Token
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
+ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsafe-no-conflict-check``
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a store can and cannot do: the only thing callers may ask about the kind of store they hold."""
+
+    name: str  # for people: "s3", "local", "memory"
+    min_part: int = 5 * MIB  # every part but the last
+    max_part: int = 5 * GIB
+    max_parts: int = 10_000
+    max_size: int = 5 * TIB
+    max_put: int = 5 * GIB  # in one put
+    max_copy: int = 5 * GIB  # in one server-side copy
+    max_key: int = 1024  # bytes of the whole key, prefix included
+    max_segment: int | None = None  # bytes between two slashes
+    list_order: str = "utf8"  # how the *server* lists: utf8 | segments | utf16 | none; ``list`` always yields utf8
+    conditional_commit: str = "enforced"  # "enforced" | "best effort" | "none"
+    part_conditional: bool = False  # copy_part and copy are pinned to the source version by the store
+    listing_has_mtime: bool = False  # else unknown entries of equal size need a HEAD
+    full_crc64: bool = False  # ``complete`` and ``put`` send a CRC64NVME that the store checks
+    etag_is_md5: bool = False  # of single puts and parts
+    intents: bool = False  # uploads cannot carry our generation visibly: an intent object must be put beside
+    folders: bool = False  # folders are real: have mode, owner, mtime, and need finishing
+    file_and_folder: bool = True  # ``a`` may stand beside ``a/b``
+    posix_metadata: bool = False  # mode, owner are applied, not only stored
+    case_sensitive: bool = True
+    delete_conditional: bool = False
+    probed: bool = False  # measured on this endpoint, not taken from a table
+
+    def wire(self) -> dict[str, object]:
+        return {f: getattr(self, f) for f in self.__slots__}
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """An opened, pinned object: iterate for chunks (``bytes``, at most 1 MiB each), then close (context manager).
+
+    ``head`` is known before the first chunk. Iteration raises SourceChanged where the bytes could no longer be those
+    of the pinned version (locally: fstat before and after the last byte; short or long reads), never ends early in
+    silence: the chunks' lengths add up to what was asked for or an error is raised.
+    """
+
+    head: Head
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def __enter__(self) -> Reader: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class PutBatch(Protocol):
+    """Many small puts whose durability is paid for once.
+
+    ``put`` may be called from several threads. Nothing counts as done before ``finish``, which makes all puts durable
+    (locally: data written to temporaries, one ``syncfs``, renames, folders synced; elsewhere a put is durable at once)
+    and says per key what became of it: a Commit or the StoreError. One failure fails one key. ``discard`` forgets what
+    is not yet visible and leaves nothing behind.
+    """
+
+    def put(self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token) -> None: ...
+    def finish(self, token: Token) -> dict[str, Commit | Exception]: ...
+    def discard(self) -> None: ...
+
+
+class Store(Protocol):
+    """One root. Thread-safe; not to be shared across ``fork``."""
+
+    limits: Limits
+
+    def list(
+        self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None
+    ) -> Iterator[Entry]:
+        """All keys > ``start_after`` in strictly increasing byte order, whatever the server's own order.
+
+        ``enter(dir_key)`` false: that folder is neither read nor yielded, nor anything below it. What is ours
+        (segments beginning ``.hugesync``) is never yielded. A folder or file that cannot be looked at is one entry of
+        Kind.ERROR and the listing goes on; a root that cannot be listed raises (NotFound, AccessDenied, ...).
+        ``start_after`` inside a folder still yields that folder's later children, but not the folder itself.
+        """
+        ...
+
+    def head(self, key: str, token: Token) -> Head | None:
+        """The object now, or None where nothing is. Locally a key without ``.rclonelink`` that names a symlink, or a
+        file key that names a folder, is returned with that kind, so that callers see what is in the way."""
+        ...
+
+    def open(
+        self, key: str, version: str, token: Token, start: int = 0, length: int | None = None, overhead: bool = False
+    ) -> Reader:
+        """Read ``length`` bytes from ``start``, pinned to ``version`` ("" = whatever is there).
+
+        Raises NotFound; VersionMismatch when it is another version now (also: no longer a regular file). A link's bytes
+        are its target. A range past the end is Permanent. ``overhead``: count as overhead (intents, sidecars).
+        """
+        ...
+
+    def batch(self) -> PutBatch:
+        """A new batch of small puts."""
+        ...
+
+    def put(
+        self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token, overhead: bool = False
+    ) -> Commit:
+        """Write a whole small object, durable on return; a key ending in ``/`` is a folder (body empty), a ``meta.link``
+        body is a symlink's target. ``expected``: the version that must be there, ABSENT, or ANY.
+
+        Raises VersionMismatch when something else is there, leaving it untouched. Never leaves a part of the body
+        visible. After a lost reply a repeat raises VersionMismatch if the first took effect: the caller then HEADs and
+        compares ``meta.generation``.
+        """
+        ...
+
+    def finish_folder(self, key: str, meta: Meta, token: Token) -> tuple[str, ...]:
+        """Give a folder its final mode, owner and mtime (``limits.folders``; elsewhere put the folder object again).
+        Returns notes on what was not permitted. Idempotent."""
+        ...
+
+    def delete(self, key: str, expected: str, token: Token) -> None:
+        """Remove one object if it still is ``expected`` (ANY: whatever is there). Gone already is success.
+        A folder key removes the empty folder."""
+        ...
+
+    def copy(
+        self, source: Store, key: str, source_key: str, source_version: str, meta: Meta, expected: str | None, token: Token
+    ) -> Commit:
+        """Copy within the service, at most ``limits.max_copy`` bytes; nothing passes through the caller. Only where
+        ``can_copy_from(source)``. Conditional like ``put``, pinned to ``source_version``."""
+        ...
+
+    def can_copy_from(self, source: Store) -> bool:
+        """Whether copy and copy_part work from ``source`` without bytes through the caller."""
+        ...
+
+    def create_upload(self, key: str, size: int, part_size: int, meta: Meta, token: Token) -> Upload:
+        """Begin a multi-part write; nothing is visible under ``key``. Where the store is local the id follows from
+        ``meta.generation`` and a repeat finds the same; elsewhere every call opens a new one."""
+        ...
+
+    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+        """Write part ``number`` (offset ``(number-1) * part_size``), with its CRC64NVME sent and checked where the store
+        can. Durable on return. A repeat with the same bytes replaces it. Raises NoSuchUpload."""
+        ...
+
+    def copy_part(
+        self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
+        token: Token,
+    ) -> Part:  # fmt: skip
+        """Like put_part, the bytes copied within the service from a range of another object, pinned to its version."""
+        ...
+
+    def list_parts(self, upload: Upload, token: Token) -> list[Part]:
+        """Parts the store holds of this upload. Raises NoSuchUpload."""
+        ...
+
+    def complete(
+        self, upload: Upload, parts: list[Part], meta: Meta, expected: str | None, crc64: int | None, token: Token
+    ) -> Commit:
+        """Make the upload visible as ``upload.key`` in one step, conditional like ``put``. The parts must cover
+        ``upload.size`` exactly. ``crc64``: of the whole object, proven by the store where ``limits.full_crc64``.
+
+        Raises VersionMismatch (the upload stays and may be aborted), NoSuchUpload, Corrupted. After a lost reply a
+        repeat raises NoSuchUpload or VersionMismatch: HEAD and compare the generation. May take minutes: 900 s.
+        """
+        ...
+
+    def abort(self, upload: Upload, token: Token) -> None:
+        """Forget an upload and all its parts. Gone already is success. Never touches ``upload.key``."""
+        ...
+
+    def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
+        """(key, upload id, begun at, ns) of every open upload below the root."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,87 @@
+"""The token every store call carries: its deadline, its cancel flag, and the meter of what it moved."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from threading import Lock
+
+from hugesync_tasks.errors import Cancelled, DeadlineExceeded
+
+
+class Meter:
+    """Traffic of one task: request counts by name and body bytes by direction (design §6). Thread-safe.
+
+    Request names: list head get put create part part_copy complete abort delete. Byte names: sent received overhead
+    copied_server_side reused.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str, n: int = 1) -> None:
+        with self._lock:
+            self._counts[name] += n
+
+    def take(self) -> dict[str, int]:
+        """What came since the last take; the meter starts again at nothing."""
+        with self._lock:
+            out = {k: v for k, v in self._counts.items() if v}
+            self._counts.clear()
+            return out
+
+
+class Token:
+    """Deadline, cancel and meter in one value. ``pulse`` is called as bytes move (it renews the task's lease)."""
+
+    def __init__(
+        self,
+        meter: Meter | None = None,
+        deadline: float | None = None,
+        pulse: Callable[[int], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.meter = meter or Meter()
+        self.deadline = deadline  # on ``clock``, seconds
+        self._pulse = pulse
+        self._clock = clock
+        self._cancelled: BaseException | None = None
+
+    def cancel(self, why: BaseException | None = None) -> None:
+        """Every later ``check`` raises ``why`` (by default ``Cancelled``)."""
+        self._cancelled = why or Cancelled("cancelled")
+
+    def check(self) -> None:
+        """Raise Cancelled, LeaseLost or DeadlineExceeded when this call must end; cheap enough for every chunk."""
+        if self._cancelled is not None:
+            raise self._cancelled
+        if self.deadline is not None and self._clock() > self.deadline:
+            raise DeadlineExceeded("the call took longer than its deadline")
+
+    def moved(self, n: int) -> None:
+        """``n`` bytes were read, hashed or moved; also a ``check``."""
+        self.check()
+        if self._pulse is not None:
+            self._pulse(n)
+
+    def remaining(self, default: float) -> float:
+        """Seconds left, at most ``default``; for socket time-outs."""
+        if self.deadline is None:
+            return default
+        return max(0.001, min(default, self.deadline - self._clock()))
+
+    # the meter, in the words of design §6
+    def requested(self, name: str) -> None:
+        self.check()
+        self.meter.add(f"requests.{name}")
+
+    def sent(self, n: int, overhead: bool = False) -> None:
+        self.meter.add("bytes.overhead" if overhead else "bytes.sent", n)
+
+    def received(self, n: int, overhead: bool = False) -> None:
+        self.meter.add("bytes.overhead" if overhead else "bytes.received", n)
+
+    def copied_server_side(self, n: int) -> None:
+        self.meter.add("bytes.copied_server_side", n)
