@@ -1,0 +1,95 @@
+"""Fixtures: the real servers, one of each for a test session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import servers
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket. ``env`` is what a process needs in its environment to reach it."""
+
+    server: servers.S3Server
+    bucket: str
+
+    @property
+    def endpoint(self) -> str:
+        return self.server.endpoint
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.server.env
+
+    @property
+    def client(self) -> Any:
+        """A plain boto3 client, to look at what the code under test did."""
+        return servers.s3_client(self.server)
+
+
+def required(server: str) -> bool:
+    """Whether a missing ``server`` is an error (``CI=true``, ``HUGESYNC_TEST_REQUIRE=redis,s3``) and not a skip."""
+    wanted = os.environ.get("HUGESYNC_TEST_REQUIRE", "").split(",")
+    return os.environ.get("CI", "").lower() in ("true", "1") or server in [w.strip() for w in wanted]
+
+
+def missing(server: str, why: Exception) -> None:
+    if required(server):
+        pytest.fail(f"{server}: {why}", pytrace=False)
+    print(f"\nSKIPPED, NOT TESTED: {server}: {why}", file=sys.__stderr__)
+    pytest.skip(f"{server}: {why}")
+
+
+@pytest.fixture(scope="session")
+def server_dir() -> Iterator[Path]:
+    """A short path (unix sockets), in memory where there is a tmpfs."""
+    shm = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="hst", dir=shm if os.access(shm, os.W_OK) else None)
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(server_dir: Path) -> Iterator[servers.S3Server]:
+    try:
+        server = servers.start_seaweedfs(server_dir / "weed")
+    except servers.ServerMissing as why:
+        missing("s3", why)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(server_dir: Path) -> Iterator[servers.ValkeyServer]:
+    try:
+        server = servers.start_valkey(server_dir / "valkey")
+    except servers.ServerMissing as why:
+        missing("redis", why)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A fresh bucket, with AWS_* of this process pointing to its server and no other AWS setting."""
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in seaweedfs.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    it = Bucket(seaweedfs, f"t-{uuid.uuid4().hex[:16]}")
+    it.client.create_bucket(Bucket=it.bucket)
+    yield it
+    # the bucket goes with the server's folder: deleting a collection takes SeaweedFS seconds
