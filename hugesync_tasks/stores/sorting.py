@@ -59,7 +59,8 @@ def sorted_records(
             del first
             while run := sorted(islice(source, run_size), key=key):
                 runs.add(run)
-                del run
+                del run  # or two runs would be in memory while runs are merged
+                runs.compact()
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 where = os.fspath(tmp) if tmp is not None else tempfile.gettempdir()
@@ -84,6 +85,8 @@ class _Runs:
 
     def add(self, records: Iterable[Any]) -> None:
         self._runs.append((0, self._spool(records)))
+
+    def compact(self) -> None:
         while len(self._runs) >= FAN_IN and self._runs[-FAN_IN][0] == (level := self._runs[-1][0]):
             tail = [run for _, run in self._runs[-FAN_IN:]]
             merged = self._spool(self._merge(tail))
