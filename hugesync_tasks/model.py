@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hugesync_tasks.errors import FailureClass, StoreError
+
 LINK_SUFFIX = ".rclonelink"
 RESERVED_SEGMENT = ".hugesync"
 SIDECAR_SUFFIX = ".hssig"
@@ -143,3 +145,35 @@ class Transfer:
     @classmethod
     def unwire(cls, w: list) -> Transfer:  # type: ignore[type-arg]
         return cls(Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one planned entry. ``state``: done | skipped | failed, or a request to the coordinator:
+    ``large`` (a checked file must be sent, in parts, against destination version ``found``) and ``replan`` (the source or the
+    destination moved: look at both again)."""
+
+    state: str
+    reason: str = ""  # skipped: same | existing; failed: a FailureClass; replan: conflict | source_changed
+    message: str = ""
+    how: str = "full"  # full | delta | server_copy
+    verified: bool = False
+    conflicts: int = 0
+    found: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def wire(self) -> list[object]:
+        return [
+            self.state, self.reason, self.message, self.how, int(self.verified), self.conflicts, self.found, list(self.notes),
+        ]  # fmt: skip
+
+    @classmethod
+    def unwire(cls, w: list) -> Outcome:  # type: ignore[type-arg]
+        return cls(w[0], w[1], w[2], w[3], bool(w[4]), w[5], w[6], tuple(w[7]))
+
+
+def failed(error: Exception, **more: object) -> Outcome:
+    """The outcome of a file that met ``error``; the class of the error decides the class of the failure."""
+    kind = error.failure_class if isinstance(error, StoreError) else FailureClass.PERMANENT
+    message = str(error) if isinstance(error, StoreError) else f"internal error: {type(error).__name__}: {error}"
+    return Outcome("failed", str(kind), message, **more)  # type: ignore[arg-type]

@@ -82,7 +82,8 @@ class Spec:
     job: str
     source: Location
     dest: Location
-    single_file: str = ""  # SOURCE is one file: its key form at the destination; "" = a tree
+    single_file: str = ""  # SOURCE is one file: its key at the destination; "" = a tree
+    single_source: str = ""  # and its key at the source
     rules: Rules = field(default_factory=Rules)
     selection: Selection = field(default_factory=Selection)
     options: Options = field(default_factory=Options)

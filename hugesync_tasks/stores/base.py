@@ -48,6 +48,8 @@ class Limits:
     posix_metadata: bool = False  # mode, owner are applied, not only stored
     case_sensitive: bool = True
     delete_conditional: bool = False
+    finish_every: int = 64  # puts of one PutBatch before its ``finish`` is worth its cost (locally: a syncfs)
+    remote: bool = True  # bytes in and out are traffic (counted by the adapter); False: a mounted filesystem
     probed: bool = False  # measured on this endpoint, not taken from a table
 
     def wire(self) -> dict[str, object]:

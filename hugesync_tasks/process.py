@@ -1,0 +1,98 @@
+"""What one worker child holds between tasks: the ledger's connection, the jobs' stores, the byte budget.
+
+Made in the child, after the fork, at its first task: one store client made in the parent would hang every child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+
+import psutil
+
+from hugesync_tasks.budget import Budget
+from hugesync_tasks.config import Settings, load
+from hugesync_tasks.errors import Permanent
+from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.state.redis import RedisLedger
+from hugesync_tasks.stores.opening import open_store
+
+JOBS_KEPT = 8  # stores of so many jobs stay open in one child
+HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
+LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
+
+
+class Process:
+    """One per worker child (``current``)."""
+
+    _current: Process | None = None
+
+    def __init__(self, settings: Settings, ledger: Ledger, roots: dict[str, str]) -> None:
+        self.pid = os.getpid()
+        self.settings = settings
+        self.ledger = ledger
+        self._roots = roots
+        self._jobs: OrderedDict[str, JobContext] = OrderedDict()
+        self._lock = Lock()
+        left = settings.memory - psutil.Process().memory_info().rss
+        self.budget = Budget(max(LEAST, int(left * HEADROOM)))
+
+    @classmethod
+    def current(cls) -> Process:
+        """This child's process; a fork's copy of the parent's is never used."""
+        if cls._current is None or cls._current.pid != os.getpid():
+            settings = load({})
+            ledger = RedisLedger.from_url(
+                settings.state or settings.broker, queue_prefix=settings.queue_prefix, broker_url=settings.broker
+            )
+            cls._current = Process(settings, ledger, roots_of(settings))
+        return cls._current
+
+    def job(self, job_id: str) -> JobContext:
+        """The job's stores, opened at its first task here."""
+        with self._lock:
+            known = self._jobs.get(job_id)
+            if known is not None:
+                self._jobs.move_to_end(job_id)
+                return known
+            text = self.ledger.spec(job_id)
+            if text is None:
+                raise Permanent(f"the ledger no longer knows job {job_id}")
+            spec = Spec.unwire(json.loads(text))
+            job = JobContext(
+                spec,
+                open_store(self.placed(spec.source), spec.source_limits, spec.options, role="source", links=spec.selection.links),
+                open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="dest"),
+            )
+            self._jobs[job_id] = job
+            while len(self._jobs) > JOBS_KEPT:
+                self._jobs.popitem(last=False)[1].close()
+            return job
+
+    def max_attempts(self, job_id: str) -> int:
+        return self.settings.retries
+
+    def placed(self, location: Location) -> Location:
+        """The location as this worker sees it: a root's name becomes the folder it stands for here."""
+        if location.scheme != "file":
+            return location
+        base = self._roots.get(location.root)
+        if base is None:
+            raise Permanent(f"this worker has no root named {location.root}")
+        return replace(location, local=os.path.join(base, location.path) if location.path else base)
+
+
+def roots_of(settings: Settings) -> dict[str, str]:
+    """``NAME=PATH`` or ``PATH`` (named by itself) of each ``--root``."""
+    roots = {}
+    for text in settings.roots:
+        name, eq, path = text.partition("=")
+        if not eq or "/" in name:
+            name = path = text
+        roots[name] = os.path.abspath(path)
+    return roots

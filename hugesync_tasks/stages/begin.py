@@ -1,0 +1,141 @@
+"""Begin a large file: fix its generation, find the upload an earlier run left, or open one and leave an intent.
+
+An upload is adopted only through an intent of its own generation: ListMultipartUploads gives key, id and time only, and
+writing into somebody else's upload would mix two files.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import asdict, dataclass, replace
+
+import blake3
+
+from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged
+from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, Upload
+from hugesync_tasks.parts import part_count, part_size
+from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stores.base import ANY, GIB, Store
+from hugesync_tasks.token import Token
+
+COPY_PART = GIB  # one UploadPartCopy: large, because it costs a request and no traffic
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """One large file in flight: the ``f:`` record of the ledger. Everything a part or the commit needs."""
+
+    upload: Upload
+    meta: Meta
+    source: Entry
+    expected: str | None
+    how: str  # full | server_copy
+
+    def fields(self) -> dict[str, str]:
+        return {
+            "gen": self.upload.generation,
+            "upload": self.upload.id,
+            "total": str(part_count(self.upload.size, self.upload.part_size)),
+            "size": str(self.upload.size),
+            "part_size": str(self.upload.part_size),
+            "rest": json.dumps(
+                {"key": self.upload.key, "meta": asdict(self.meta), "source": self.source.wire(), "expected": self.expected, "how": self.how}
+            ),
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> LargeFile:
+        rest = json.loads(fields["rest"])
+        upload = Upload(rest["key"], fields["upload"], fields["gen"], int(fields["size"]), int(fields["part_size"]))
+        return cls(upload, Meta(**rest["meta"]), Entry.unwire(rest["source"]), rest["expected"], rest["how"])
+
+
+def intent_key(key: str, generation: str, store: Store) -> str:
+    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash."""
+    parent, _, name = key.rpartition("/")
+    longest = store.limits.max_segment or 255
+    if len(name.encode()) + len(generation) + 8 > longest:
+        name = blake3.blake3(name.encode()).hexdigest(length=16)
+    folder = f"{parent}/{RESERVED_SEGMENT}" if parent else RESERVED_SEGMENT
+    return f"{folder}/{name}.{generation}.upload"
+
+
+def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile, list[Part]]:
+    """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
+
+    Raises SourceChanged where the source is not what was planned, and what the store raises.
+    """
+    key = job.source_key(transfer.key)
+    head = job.source.head(key, token)
+    if head is None:
+        raise SourceChanged("the source vanished during the run", key)
+    if head.entry.version != transfer.source.version:
+        raise SourceChanged("the source changed since it was listed", key)
+    head = replace(head, entry=replace(head.entry, key=transfer.key))
+    meta = describe(head, transfer.expected, job.options)
+    copy = job.server_copy
+    size = head.entry.size
+    step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy and job.dest.limits.intents else 0))
+    how = "server_copy" if copy and job.dest.limits.intents else "full"
+    found = _adopt(job.dest, transfer.key, meta.generation, token)
+    if found is not None:
+        return LargeFile(found[0], meta, head.entry, transfer.expected, how), found[1]
+    upload = job.dest.create_upload(transfer.key, size, step, meta, token)
+    if not job.dest.limits.intents:  # the upload itself shows its generation; parts an earlier run left are listed
+        return LargeFile(upload, meta, head.entry, transfer.expected, how), job.dest.list_parts(upload, token)
+    try:
+        _put_intent(job.dest, upload, token)
+    except BaseException:
+        job.dest.abort(upload, Token(token.meter))  # nobody could find it again
+        raise
+    return LargeFile(upload, meta, head.entry, transfer.expected, how), []
+
+
+def _put_intent(dest: Store, upload: Upload, token: Token) -> None:
+    body = json.dumps(
+        {
+            "version": 1,
+            "upload": upload.id,
+            "generation": upload.generation,
+            "key": upload.key,
+            "size": upload.size,
+            "part_size": upload.part_size,
+            "host": socket.gethostname(),
+            "start": int(time.time()),
+        }
+    ).encode()
+    key = intent_key(upload.key, upload.generation, dest)
+    dest.put(key, body, Meta(content_type="application/json"), ANY, token, overhead=True)
+
+
+def _adopt(dest: Store, key: str, generation: str, token: Token) -> tuple[Upload, list[Part]] | None:
+    if not dest.limits.intents:
+        return None
+    name = intent_key(key, generation, dest)
+    try:
+        with dest.open(name, "", token, overhead=True) as reader:
+            intent = json.loads(b"".join(reader))
+        upload = Upload(key, intent["upload"], generation, int(intent["size"]), int(intent["part_size"]))
+        if intent["generation"] != generation or intent["key"] != key or not isinstance(upload.id, str):
+            return None
+        return upload, dest.list_parts(upload, token)
+    except (NotFound, NoSuchUpload):
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None  # not written by us, or damaged: never trusted, overwritten by the next intent
+
+
+def forget(dest: Store, upload: Upload, token: Token) -> None:
+    """Delete the intent of an upload that ended. Gone already is success."""
+    if dest.limits.intents:
+        dest.delete(intent_key(upload.key, upload.generation, dest), ANY, token)
+
+
+def abandon(dest: Store, upload: Upload, token: Token) -> None:
+    """Abort an upload and forget its intent: nothing of it stays."""
+    dest.abort(upload, token)
+    forget(dest, upload, token)
+
+

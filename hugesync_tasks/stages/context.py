@@ -1,0 +1,79 @@
+"""What every stage is given: both ends of one job, its rules, and how an entry's metadata are made from its source."""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+
+from hugesync_tasks import identity
+from hugesync_tasks.model import Entry, Head, Kind, Meta
+from hugesync_tasks.spec import RULES_VERSION, Options, Spec
+from hugesync_tasks.stores.base import ANY, Store
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """One job as a worker process sees it. ``source`` and ``dest`` are complete stacks (adapter and wrappers)."""
+
+    spec: Spec
+    source: Store
+    dest: Store
+
+    @property
+    def options(self) -> Options:
+        return self.spec.options
+
+    @property
+    def server_copy(self) -> bool:
+        """Whether bytes can go from end to end without passing through a worker."""
+        return self.dest.can_copy_from(self.source)
+
+    def source_key(self, key: str) -> str:
+        """Keys are those of the destination; only a single file may be called otherwise at the source."""
+        return self.spec.single_source if self.spec.single_file else key
+
+    def expect(self, version: str | None) -> str | None:
+        """The condition of a commit; unconditional only where the user said so."""
+        return ANY if self.options.unsafe_no_conflict_check else version
+
+    def close(self) -> None:
+        self.source.close()
+        self.dest.close()
+
+
+def describe(source: Head, expected: str | None, options: Options) -> Meta:
+    """The metadata to write for an object read from ``source``, with the generation they imply.
+
+    mtime: the source's own, else what it was stored with, else when the store wrote it.
+    """
+    entry, stored = source.entry, source.meta
+    bare = Meta(
+        content_type=stored.content_type or content_type(entry),
+        link=entry.kind is Kind.LINK,
+        storage_class=options.storage_class,
+        sse_kms_key=options.sse_kms_key,
+    )
+    if options.metadata:
+        mtime = entry.mtime_ns if entry.mtime_ns is not None else stored.mtime_ns
+        bare = Meta(
+            mtime_ns=mtime if mtime is not None else entry.modified_ns,
+            mode=entry.mode if entry.mode is not None else stored.mode,
+            uid=_first(entry.uid, stored.uid) if options.owner else None,
+            gid=_first(entry.gid, stored.gid) if options.owner else None,
+            content_type=bare.content_type,
+            link=bare.link,
+            owner=options.owner,
+            storage_class=bare.storage_class,
+            sse_kms_key=bare.sse_kms_key,
+        )
+    generation = identity.generation(identity.fingerprint(entry), expected, bare, RULES_VERSION)
+    return Meta(**{**{f: getattr(bare, f) for f in bare.__slots__}, "generation": generation})
+
+
+def content_type(entry: Entry) -> str | None:
+    """By extension, as every uploader does; None for folders and unknown extensions."""
+    return mimetypes.guess_type(entry.key, strict=False)[0] if entry.kind is Kind.FILE else None
+
+
+def _first(a: int | None, b: int | None) -> int | None:
+    return a if a is not None else b

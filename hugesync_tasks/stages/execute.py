@@ -1,0 +1,214 @@
+"""Execute: bring small files, links and folders to the destination, many at a time, each with its own outcome.
+
+A batch is a list of independent files: each has its own condition, outcome and receipt; one failure fails one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from hugesync_tasks.budget import Budget
+from hugesync_tasks.decide import Decision
+from hugesync_tasks.errors import NotFound, SourceChanged, StoreError, VersionMismatch
+from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
+from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stages.verify import check_commit, check_read
+from hugesync_tasks.stores.base import PutBatch
+from hugesync_tasks.token import Token
+
+THREADS = 16  # I/O in flight inside one task; the GIL is released in sockets, hashing and file calls
+SOURCE_TRIES = 3  # a source that changes under each of so many readings is source_changed
+
+Report = Callable[[Mapping[int, Outcome]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A put that awaits its batch's ``finish``."""
+
+    index: int
+    transfer: Transfer
+    meta: Meta
+    body: bytes
+    proven: bool  # on reading, by the source's own digest
+
+
+class BatchRun:
+    """One batch task: run it with the items that have no receipt yet; ``report`` is called with finished items."""
+
+    def __init__(self, job: JobContext, token: Token, report: Report, budget: Budget) -> None:
+        self._job = job
+        self._token = token
+        self._report = report
+        self._budget = budget
+
+    def run(self, items: Mapping[int, Transfer]) -> None:
+        """Raises only ``Stopped``: everything else is some file's outcome."""
+        step = self._job.dest.limits.finish_every
+        numbered = list(items.items())
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="file") as pool:
+            for at in range(0, len(numbered), step):
+                self._run_group(numbered[at : at + step], pool)
+
+    def _run_group(self, group: list[tuple[int, Transfer]], pool: ThreadPoolExecutor) -> None:
+        puts = self._job.dest.batch()
+        done: dict[int, Outcome] = {}
+        waiting: dict[str, _Pending] = {}
+        try:
+            for index, result in zip((i for i, _ in group), pool.map(lambda it: self._begin(it, puts), group), strict=True):
+                if isinstance(result, _Pending):
+                    waiting[result.transfer.key] = result
+                else:
+                    done[index] = result
+            results = puts.finish(self._token)
+        except BaseException:
+            puts.discard()
+            raise
+        conflicts = []
+        for key, pending in waiting.items():
+            result = results.get(key, StoreError("the store gave no answer for this key", key))
+            if isinstance(result, VersionMismatch):
+                conflicts.append(pending)
+            else:
+                done[pending.index] = _outcome(pending, result)
+        done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
+        self._report(done)
+
+    def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | _Pending:
+        index, transfer = item
+        with self._budget.hold(self._in_hand(transfer.source)):
+            try:
+                return self._start(index, transfer, puts)
+            except StoreError as error:
+                return failed(error)
+            finally:
+                self._token.moved(0)
+
+    def _in_hand(self, source: Entry) -> int:
+        return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)
+
+    def _start(self, index: int, transfer: Transfer, puts: PutBatch) -> Outcome | _Pending:
+        if transfer.check:
+            found = self._job.dest.head(transfer.key, self._token)
+            decision = look_again(self._job, transfer.source, found, self._token)
+            verdict = _as_outcome(decision, transfer, found, self._job)
+            if verdict is not None:
+                return verdict
+            transfer = replace(transfer, check=False, expected=found.entry.version if found else None)
+        if transfer.source.kind is Kind.DIR:
+            meta = describe(Head(transfer.source, Meta()), transfer.expected, self._job.options)
+            puts.put(transfer.key, b"", meta, self._job.expect(transfer.expected), self._token)
+            return _Pending(index, transfer, meta, b"", False)
+        if self._job.server_copy and transfer.source.kind is Kind.FILE:
+            try:
+                return self._server_copy(transfer)
+            except VersionMismatch:
+                return self._resolve(_Pending(index, transfer, Meta(), b"", False))
+        transfer, head, body, proven = self._read(transfer)
+        meta = describe(head, transfer.expected, self._job.options)
+        puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        return _Pending(index, transfer, meta, body if transfer.source.kind is Kind.LINK else b"", proven)
+
+    def _read(self, transfer: Transfer) -> tuple[Transfer, Head, bytes, bool]:
+        """The whole source, of one version. A source that changed is looked at again, a few times."""
+        key = self._job.source_key(transfer.key)
+        for last in (False,) * (SOURCE_TRIES - 1) + (True,):
+            try:
+                with self._job.source.open(key, transfer.source.version, self._token) as reader:
+                    body = b"".join(reader)
+                    head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
+                return transfer, head, body, check_read(head, body)
+            except (VersionMismatch, SourceChanged) as error:
+                if last:
+                    raise SourceChanged(f"the source kept changing while it was read ({error})", key) from error
+            transfer = replace(transfer, source=self._source_now(transfer))
+        raise AssertionError("unreachable")
+
+    def _source_now(self, transfer: Transfer) -> Entry:
+        key = self._job.source_key(transfer.key)
+        head = self._job.source.head(key, self._token)
+        if head is None:
+            raise SourceChanged("the source vanished during the run", key)
+        if head.entry.kind is not transfer.source.kind:
+            raise SourceChanged("the source is no longer what it was when it was listed", key)
+        if head.entry.size > self._job.options.part_size:
+            raise SourceChanged("the source grew during the run", key)
+        return replace(head.entry, key=transfer.key)
+
+    def _server_copy(self, transfer: Transfer) -> Outcome:
+        key = self._job.source_key(transfer.key)
+        head = self._job.source.head(key, self._token)
+        if head is None or head.entry.version != transfer.source.version:
+            transfer = replace(transfer, source=self._source_now(transfer))
+            head = self._job.source.head(key, self._token)
+        if head is None:
+            raise SourceChanged("the source vanished during the run", key)
+        head = replace(head, entry=replace(head.entry, key=transfer.key))
+        meta = describe(head, transfer.expected, self._job.options)
+        try:
+            commit = self._job.dest.copy(
+                self._job.source, transfer.key, key, head.entry.version, meta, self._job.expect(transfer.expected), self._token
+            )
+        except NotFound as error:
+            raise SourceChanged("the source vanished during the run", key) from error
+        return Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=commit.notes)
+
+    def _resolve(self, pending: _Pending) -> Outcome:
+        """Somebody else's version is there (design §2, Conflict): compare afresh, and plan against it a few times."""
+        transfer, options = pending.transfer, self._job.options
+        if options.on_conflict != "retry":
+            return Outcome("failed", "conflict", "the destination changed since it was listed", conflicts=1)
+        for conflicts in range(1, options.conflict_retries + 1):
+            try:
+                found = self._job.dest.head(transfer.key, self._token)
+                if found is not None and pending.meta.generation and found.meta.generation == pending.meta.generation:
+                    return Outcome("done", conflicts=conflicts - 1)  # a lost reply: it is ours
+                decision = look_again(self._job, transfer.source, found, self._token)
+                verdict = _as_outcome(decision, transfer, found, self._job)
+                if verdict is not None:
+                    return replace(verdict, conflicts=conflicts)
+                transfer = replace(transfer, expected=found.entry.version if found else None, check=False)
+                return replace(self._put_alone(transfer), conflicts=conflicts)
+            except VersionMismatch:
+                continue
+            except StoreError as error:
+                return failed(error, conflicts=conflicts)
+        return Outcome(
+            "failed", "conflict", "the destination kept changing", conflicts=options.conflict_retries
+        )
+
+    def _put_alone(self, transfer: Transfer) -> Outcome:
+        if self._job.server_copy and transfer.source.kind is Kind.FILE:
+            return self._server_copy(transfer)
+        if transfer.source.kind is Kind.DIR:
+            head, body, proven = Head(transfer.source, Meta()), b"", False
+        else:
+            transfer, head, body, proven = self._read(transfer)
+        meta = describe(head, transfer.expected, self._job.options)
+        commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        return Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
+
+
+def _outcome(pending: _Pending, result: Commit | Exception) -> Outcome:
+    if isinstance(result, Exception):
+        return failed(result)
+    try:
+        size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
+        return Outcome("done", verified=check_commit(result, size, pending.proven), notes=result.notes)
+    except StoreError as error:
+        return failed(error)
+
+
+def _as_outcome(decision: Decision, transfer: Transfer, found: Head | None, job: JobContext) -> Outcome | None:
+    """The outcome where nothing is to be sent here; None = send it now."""
+    if decision is Decision.SAME:
+        return Outcome("skipped", "same")
+    if decision is Decision.EXISTING:
+        return Outcome("skipped", "existing")
+    limit = job.dest.limits.max_copy if job.server_copy else job.options.part_size
+    if transfer.source.kind is Kind.FILE and transfer.source.size > limit:
+        return Outcome("large", found=found.entry.version if found else None)
+    return None
