@@ -1,0 +1,103 @@
+# Needs python3 (>= 3.11) with its venv module, and PyPI. Everything stays below .venv/; nothing here needs root.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet install
+DEV    := $(VENV)/.installed
+BENCH  := .venv-bench/.installed
+
+# The one factor by which `make test` reduces the sizes and numbers that the issues name; tests read it.
+TEST_SCALE ?= 0.05
+ARGS       ?=
+PYTEST_ARGS ?=
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full test-system check format docs lock bench clean
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+# --- environments -----------------------------------------------------------------------------------------------------
+# Two stamps: `make run` needs only what the product needs, tests and checks need the tools as well.
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "HugeSync needs Python 3.11 or later; say which with: make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); } || { \
+	  rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing HugeSync into $(VENV) ..."
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the tools of tests and checks ..."
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The programs we compare with pin versions of their own, so they live apart and are only ever run, never imported.
+$(BENCH): requirements-bench.lock
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-bench.lock
+	@touch $@
+
+# --- use --------------------------------------------------------------------------------------------------------------
+
+ifneq ($(and $(SRC),$(DST)),)
+run: $(VENV)/.runtime ## Sync: make run SRC=/data DST=s3://bucket/data [ARGS="--dry-run"]; alone, a first sync to try out
+	@exec $(VENV)/bin/hugesync-submit $(ARGS) -- "$$SRC" "$$DST"
+export SRC DST
+else ifneq ($(SRC)$(DST),)
+run:
+	@echo 'Give both: make run SRC=... DST=...'; exit 2
+else
+run: $(DEV)
+	@exec $(PY) examples/first_sync.py $(ARGS)
+endif
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+test: $(DEV) ## Tests against real servers that they start themselves, sizes reduced by TEST_SCALE (0.05)
+	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest $(PYTEST_ARGS)
+
+test-full: $(DEV) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
+	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
+
+SYSTEM_NEEDS := podman runc debootstrap ip rsync
+test-system: $(DEV) ## What needs root and the Debian packages podman runc debootstrap iproute2 rsync
+	@test "$$(id -u)" = 0 || { echo "make test-system needs root"; exit 1; }
+	@for tool in $(SYSTEM_NEEDS); do command -v $$tool >/dev/null || { \
+	  echo "$$tool is missing: apt-get install podman runc debootstrap iproute2 rsync"; exit 1; }; done
+	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest --timeout 3600 -m system $(PYTEST_ARGS)
+
+check: $(DEV) ## Format, lint, types (strict), import layers
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+# --- upkeep -----------------------------------------------------------------------------------------------------------
+
+format: $(DEV) ## Format the source and apply the safe fixes
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+docs: $(DEV) ## Write docs/configuration.md from the model
+	$(PY) -m hugesync_tasks.config_docs > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
+UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hashes, never an address
+	$(UV) --group build -o requirements.lock pyproject.toml
+	$(UV) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(UV) --group pyproject.toml:bench -o requirements-bench.lock
+
+bench: $(DEV) $(BENCH) ## The benchmark table, beside s5cmd, rclone, aws, rsync and cp
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)
+
+clean: ## Remove the environments, caches and builds
+	rm -rf $(VENV) .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

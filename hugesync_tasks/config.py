@@ -1,0 +1,115 @@
+"""What is set, and where it came from: command line > environment > configuration file > defaults.
+
+This module and ``config_model`` are the only ones that read ``HUGESYNC_*``, the ``XDG_*`` folders and the configuration file.
+A key that is not a field of ``Settings`` is an error that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+
+from hugesync_tasks.config_model import ENV_PREFIX, Settings, config_file, option_help, show
+from hugesync_tasks.errors import UsageError
+
+__all__ = ["Provenance", "Settings", "config_file", "load", "option_help", "provenance"]
+
+TEST_PREFIX = ENV_PREFIX + "TEST_"  # knobs of the test suite; the product never reads them
+_COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """One line of ``hugesync config``."""
+
+    key: str
+    value: str  # as it would be written in the environment, secrets replaced
+    source: str  # "command line", the variable's name, the file's path, or "default"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    name: str  # "" = the environment: each key has a variable of its own
+    values: Mapping[str, Any]
+
+    def source(self, key: str) -> str:
+        return self.name or ENV_PREFIX + key.upper()
+
+
+def load(cli: Mapping[str, Any] | None = None) -> Settings:
+    """The effective settings. ``cli``: key → value of the options that were given; a value of None = not given.
+
+    Raises UsageError naming every unknown key and every bad value, and where each stands.
+    """
+    return _read(cli)[0]
+
+
+def provenance(cli: Mapping[str, Any] | None = None) -> list[Provenance]:
+    """Every key in the model's order with its effective value and where that came from. ``cli`` and errors as ``load``."""
+    settings, layers = _read(cli)
+    return [Provenance(key, show(key, getattr(settings, key)), _source(key, layers)) for key in Settings.model_fields]
+
+
+def _read(cli: Mapping[str, Any] | None) -> tuple[Settings, list[_Layer]]:
+    given = {key: value for key, value in (cli or {}).items() if value is not None}
+    layers = [_Layer(_COMMAND_LINE, given), _environment(), _file()]
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise UsageError("; ".join(_sentence(detail, layers) for detail in error.errors())) from None
+    return settings, layers
+
+
+def _environment() -> _Layer:
+    """Raises UsageError for a ``HUGESYNC_*`` variable that sets nothing: a typing error must not pass in silence."""
+    known = {ENV_PREFIX + key.upper() for key in Settings.model_fields}
+    unknown = [
+        name
+        for name in sorted(os.environ)
+        if name.startswith(ENV_PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
+    ]
+    if unknown:
+        raise UsageError("; ".join(f"unknown environment variable {name}{_hint(name, known)}" for name in unknown))
+    return _Layer("", EnvSettingsSource(Settings)())
+
+
+def _file() -> _Layer:
+    path = config_file()
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a file")
+        return _Layer(str(path), TomlConfigSettingsSource(Settings, toml_file=path)())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _source(key: str, layers: list[_Layer]) -> str:
+    return next((layer.source(key) for layer in layers if key in layer.values), "default")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
+    key = str(detail["loc"][0]) if detail["loc"] else ""
+    where = _source(key, layers)
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"
+    reason = detail["msg"].removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:] if reason.startswith("Input ") else reason
+    value = detail["input"]
+    # an address may hold a password, so it is named and never quoted
+    quoted = "" if key.endswith("_url") or repr(value) in reason else f" {value!r}"
+    return f"bad value{quoted} of {key} ({where}): {reason}"

@@ -1,0 +1,184 @@
+"""Every configuration key: its type, default, bounds and description, once. ``config.load`` makes the values.
+
+Credentials of stores are not here: they stay in the ecosystem's own places (``AWS_PROFILE`` and the like).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
+from hugesync_tasks.config_url import check_redis_url, redact
+from hugesync_tasks.errors import UsageError
+from hugesync_tasks.spec import Options
+
+ENV_PREFIX = "HUGESYNC_"
+_JOB = Options()  # the defaults of a job are written down once, there
+
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
+Url = Annotated[str, BeforeValidator(check_redis_url), PlainSerializer(redact)]
+
+
+def _split(value: object) -> object:
+    """One variable holds several paths the way PATH does; the file holds a list, the command line several options."""
+    return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    folder = os.environ.get(variable, "")
+    if Path(folder).is_absolute():  # the XDG specification says that a relative one is to be ignored
+        return Path(folder)
+    try:
+        return Path.home() / fallback
+    except RuntimeError as error:
+        raise UsageError(f"set HOME or {variable}: this user has no home folder") from error
+
+
+def _runtime_dir() -> Path | None:
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(folder) if Path(folder).is_absolute() and Path(folder).is_dir() else None
+
+
+def config_file() -> Path:
+    """Where the configuration file is read from, whether or not it is there."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "hugesync" / "config.toml"
+
+
+class Settings(BaseSettings):
+    """Every configuration key, with its effective value. Frozen; made by ``load``."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    broker_url: Url = Field(
+        default="",
+        repr=False,
+        description="Redis of the fleet's queues: redis://, rediss://, or redis+socket:///PATH for a unix socket. "
+        "Empty: a private server and worker are started for the one job.",
+    )
+    state_url: Url = Field(
+        default="", repr=False, description="Redis that holds the ledger. Empty: the same server as the broker."
+    )
+    queue_prefix: str = Field(
+        default="hs",
+        pattern=r"^[A-Za-z0-9_-]{1,32}$",
+        description="First word of every queue's name and ledger key, so that two fleets can share one Redis.",
+    )
+    jobs: int = Field(
+        default=_JOB.jobs,
+        ge=0,
+        le=10_000,
+        description="Parts and batches of one job in flight at once, over all workers; sizes the embedded worker. "
+        "0: as many as there are worker slots.",
+    )
+    memory: Size = Field(
+        default=_JOB.memory, ge=128 << 20, description="Most resident memory of each worker process, at least 128MiB."
+    )
+    retries: int = Field(
+        default=_JOB.retries, ge=1, le=100, description="Attempts at one task before its file is given up as failed."
+    )
+    conflict_retries: int = Field(
+        default=_JOB.conflict_retries,
+        ge=0,
+        le=100,
+        description="How often a file whose destination changed meanwhile is compared and planned afresh.",
+    )
+    stall_timeout: Seconds = Field(
+        default=_JOB.stall_timeout,
+        gt=0,
+        description="How long a job waits for workers that vanished before it stops as stalled (resumable).",
+    )
+    modify_window: Seconds = Field(
+        default=0.0, description="Modification times that differ by no more than this count as equal."
+    )
+    part_size: Size = Field(
+        default=_JOB.part_size,
+        ge=5 << 20,
+        le=5 << 30,
+        description="Size of the parts of a large file, 5MiB to 5GiB; larger ones are used where 10,000 would not do.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How logs are written to stderr: text or json."
+    )
+    state_dir: Path = Field(
+        default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state") / "hugesync",
+        description="Folder of embedded jobs: checkpoints, failures, history.",
+        json_schema_extra={"default_text": "$XDG_STATE_HOME/hugesync, else ~/.local/state/hugesync"},
+    )
+    runtime_dir: Path | None = Field(
+        default_factory=_runtime_dir,
+        description="Folder for the embedded server's socket.",
+        json_schema_extra={"default_text": "$XDG_RUNTIME_DIR, else a private temporary folder"},
+    )
+    worker_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Folders that a worker serves, each [NAME=]PATH. In the environment separated as in PATH (':').",
+    )
+    worker_concurrency: int = Field(
+        default=0, ge=0, le=1024, description="Child processes of a worker. 0: one for each CPU that it may use."
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_key_is_a_truth_value(cls, value: object) -> object:
+        if isinstance(value, bool):  # else pydantic would read ``jobs = true`` as 1
+            raise ValueError("true and false mean nothing here")
+        return value
+
+    @field_validator("state_dir", "runtime_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_absolute():
+            raise ValueError("must be an absolute path, or processes started elsewhere would use another folder")
+        return value.expanduser() if value is not None else None
+
+    @property
+    def ledger_url(self) -> str:
+        """``state_url``, or where that is empty ``broker_url``; empty = embedded."""
+        return self.state_url or self.broker_url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def option_help(key: str) -> str:
+    """The help sentence of the option that sets ``key``, default included; so that page, help and model cannot differ."""
+    return f"{Settings.model_fields[key].description}  [default: {default_text(key) or 'empty'}]"
+
+
+def default_text(key: str) -> str:
+    """The default of ``key`` as a person would write it; "" = empty. The same on every machine."""
+    field = Settings.model_fields[key]
+    extra = field.json_schema_extra
+    if isinstance(extra, dict):
+        return str(extra["default_text"])
+    return show(key, field.default)
+
+
+def show(key: str, value: Any) -> str:
+    """A value of ``key`` as it would be written in the environment, secrets replaced."""
+    if isinstance(value, tuple):
+        return os.pathsep.join(value)
+    for tool in Settings.model_fields[key].metadata:
+        if isinstance(tool, PlainSerializer):
+            return str(tool.func(value))  # type: ignore[call-arg]
+    return "" if value is None else str(value)

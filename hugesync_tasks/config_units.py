@@ -1,0 +1,66 @@
+"""Sizes and durations as people write them, in options, environment and configuration file alike."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import durationpy
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+_SIZE = re.compile(r"\s*(?:\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
+_SIZE_UNITS = frozenset(
+    ["", "b", *"kmgtp"] + [unit for prefix in "kmgtp" for unit in (f"{prefix}b", f"{prefix}ib")]
+)  # fmt: skip
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_BYTES: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``'512MiB'``, ``'512M'`` (1024², as rsync and rclone read it), ``'512MB'`` (1000²), ``'1.5 GiB'``, ``4096``.
+
+    Raises ValueError with a sentence.
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match[1].lower() not in _SIZE_UNITS:
+        raise ValueError(f"{text!r} is not a size; write 512MiB, 2GiB, 500MB or a number of bytes")
+    # pydantic reads a lone letter as a power of 1000; everyone who comes from rsync or rclone means 1024
+    single = len(match[1]) == 1 and match[1].lower() != "b"
+    try:
+        return int(_BYTES.validate_python(match[0].strip() + ("iB" if single else "")))
+    except (ValidationError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a size") from error
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds of ``'30m'``, ``'1h30m'``, ``'250ms'``, ``'90'`` or ``90``; never negative. Exact to the microsecond.
+
+    Raises ValueError with a sentence.
+    """
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and 0 <= text < float("inf"):
+        return float(text)
+    plain = text.strip().lower() if isinstance(text, str) else ""
+    if _NUMBER.fullmatch(plain):
+        return float(plain)
+    if not _DURATION.fullmatch(plain):
+        raise ValueError(f"{text!r} is not a duration; write 30m, 1h30m, 250ms or a number of seconds")
+    seconds: float = durationpy.from_str(plain).total_seconds()
+    if seconds == 0 and re.search("[1-9]", plain):
+        raise ValueError(f"{text!r} is finer than a microsecond, the finest duration there is here")
+    return seconds
+
+
+def show_size(size: int) -> str:
+    """The shortest exact spelling that ``parse_size`` reads back: ``512MiB``, ``1000`` (bytes)."""
+    for exponent, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and size % 1024**exponent == 0:
+            return f"{size // 1024**exponent}{unit}"
+    return str(size)
+
+
+def show_duration(seconds: float) -> str:
+    """A spelling that ``parse_duration`` reads back to the same microsecond: ``30m``, ``1h30m``, ``0``."""
+    return str(durationpy.to_str(timedelta(seconds=seconds)))
