@@ -124,7 +124,7 @@ class Summary:
     failures_omitted: int = 0
     elapsed_seconds: float = 0.0
     # for people only, not in the JSON
-    reason: str = ""  # why the job did not run to its end: one sentence
+    reason: str = ""  # why the job did not run to its end: one sentence, no secret; shown on stderr
     notes: tuple[str, ...] = ()  # "conflict guard: best effort on /mnt/x"
     resumable: bool = False  # ``hugesync resume JOB`` would go on from here
 

@@ -1,0 +1,98 @@
+"""Logs of every process: one line per event on stderr, as text or JSON, without secrets.
+
+Ours (structlog) and those of libraries (``logging``) go through the same handler, so that nothing passes by the
+redaction. Ours are shown from the level asked for, those of libraries from WARNING, or all of them under DEBUG.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from hugesync_tasks.redact import redact, redact_value
+
+OURS = "hugesync"
+FORMATS = ("text", "json")
+
+
+def configure(level: str = "WARNING", log_format: str = "text") -> None:
+    """Set up logging of this process; a repeat replaces the former set-up. ``log_format``: one of ``FORMATS``."""
+    chain: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _without_secrets,
+    ]
+    handler = _CurrentStderr()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=chain,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    debug = level.upper() == "DEBUG"
+    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    for name in (OURS, "hugesync_tasks", "hugesync_producer", "hugesync_worker"):
+        logging.getLogger(name).setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *chain,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # a repeat must reach the loggers that exist
+    )
+
+
+def get_logger(name: str = OURS, **context: Any) -> structlog.stdlib.BoundLogger:
+    """A logger; ``context`` (job, task, queue) is put on each of its lines."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name, **context)
+    return logger
+
+
+def _without_secrets(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    return {k: v if k.startswith("_") else redact_value(k, v) for k, v in event.items()}
+
+
+def _renderers(log_format: str) -> list[Any]:
+    if log_format == "json":
+        return [structlog.processors.JSONRenderer(ensure_ascii=True)]
+    if log_format == "text":
+        return [_one_line]
+    raise ValueError(f"log format {log_format!r} is not one of {', '.join(FORMATS)}")
+
+
+def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
+    """``TIME LEVEL event key=value``; control characters escaped, so that a file's name cannot forge a line."""
+    exception = event.pop("exception", "")
+    for name in ("logger", "positional_args"):
+        event.pop(name, None)
+    head = f"{event.pop('timestamp', '')} {str(event.pop('level', '')).upper():<7} {event.pop('event', '')}"
+    line = " ".join([head, *(f"{k}={_shown(v)}" for k, v in event.items())])
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return f"{line}\n{redact(str(exception))}" if exception else line
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) and value and " " not in value else repr(value)
+
+
+class _CurrentStderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever ``sys.stderr`` is now: a live progress display puts itself in its place."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr

@@ -1,0 +1,117 @@
+"""``hugesync-submit`` and ``hugesync``: the entry points.
+
+Each parses, builds values, and calls one function of the library; what a person sees of it is made in ``cli_run``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+import click
+
+from hugesync_producer.cli_jobs import hugesync_commands
+from hugesync_producer.cli_options import (
+    COMPARING,
+    FLEET,
+    RUNNING,
+    SELECTING,
+    SHOWING,
+    WRITING,
+    FilteringCommand,
+    filters_given,
+)
+from hugesync_producer.cli_run import Output, conclude, run
+from hugesync_tasks import __version__
+from hugesync_tasks.summary import Observer, State, Summary
+
+SUBMIT = "hugesync-submit"
+
+
+@click.command(SUBMIT, cls=FilteringCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source")
+@click.argument("dest")
+@COMPARING
+@SELECTING
+@WRITING
+@RUNNING
+@FLEET
+@SHOWING
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:
+    """Make DEST hold what SOURCE holds, sending only what differs.
+
+    Each is a path, file://PATH or s3://BUCKET/PREFIX. The contents of a directory or prefix are mirrored into DEST; a
+    single file goes to DEST, or into DEST if that ends in / or is a directory. Nothing is deleted. Endpoint and
+    credentials are those of the AWS tools: AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on.
+
+    The same command again resumes what was left unfinished.
+
+    \b
+    Exit codes: 0 done, 1 some files failed, 2 usage, 3 conflict, 4 refused,
+    5 unreachable or stalled, 130 interrupted or cancelled.
+    """
+    out = Output.of(SUBMIT, given)
+
+    def work(observer: Observer) -> Summary:
+        from hugesync_producer import cli_request as request
+        from hugesync_tasks.config import load
+
+        request.refuse_contradictions(given)
+        settings = load(request.settings_given(given))
+        out.start_logging(settings.log_format)
+        selection = request.selection_of(given, filters_given(ctx))
+        from hugesync_producer.sync import sync
+
+        return sync(
+            source,
+            dest,
+            settings=settings,
+            rules=request.rules_of(given, settings),
+            selection=selection,
+            options=request.options_of(given, settings),
+            source_profile=given["source_profile"],
+            dest_profile=given["dest_profile"],
+            dry_run=given["dry_run"],
+            fresh=given["fresh"],
+            observer=observer,
+        )
+
+    return run(out, work)
+
+
+def submit() -> int:
+    """Entry point of ``hugesync-submit``; returns the exit code."""
+    return invoke(submit_command, SUBMIT, sys.argv[1:])
+
+
+def hugesync() -> int:
+    """Entry point of ``hugesync``; returns the exit code."""
+    return invoke(hugesync_commands, "hugesync", sys.argv[1:])
+
+
+def invoke(command: click.Command, name: str, args: list[str]) -> int:
+    """Run a click command; every outcome is an exit code, with ``--json`` also one object, and never a traceback."""
+    _accept_any_name(sys.stdout)
+    options = args[: args.index("--")] if "--" in args else args
+    out = Output(name, as_json="--json" in options)
+    try:
+        code = command.main(args, prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        asked = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else name
+        message = " ".join(error.format_message().split())
+        return conclude(out, Summary(State.USAGE, reason=f"{message} Try '{asked} --help'."), began=False)
+    except (click.Abort, KeyboardInterrupt):
+        return conclude(out, Summary(State.INTERRUPTED, reason="interrupted"), began=False)
+    return code if isinstance(code, int) else 0
+
+
+def _accept_any_name(stream: TextIO) -> None:
+    """A name that the terminal's encoding lacks is shown escaped instead of ending the report with an error."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")

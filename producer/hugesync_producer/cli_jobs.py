@@ -1,0 +1,159 @@
+"""``hugesync``: the commands around jobs that exist.
+
+They call these functions of ``hugesync_producer.jobs``, all of which raise UsageError for a job that nobody knows:
+
+    list_jobs(settings) -> list[JobLine]                    newest first
+    status(job_id, settings) -> dict[str, Any]              design §6's object, and "source", "dest", "started", "resumable"
+    resume(job_id, settings, observer) -> Summary
+    cancel(job_id, settings) -> None                        returns when the job has been told, not when it has stopped
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hugesync_producer import human
+from hugesync_producer.cli_options import FLEET, JSON, SHOWING
+from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
+from hugesync_tasks import __version__
+from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
+
+if TYPE_CHECKING:
+    from hugesync_tasks.config import Settings
+
+NAME = "hugesync"
+DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
+VERBOSE = click.option("-v", "--verbose", is_flag=True, help="List every failure.")
+
+
+@click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def hugesync_commands() -> None:
+    """Look after HugeSync's jobs; hugesync-submit starts one."""
+
+
+@hugesync_commands.command("jobs")
+@FLEET
+@JSON
+@DEBUG
+def jobs_command(as_json: bool, **given: Any) -> int:
+    """List the jobs, newest first."""
+
+    def work() -> None:
+        from hugesync_producer.jobs import list_jobs
+
+        lines = list_jobs(_settings(given))
+        if as_json:
+            print(json.dumps({"jobs": [asdict(line) for line in lines]}))
+        else:
+            _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
+
+    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+
+
+@hugesync_commands.command("status")
+@click.argument("job")
+@FLEET
+@JSON
+@VERBOSE
+@DEBUG
+def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
+    """Show how JOB stands or how it ended, and what failed."""
+
+    def work() -> None:
+        from hugesync_producer.jobs import status
+
+        found = status(job, _settings(given))
+        if as_json:
+            print(json.dumps(found))
+            return
+        summary = replace(from_json(found), resumable=bool(found.get("resumable")))
+        print(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
+        print(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+
+    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+
+
+@hugesync_commands.command("resume")
+@click.argument("job")
+@FLEET
+@SHOWING
+def resume_command(job: str, **given: Any) -> int:
+    """Go on with JOB where it stopped. Ends as hugesync-submit does."""
+    out = Output.of(NAME, given)
+
+    def work(observer: Observer) -> Summary:
+        settings = _settings(given)
+        out.start_logging(settings.log_format)
+        from hugesync_producer.jobs import resume
+
+        return resume(job, settings, observer)
+
+    return run(out, work)
+
+
+@hugesync_commands.command("cancel")
+@click.argument("job")
+@FLEET
+@JSON
+@DEBUG
+def cancel_command(job: str, as_json: bool, **given: Any) -> int:
+    """Tell JOB to stop. What it has done stays, and it can be resumed."""
+
+    def work() -> None:
+        from hugesync_producer.jobs import cancel
+
+        cancel(job, _settings(given))
+        print(json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
+
+    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+
+
+@hugesync_commands.command("config")
+@FLEET
+@JSON
+@DEBUG
+def config_command(as_json: bool, **given: Any) -> int:
+    """Show each setting, its effective value, and where that comes from."""
+
+    def work() -> None:
+        from hugesync_producer.cli_request import settings_given
+        from hugesync_tasks.config import config_file, provenance
+
+        lines = provenance(settings_given(given))
+        if as_json:
+            print(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
+            return
+        _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
+        print(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
+
+    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from hugesync_producer.cli_request import settings_given
+    from hugesync_tasks.config import load
+
+    return load(settings_given(given))
+
+
+def _row(line: JobLine) -> tuple[str, ...]:
+    started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    state = f"{line.state}, resumable" if line.resumable else str(line.state)
+    return line.job_id, state, started, line.source, line.dest
+
+
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Columns as wide as they must be, so that a script can cut them; the last one ends where it ends."""
+    table = [head, *(tuple(human.name(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    for row in table:
+        sys.stdout.write("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() + "\n")

@@ -1,0 +1,117 @@
+"""The options of the commands, in groups. Only declarations and what the command line alone can know: their order.
+
+Nothing heavy is imported here: ``--help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+FILTERS = ("exclude", "include", "exclude_from", "include_from")
+
+
+class FilteringCommand(click.Command):
+    """Keeps the order in which the four filter options were given, across them, as rsync does: the first that matches
+    decides. ``filters_given`` reads them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        opts, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        values = {name: iter(opts.get(name, ())) for name in FILTERS if isinstance(opts.get(name), list)}
+        given = [(str(p.name), str(next(values[str(p.name)]))) for p in order if p.name in values]
+        ctx.meta["hugesync.filters"] = tuple(given)
+        return super().parse_args(ctx, args)
+
+
+def filters_given(ctx: click.Context) -> tuple[tuple[str, str], ...]:
+    """(option, value) of ``--exclude``, ``--include``, ``--exclude-from``, ``--include-from`` as typed."""
+    given: tuple[tuple[str, str], ...] = ctx.meta.get("hugesync.filters", ())
+    return given
+
+
+def grouped(*options: Decorator) -> Decorator:
+    """Several options as one decorator, shown in ``--help`` in this order."""
+
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+def _flag(*names: str, help: str) -> Decorator:
+    return click.option(*names, is_flag=True, default=False, help=help)
+
+
+COMPARING = grouped(
+    _flag("-n", "--dry-run", help="Look and count, change nothing."),
+    _flag("-c", "--checksum", help="Compare contents, by the store's checksums where it has them."),
+    _flag("-u", "--update", help="Leave files alone that are newer at the destination."),
+    _flag("--size-only", help="Files of equal size are the same."),
+    _flag("--ignore-existing", help="Leave alone what the destination has."),
+    _flag("--existing", help="Transfer only what the destination has already."),
+    _flag("-I", "--ignore-times", help="Transfer also what looks the same by size and time."),
+    click.option(
+        "--modify-window", metavar="TIME", help="Times that differ by no more are equal: 1s, 1ms.  [default: 0]"
+    ),
+)
+
+SELECTING = grouped(
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in rsync."),
+    click.option("--include", multiple=True, metavar="PATTERN", help="Take what matches. The first match decides."),
+    click.option("--exclude-from", multiple=True, metavar="FILE", help="Patterns from a file (- is stdin)."),
+    click.option("--include-from", multiple=True, metavar="FILE", help="Patterns from a file (- is stdin)."),
+    click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
+    click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
+    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
+    _flag("--skip-links", help="Skip symlinks."),
+)
+
+WRITING = grouped(
+    _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
+    _flag("-o", "--owner", help="With -g: keep owner and group."),
+    _flag("-g", "--group", help="With -o: keep owner and group."),
+    _flag("--no-metadata", help="Keep neither times nor modes."),
+    _flag("--dir-metadata", help="Keep those of folders on stores too, as an object per folder."),
+    click.option("--storage-class", metavar="CLASS", help="Storage class of what is written, such as STANDARD_IA."),
+    click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
+    click.option(
+        "--on-conflict",
+        type=click.Choice(["retry", "skip"]),
+        help="When somebody else wrote the destination meanwhile: compare afresh, or leave theirs and report it."
+        "  [default: retry]",
+    ),
+    click.option("--conflict-retries", metavar="N", help="How often to compare afresh.  [default: 3]"),
+    _flag("--fail-on-conflict", help="Stop the job at the first conflict (exit code 3)."),
+    _flag("--unsafe-no-conflict-check", help="Overwrite unseen where the store cannot guard against it."),
+)
+
+RUNNING = grouped(
+    click.option("-j", "--jobs", metavar="N", help="Parts and batches in flight, over all workers.  [default: slots]"),
+    click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
+    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option("--source-profile", metavar="NAME", default="", help="AWS profile of SOURCE."),
+    click.option("--dest-profile", metavar="NAME", default="", help="AWS profile of DEST."),
+    _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
+)
+
+FLEET = grouped(
+    click.option("--broker", metavar="URL", help="Redis of the fleet. Without it everything runs here."),
+    click.option("--state", metavar="URL", help="Redis of the ledger, if it is another."),
+)
+
+JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout at the end."))
+
+SHOWING = grouped(
+    JSON,
+    _flag("-q", "--quiet", help="Say nothing unless something went wrong."),
+    _flag("-v", "--verbose", help="Log more, and list every failure at the end."),
+    _flag("--debug", help="Log everything, and show tracebacks."),
+    click.option("--log-format", metavar="FORMAT", help="Logs on stderr as text or json.  [default: text]"),
+    click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
+)

@@ -1,0 +1,142 @@
+"""From what was typed to the values a job is made of. Contradictions are refused here, by name, before anything starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hugesync_tasks.errors import UsageError
+from hugesync_tasks.spec import Options, Rules, Selection
+
+if TYPE_CHECKING:
+    from hugesync_tasks.config import Settings
+
+Given = Mapping[str, Any]  # the parameters of a click command
+
+_SETTINGS = {
+    "broker": "broker_url",
+    "state": "state_url",
+    "jobs": "jobs",
+    "memory": "memory",
+    "retries": "retries",
+    "conflict_retries": "conflict_retries",
+    "stall_timeout": "stall_timeout",
+    "modify_window": "modify_window",
+    "log_format": "log_format",
+}
+_CONTRADICTIONS = (
+    ("copy_links", "skip_links"),
+    ("no_metadata", "archive"),
+    ("no_metadata", "owner"),
+    ("no_metadata", "group"),
+    ("no_metadata", "dir_metadata"),
+    ("fail_on_conflict", "on_conflict"),
+    ("fail_on_conflict", "unsafe_no_conflict_check"),
+)
+
+
+def settings_given(given: Given) -> dict[str, Any]:
+    """Configuration keys set on the command line; the others come from the environment, the file or the defaults."""
+    return {key: given[option] for option, key in _SETTINGS.items() if given.get(option) is not None}
+
+
+def refuse_contradictions(given: Given) -> None:
+    """Raises UsageError where two options cannot both be meant."""
+    for one, other in _CONTRADICTIONS:
+        if given[one] and given[other]:
+            raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+    if given["owner"] != given["group"] and not given["archive"]:
+        raise UsageError("-o and -g go together: owner and group are kept both, or neither")
+
+
+def rules_of(given: Given, settings: Settings) -> Rules:
+    return Rules(
+        modify_window_ns=round(settings.modify_window * 1_000_000_000),
+        size_only=given["size_only"],
+        checksum=given["checksum"],
+        update=given["update"],
+        ignore_existing=given["ignore_existing"],
+        existing=given["existing"],
+        ignore_times=given["ignore_times"],
+    )
+
+
+def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
+    """``filters``: (option, value) in the order typed. Raises UsageError for a bad size or an unreadable file."""
+    low, high = _size("min_size", given), _size("max_size", given)
+    if low is not None and high is not None and low > high:
+        raise UsageError(f"--min-size {given['min_size']} is more than --max-size {given['max_size']}: nothing is left")
+    return Selection(
+        filters=filter_rules(filters),
+        min_size=low,
+        max_size=high,
+        links="follow" if given["copy_links"] else "skip" if given["skip_links"] else "keep",
+    )
+
+
+def options_of(given: Given, settings: Settings) -> Options:
+    return Options(
+        jobs=settings.jobs,
+        metadata=not given["no_metadata"],
+        owner=given["archive"] or (given["owner"] and given["group"]),
+        dir_metadata=given["dir_metadata"],
+        storage_class=given["storage_class"],
+        sse_kms_key=given["sse_kms_key"],
+        retries=settings.retries,
+        conflict_retries=settings.conflict_retries,
+        on_conflict="fail" if given["fail_on_conflict"] else given["on_conflict"] or "retry",
+        unsafe_no_conflict_check=given["unsafe_no_conflict_check"],
+        memory=settings.memory,
+        part_size=settings.part_size,
+        stall_timeout=settings.stall_timeout,
+    )
+
+
+def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """("+"/"-", pattern) in rsync's order. A file holds a pattern per line; empty lines and those that begin with ``#``
+    or ``;`` are comments, ``+ `` or ``- `` before a pattern overrides the option, and a lone ``!`` forgets all rules so far.
+    """
+    rules: list[tuple[str, str]] = []
+    for option, value in filters:
+        sign = "+" if option.startswith("include") else "-"
+        if option.endswith("_from"):
+            for line in _lines(value):
+                if line == "!":
+                    rules.clear()
+                elif line[:2] in ("+ ", "- "):
+                    rules.append((line[0], line[2:]))
+                else:
+                    rules.append((sign, line))
+        else:
+            rules.append((sign, value))
+    if any(not pattern for _, pattern in rules):
+        raise UsageError("an empty pattern matches nothing; leave the filter out")
+    return tuple(rules)
+
+
+def _lines(path: str) -> Iterable[str]:
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
+    # names need not be UTF-8, so neither do patterns: the same form in which Python carries arguments
+    text = data.decode("utf-8", "surrogateescape")
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return [line for line in lines if line and line[0] not in "#;"]
+
+
+def _size(name: str, given: Given) -> int | None:
+    if given[name] is None:
+        return None
+    from hugesync_tasks.config_units import parse_size
+
+    try:
+        return parse_size(given[name])
+    except ValueError as error:
+        raise UsageError(f"{_option(name)}: {error}") from error
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,159 @@
+"""Runs one job for a command and ends it as design §6 says: progress, one sentence, summary or JSON, exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hugesync_producer import human
+from hugesync_producer.progress import observer_for
+from hugesync_producer.report import FAILURES_SHOWN, honest, to_json, to_text
+from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.redact import redact
+from hugesync_tasks.summary import FAILURES_KEPT, Observer, Snapshot, State, Summary, state_of_error
+
+_RESUMABLE = (State.STALLED, State.INTERRUPTED, State.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a command speaks."""
+
+    command: str
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    progress: bool = True
+
+    @classmethod
+    def of(cls, command: str, given: Mapping[str, Any]) -> Output:
+        """From a command's parameters; what it has no option for is at its default."""
+        names = [n for n in cls.__slots__ if n != "command" and n in given]
+        return cls(command, **{n: given[n] for n in names})
+
+    def start_logging(self, log_format: str) -> None:
+        from hugesync_tasks.logs import configure
+
+        configure("DEBUG" if self.debug else "INFO" if self.verbose else "WARNING", log_format)
+
+    def say(self, message: str) -> None:
+        """One sentence on stderr, fit to be seen by anyone."""
+        _write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
+
+
+def run(out: Output, work: Callable[[Observer], Summary]) -> int:
+    """Do ``work`` under observation; the exit code. Whatever it raises becomes a state, a sentence and a code."""
+    inner, close = observer_for(sys.stderr, out.progress, out.quiet, out.command)
+    seen = _Seen(inner)
+    try:
+        with _stoppable():
+            summary = work(seen)
+        began = True
+    except (Exception, KeyboardInterrupt) as error:
+        close()
+        summary, began = seen.summary(error), bool(seen.job_id)
+        if out.debug:
+            _write(sys.stderr, redact(traceback.format_exc()))
+    finally:
+        close()
+    return conclude(out, summary, began)
+
+
+def answer(out: Output, work: Callable[[], None]) -> int:
+    """For commands that only ask: 0, or the code of the error, which is said in one sentence."""
+    try:
+        work()
+    except (Exception, KeyboardInterrupt) as error:
+        if out.debug:
+            _write(sys.stderr, redact(traceback.format_exc()))
+        return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
+    return 0
+
+
+def conclude(out: Output, summary: Summary, began: bool) -> int:
+    """Show the end of a job and give its exit code. ``began`` false: there is nothing to sum up, only a reason."""
+    summary, wrong = honest(summary)
+    if wrong:
+        out.say(f"internal error: the counters contradict each other ({wrong}); do not rely on this run")
+    if summary.reason:
+        out.say(summary.reason)
+    if out.as_json:
+        _write(sys.stdout, json.dumps(to_json(summary)))
+    elif began and not (out.quiet and summary.state is State.DONE):
+        _write(sys.stdout, to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
+    return summary.state.exit_code
+
+
+def sentence(error: BaseException) -> str:
+    """What happened, for a person."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, HugeSyncError):
+        return str(error) or type(error).__name__
+    return f"internal error: {type(error).__name__}: {error} (--debug shows where)"
+
+
+class _Seen:
+    """Passes everything on and remembers what a summary needs if the job ends without one."""
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+        self._began = time.monotonic()
+        self._last: Snapshot | None = None
+        self.job_id = ""
+
+    def on_start(self, job_id: str, resumed: bool) -> None:
+        self.job_id = job_id
+        self._inner.on_start(job_id, resumed)
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        self._last = snapshot
+        self._inner.on_progress(snapshot)
+
+    def on_notice(self, message: str) -> None:
+        self._inner.on_notice(message)
+
+    def summary(self, error: BaseException) -> Summary:
+        state = state_of_error(error)
+        return Summary(
+            state,
+            self.job_id,
+            scan_complete=self._last.scan_complete if self._last else False,
+            files=self._last.files if self._last else {},
+            bytes=self._last.bytes if self._last else {},
+            elapsed_seconds=time.monotonic() - self._began,
+            reason=sentence(error),
+            resumable=bool(self.job_id) and state in _RESUMABLE,
+        )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a job as Ctrl-C does, so that it winds down and says so; one that is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for s in (s for s, handler in before.items() if handler is signal.SIG_DFL):
+            signal.signal(s, signal.default_int_handler)
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _write(stream: Any, text: str) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):  # the reader has gone; the exit code still tells
+        pass

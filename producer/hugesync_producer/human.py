@@ -1,0 +1,59 @@
+"""How numbers and names are written for people: the one place that words sizes, durations and paths."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+def size(n: float) -> str:
+    """Bytes in binary units: ``0 B``, ``1.5 MiB``."""
+    import humanize
+
+    return humanize.naturalsize(n, binary=True).replace(" Bytes", " B").replace(" Byte", " B")
+
+
+def rate(bytes_per_second: float) -> str:
+    return f"{size(bytes_per_second)}/s"
+
+
+def count(n: int) -> str:
+    return f"{n:,}"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: ``4.2 seconds``, ``3 minutes and 20 seconds``, ``2 days and 5 hours``."""
+    import humanize
+
+    whole = round(seconds)
+    if whole < 60:
+        return humanize.precisedelta(timedelta(seconds=seconds), minimum_unit="seconds", format="%0.1f")
+    step = 86400 if whole >= 100 * 86400 else 3600 if whole >= 86400 else 60 if whole >= 3600 else 1
+    rounded = timedelta(seconds=round(whole / step) * step)
+    return humanize.precisedelta(rounded, minimum_unit="seconds", suppress=("months", "years"), format="%d")
+
+
+def name(key: str) -> str:
+    """A key or path that cannot move the cursor or forge a line: as it is if all of it is printable, else in the
+    quoting ``$'...'`` that bash and zsh read back."""
+    if key.isprintable():
+        return key
+    return "$'" + "".join(_escaped(c) for c in key) + "'"
+
+
+def plain(text: str) -> str:
+    """A message with everything unprintable but line ends escaped."""
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(c: str) -> str:
+    if c in "\\'":
+        return "\\" + c
+    if c.isprintable():
+        return c
+    code = ord(c)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as Python carries it
+        return f"\\x{code - 0xDC00:02x}"
+    short = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}.get(c)
+    if short:
+        return short
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

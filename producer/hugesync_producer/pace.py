@@ -1,0 +1,70 @@
+"""How fast a job goes and when it may end, from what its snapshots say. Pure; the clock is the snapshots' own."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hugesync_tasks.summary import Snapshot
+
+FILE_COST = 128 << 10  # bytes: what one more small file costs in time beside its bytes, as peers' figures show
+WINDOW = 30.0  # seconds over which the recent rate is taken
+SETTLING = 3.0  # seconds before anything is foretold
+WIDTH = 0.1  # a range is never narrower than this part of its middle, to either side
+
+
+class Pace:
+    """Feed it each snapshot; it holds at most one sample per half second of the window."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float, int]] = deque()  # elapsed, work done, bytes moved
+        self._first: tuple[float, float] | None = None
+        self._last: Snapshot | None = None
+
+    def add(self, snapshot: Snapshot) -> None:
+        sample = (snapshot.elapsed, _work_done(snapshot), snapshot.moved_bytes)
+        if self._first is None:
+            self._first = sample[:2]
+        if len(self._samples) > 1 and snapshot.elapsed - self._samples[-2][0] < 0.5:
+            self._samples.pop()
+        self._samples.append(sample)
+        while len(self._samples) > 2 and snapshot.elapsed - self._samples[0][0] > WINDOW:
+            self._samples.popleft()
+        self._last = snapshot
+
+    def bytes_per_second(self) -> float:
+        """Bytes moved per second over the window; 0 before there are two samples."""
+        if len(self._samples) < 2:
+            return 0.0
+        (t0, _, b0), (t1, _, b1) = self._samples[0], self._samples[-1]
+        return max(0.0, (b1 - b0) / (t1 - t0)) if t1 > t0 else 0.0
+
+    def eta(self) -> tuple[float, float | None] | None:
+        """(soonest, latest) seconds to go. None: nothing can be said yet. ``latest`` None: the scan has not ended, so
+        more may come. The ends come from the recent rate and from the rate since the start, the faster and the slower.
+        """
+        if self._last is None or self._first is None or self._last.elapsed - self._first[0] < SETTLING:
+            return None
+        if self._last.waiting_for:
+            return None
+        (t0, w0, _), (t1, w1, _) = self._samples[0], self._samples[-1]
+        rates = [(w1 - w) / (t1 - t) for t, w in ((t0, w0), self._first) if t1 > t]
+        rates = [r for r in rates if r > 0]
+        if not rates:
+            return None
+        left = _work_left(self._last)
+        soonest, latest = left / max(rates), left / min(rates)
+        middle = (soonest + latest) / 2
+        soonest, latest = min(soonest, middle * (1 - WIDTH)), max(latest, middle * (1 + WIDTH))
+        return soonest, latest if self._last.scan_complete else None
+
+
+def _moving(s: Snapshot) -> int:
+    return sum(min(moved, size) for _, moved, size in s.in_flight)
+
+
+def _work_done(s: Snapshot) -> float:
+    return s.bytes.get("done", 0) + _moving(s) + FILE_COST * (s.files.get("done", 0))
+
+
+def _work_left(s: Snapshot) -> float:
+    return max(0, s.bytes.get("pending", 0) - _moving(s)) + FILE_COST * s.files.get("pending", 0)

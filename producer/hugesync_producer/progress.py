@@ -1,0 +1,177 @@
+"""What a person sees while a job runs, always on stderr: a live display on a terminal, else a plain line now and then.
+
+No thread draws: every refresh happens inside the coordinator's call, so nothing here can outlive or disturb it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from hugesync_producer import human
+from hugesync_producer.pace import Pace
+from hugesync_tasks.redact import redact
+from hugesync_tasks.summary import Observer, Snapshot, Unobserved
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PLAIN_INTERVAL = 10.0  # seconds of the job between two plain lines
+FILES_SHOWN = 5
+
+
+def observer_for(stream: TextIO, show: bool, quiet: bool, command: str) -> tuple[Observer, Callable[[], None]]:
+    """The fitting observer and what ends it (call it before anything else is printed).
+
+    ``quiet``: neither progress nor notices. ``show`` false: notices only.
+    """
+    if quiet:
+        return Unobserved(), lambda: None
+    if not show:
+        return Notices(stream, command), lambda: None
+    if not stream.isatty():
+        return PlainProgress(stream, command), lambda: None
+    from rich.console import Console
+
+    live = LiveProgress(Console(file=stream), command)
+    return live, live.close
+
+
+class Notices:
+    """Only what a person should know at once."""
+
+    def __init__(self, stream: TextIO, command: str) -> None:
+        self.stream = stream
+        self.command = command
+
+    def say(self, message: str) -> None:
+        text = human.plain(redact(message)).replace("\n", " ")
+        try:
+            print(f"{self.command}: {text}", file=self.stream, flush=True)
+        except (OSError, ValueError):  # nobody reads any more; the job goes on
+            pass
+
+    def on_start(self, job_id: str, resumed: bool) -> None:
+        if resumed:
+            self.say(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        pass
+
+    def on_notice(self, message: str) -> None:
+        self.say(message)
+
+
+class PlainProgress(Notices):
+    """One line every ``PLAIN_INTERVAL`` seconds: fit for a file, a pipe, a CI log."""
+
+    def __init__(self, stream: TextIO, command: str) -> None:
+        super().__init__(stream, command)
+        self._pace = Pace()
+        self._next = PLAIN_INTERVAL
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        self._pace.add(snapshot)
+        if snapshot.elapsed >= self._next:
+            self._next = snapshot.elapsed + PLAIN_INTERVAL
+            self.say(" · ".join([*status(snapshot, self._pace), *standing(snapshot)]))
+
+
+class LiveProgress:
+    """A few lines that redraw themselves and vanish at the end. Begins with the first snapshot."""
+
+    def __init__(self, console: Console, command: str) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._command = command
+        self._pace = Pace()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def on_start(self, job_id: str, resumed: bool) -> None:
+        if resumed:
+            self.on_notice(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        self._pace.add(snapshot)
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(_screen(snapshot, self._pace), refresh=True)
+
+    def on_notice(self, message: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(f"{self._command}: {human.plain(redact(message))}"), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the display away; may be repeated."""
+        self._live.stop()
+
+
+def status(s: Snapshot, pace: Pace) -> list[str]:
+    """The parts of a status line: files, bytes, rate, time left. Totals are marked ≥ until the scan ends."""
+    at_least = "" if s.scan_complete else "≥ "
+    settled = s.files.get("found", 0) - s.files.get("pending", 0)
+    moving = sum(min(moved, size) for _, moved, size in s.in_flight)
+    ready = s.bytes.get("found", 0) - max(0, s.bytes.get("pending", 0) - moving)
+    parts = [
+        f"{human.count(settled)} of {at_least}{human.count(s.files.get('found', 0))} files",
+        f"{human.size(ready)} of {at_least}{human.size(s.bytes.get('found', 0))}",
+        human.rate(pace.bytes_per_second()),
+    ]
+    left = time_left(pace.eta())
+    return [*parts, left] if left else parts
+
+
+def standing(s: Snapshot) -> list[str]:
+    """What hinders or went wrong, where anything did."""
+    parts = [f"{human.count(s.files['failed'])} failed"] if s.files.get("failed") else []
+    if s.waiting_for:
+        parts.append(f"waiting: {s.waiting_for}")
+    if s.throttled:
+        parts.append("the store asks us to slow down")
+    return parts
+
+
+def time_left(eta: tuple[float, float | None] | None) -> str:
+    """An estimate as a range of the same units: ``3 to 5 min left``, ``at least 2 h left``; "" where there is none."""
+    if eta is None:
+        return ""
+    soonest, latest = eta
+    unit, seconds = _unit(latest if latest is not None else soonest)
+    low = int(soonest / seconds)
+    if latest is None:
+        return f"at least {max(1, low)} {unit} left"
+    high = max(1, -int(-latest // seconds))
+    return f"{low} to {high} {unit} left" if low < high else f"{high} {unit} left"
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    for name, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return name, length
+    return "s", 1
+
+
+def _screen(s: Snapshot, pace: Pace) -> RenderableType:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    def text(words: str) -> Text:  # Text, never markup: a name like "[red]" is a name
+        return Text(words, no_wrap=True, overflow="ellipsis")
+
+    rows: list[RenderableType] = [text(" · ".join(status(s, pace)))]
+    if hinders := standing(s):
+        rows.append(text(" · ".join(human.plain(redact(h)) for h in hinders)))
+    if s.in_flight:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=20)
+        table.add_column(justify="right", no_wrap=True)
+        for key, moved, size in s.in_flight[:FILES_SHOWN]:
+            bar = ProgressBar(total=max(size, 1), completed=min(moved, size), width=20)
+            table.add_row(text(f"  {human.name(key)}"), bar, text(f"{human.size(moved)} of {human.size(size)}"))
+        rows.append(table)
+    return Group(*rows)

@@ -1,0 +1,139 @@
+"""The end of a job as the JSON object of design §6 (and back), and as the lines a person reads in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hugesync_producer import human
+from hugesync_tasks.errors import FailureClass
+from hugesync_tasks.redact import redact
+from hugesync_tasks.summary import BYTES, FAILURES_KEPT, FILES, REQUESTS, SKIPPED_BY, TRANSFERS, Failure, State, Summary
+
+FAILURES_SHOWN = 10
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
+    """Exactly the object of design §6: every name is there, in its order, and no other."""
+    kept = summary.failures[:FAILURES_KEPT]
+    return {
+        "job_id": summary.job_id,
+        "dry_run": summary.dry_run,
+        "scan_complete": summary.scan_complete,
+        "state": str(summary.state),
+        "files": _filled(summary.files, FILES),
+        "skipped_by": _filled(summary.skipped_by, SKIPPED_BY),
+        "bytes": _filled(summary.bytes, BYTES),
+        "requests": _filled(summary.requests, REQUESTS),
+        "transfers": _filled(summary.transfers, TRANSFERS),
+        "verified": summary.verified,
+        "retries": summary.retries,
+        "conflicts": summary.conflicts,
+        "failures": [{"path": f.path, "class": str(f.failure_class), "message": redact(f.message)} for f in kept],
+        "failures_omitted": summary.failures_omitted + len(summary.failures) - len(kept),
+        "elapsed_seconds": round(summary.elapsed_seconds, 3),
+    }
+
+
+def from_json(w: Mapping[str, Any]) -> Summary:
+    """The inverse of ``to_json``; what is only for people (reason, notes) is empty."""
+    plain = (
+        *("job_id", "dry_run", "scan_complete", "files", "skipped_by", "bytes", "requests", "transfers"),
+        *("verified", "retries", "conflicts", "failures_omitted", "elapsed_seconds"),
+    )
+    return Summary(
+        state=State(w["state"]),
+        failures=tuple(Failure(f["path"], FailureClass(f["class"]), f["message"]) for f in w.get("failures", ())),
+        **{name: w[name] for name in plain if name in w},
+    )
+
+
+def honest(summary: Summary) -> tuple[Summary, str]:
+    """The summary with a state it may claim, and what was wrong with it ("" as a rule).
+
+    Counters that contradict themselves are a defect of ours; then no exit code may say that everything is done.
+    """
+    wrong = summary.falsehood()
+    if wrong and summary.state in (State.DONE, State.DONE_WITH_ERRORS):
+        summary = replace(summary, state=State.DONE_WITH_ERRORS)
+    return summary, wrong
+
+
+def to_text(summary: Summary, failures_shown: int = FAILURES_SHOWN) -> str:
+    """The final summary for people. ``failures_shown``: at most so many are listed, the rest is counted."""
+    lines = [_headline(summary), *_counters(summary)]
+    lines += [f"  note      {_sentence(note)}" for note in summary.notes]
+    lines += _failures(summary, failures_shown)
+    if summary.resumable and summary.job_id:
+        lines.append(f"To go on:   hugesync resume {summary.job_id}   (or the same command again)")
+    return "\n".join(lines)
+
+
+def _headline(s: Summary) -> str:
+    files = {n: s.files.get(n, 0) for n in FILES}
+    took = human.duration(s.elapsed_seconds)
+    if s.dry_run and s.state is State.DONE:
+        todo = f"{human.count(files['pending'])} files, {human.size(s.bytes.get('pending', 0))}"
+        return f"dry run: {todo} would be transferred (looked for {took})"
+    moved = moved_bytes(s.bytes)
+    speed = f", {human.rate(moved / s.elapsed_seconds)}" if s.elapsed_seconds > 0 and moved else ""
+    state = {"done_with_errors": "done, with errors"}.get(s.state, str(s.state))
+    job = f" (job {s.job_id})" if s.job_id else ""
+    done = f"{human.count(files['done'])} files done, {human.size(moved)} moved in {took}{speed}"
+    return f"{state}: {done}{job}"
+
+
+def _counters(s: Summary) -> Iterable[str]:
+    why = ", ".join(f"{n} {human.count(s.skipped_by[n])}" for n in SKIPPED_BY if s.skipped_by.get(n))
+    at_least = "" if s.scan_complete else "≥ "
+    yield _row("files", [_item(n, human.count(s.files.get(n, 0)), n, at_least, why) for n in _shown(s.files, FILES)])
+    planned = _shown(s.bytes, BYTES[:5])
+    yield _row("planned", [_item(n, human.size(s.bytes.get(n, 0)), n, at_least, "") for n in planned])
+    traffic = [f"{n.replace('_', ' ')} {human.size(s.bytes[n])}" for n in BYTES[5:] if s.bytes.get(n)]
+    yield _row("traffic", traffic or ["none"])
+    yield _row("checked", [f"{n} {human.count(getattr(s, n))}" for n in ("verified", "retries", "conflicts")])
+
+
+def _failures(s: Summary, shown: int) -> Iterable[str]:
+    total = len(s.failures) + s.failures_omitted
+    if not total:
+        return
+    yield f"Failed ({human.count(total)}):"
+    for f in s.failures[:shown]:
+        yield f"  {f.failure_class:<14} {human.name(f.path)}: {_sentence(f.message)}"
+    rest = total - min(shown, len(s.failures))
+    if rest:
+        where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"
+        yield f"  … and {human.count(rest)} more; up to {human.count(FAILURES_KEPT)} are listed by: {where}"
+
+
+def moved_bytes(counters: Mapping[str, int]) -> int:
+    """Payload that crossed something: sent, received, or copied by the store within itself."""
+    return sum(counters.get(n, 0) for n in ("sent", "received", "copied_server_side"))
+
+
+def _row(label: str, items: list[str]) -> str:
+    return f"  {label:<9} {' · '.join(items)}"
+
+
+def _item(label: str, value: str, counter: str, at_least: str, why: str) -> str:
+    return f"{label} {at_least if counter == 'found' else ''}{value}" + (
+        f" ({why})" if why and counter == "skipped" else ""
+    )
+
+
+def _shown(counters: Mapping[str, int], names: Iterable[str]) -> list[str]:
+    """The four that are always told, and the others where they are not 0."""
+    return [n for n in names if n in ("found", "done", "skipped", "failed") or counters.get(n)]
+
+
+def _sentence(text: str) -> str:
+    return human.plain(redact(text)).replace("\n", " ")
+
+
+def _filled(counters: Mapping[str, int], names: tuple[str, ...]) -> dict[str, int]:
+    strange = set(counters) - set(names)
+    if strange:
+        raise ValueError(f"counters that design §6 does not know: {', '.join(sorted(strange))}")
+    return {name: int(counters.get(name, 0)) for name in names}
