@@ -109,7 +109,7 @@ def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
         return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"
     reason = detail["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:] if reason.startswith("Input ") else reason
-    value = detail["input"]
+    value = next((layer.values[key] for layer in layers if key in layer.values), None)  # as written, not as parsed
     # an address may hold a password, so it is named and never quoted
     quoted = "" if key.endswith("_url") or repr(value) in reason else f" {value!r}"
     return f"bad value{quoted} of {key} ({where}): {reason}"

@@ -19,8 +19,9 @@ from pydantic_settings import (
 )
 
 from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
-from hugesync_tasks.config_url import check_redis_url, redact
+from hugesync_tasks.config_url import check_redis_url
 from hugesync_tasks.errors import UsageError
+from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Options
 
 ENV_PREFIX = "HUGESYNC_"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import durationpy
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-_SIZE = re.compile(r"\s*(?:\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*(?:\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 _SIZE_UNITS = frozenset(
     ["", "b", *"kmgtp"] + [unit for prefix in "kmgtp" for unit in (f"{prefix}b", f"{prefix}ib")]
 )  # fmt: skip
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _BYTES: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
 
 
@@ -63,4 +62,8 @@ def show_size(size: int) -> str:
 
 def show_duration(seconds: float) -> str:
     """A spelling that ``parse_duration`` reads back to the same microsecond: ``30m``, ``1h30m``, ``0``."""
-    return str(durationpy.to_str(timedelta(seconds=seconds)))
+    whole, micro = divmod(round(seconds * 10**6), 10**6)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    last = f"{rest}.{micro:06d}".rstrip("0") if micro else str(rest)
+    shown = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "") + (f"{last}s" if last != "0" else "")
+    return shown or "0"

@@ -1,12 +1,11 @@
-"""Addresses of Redis: which are accepted, and how they are shown without their secrets."""
+"""Addresses of Redis: which are accepted in the configuration."""
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _SOCKETS = ("redis+socket", "unix")
-_HIDDEN = "***"
 
 
 def check_redis_url(value: object) -> object:
@@ -25,22 +24,3 @@ def check_redis_url(value: object) -> object:
     if url.scheme not in _SOCKETS and not url.hostname:
         raise ValueError(f"{url.scheme}:// needs a host")
     return value
-
-
-def redact(value: str) -> str:
-    """The same address with every password, also one in the query, replaced by ``***``."""
-    url = urlsplit(value)
-    user, at, host = url.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    query = urlencode(
-        [(k, _HIDDEN if "password" in k.lower() else v) for k, v in parse_qsl(url.query, keep_blank_values=True)],
-        safe="*/",
-        quote_via=quote,
-    )
-    netloc = f"{name}{colon}{_HIDDEN if colon else ''}{at}{host}"
-    return urlunsplit(("", "", "", "", "")) if not value else _join(url.scheme, netloc, url.path, query, url.fragment)
-
-
-def _join(scheme: str, netloc: str, path: str, query: str, fragment: str) -> str:
-    # urlunsplit drops the empty authority of schemes that it does not know (``unix:///x`` → ``unix:/x``)
-    return f"{scheme}://{netloc}{path}" + (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
