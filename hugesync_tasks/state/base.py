@@ -1,7 +1,9 @@
 """The contract of the ledger (``docs/ledger.md`` holds the key schema): what is in flight, and nothing else.
 
 Every method is one atomic step and may be repeated: a lost reply followed by a repeat changes nothing further, except
-that ``claim`` may then answer BUSY until the lease of the lost claim has expired. Errors: ``Unreachable``, ``Refused``.
+that ``claim`` may then answer BUSY until the lease of the lost claim has expired, that traffic is counted at least once,
+and that the events of a lost reply are gone (they are hints). Errors: ``Unreachable``, ``Refused``; ``UsageError`` for
+a wrong URL or credentials. Times are the server's own; leases are in ms.
 """
 
 from __future__ import annotations
@@ -80,9 +82,14 @@ class Ledger(Protocol):
     def check_server(self) -> None:
         """Refused where ``maxmemory-policy`` evicts; Unreachable where nobody answers within 5 s."""
 
-    def open_job(self, job: str, spec: str) -> None: ...
+    def open_job(self, job: str, spec: str) -> None:
+        """Store the specification and list the job as started now. ``meta`` stays as it is: whoever resumes a cancelled
+        job clears it with ``set_meta(job, cancel="0")``."""
+
     def spec(self, job: str) -> str | None: ...
-    def jobs(self) -> list[tuple[str, float]]: ...
+    def jobs(self) -> list[tuple[str, float]]:
+        """Id and start (s since the epoch), the newest first."""
+
     def meta(self, job: str) -> dict[str, str]: ...
     def set_meta(self, job: str, **fields: str) -> None: ...
     def cancel(self, job: str) -> None: ...
@@ -95,7 +102,8 @@ class Ledger(Protocol):
 
     def step_down(self, job: str, owner: str) -> None: ...
     def take_over(self, job: str, owner: str) -> int:
-        """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch."""
+        """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch.
+        Refused to whoever does not hold the coordinator's lease."""
 
     def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool: ...
     def read_checkpoint(self, job: str) -> tuple[str, str, str] | None: ...
@@ -105,13 +113,31 @@ class Ledger(Protocol):
     def unlock(self, destination: str, job: str) -> None: ...
 
     # tasks
-    def put_tasks(self, job: str, tasks: Iterable[Task]) -> None: ...
-    def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim: ...
-    def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed: ...
+    def put_tasks(self, job: str, tasks: Iterable[Task]) -> None:
+        """Each becomes ``queued`` (attempts and receipts kept), unless it runs under a lease that has not expired."""
+
+    def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
+        """OK and POISON make the caller the owner of a new attempt; all other answers change nothing."""
+
+    def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed:
+        """LOST changes nothing. An attempt whose lease had expired gets it back if no other attempt began meanwhile."""
+
     def receipts(
         self, job: str, task: str, fence: int, items: Mapping[int, Any], lease_ms: int, traffic: Traffic
-    ) -> Renewed: ...
-    def settle(self, job: str, task: str, outcome: Mapping[str, Any], traffic: Traffic, close_file: str = "") -> bool: ...
+    ) -> Renewed:
+        """``renew`` that also records finished files of a batch; they are recorded when it answers CANCELLED, too."""
+
+    def settle(
+        self,
+        job: str,
+        task: str,
+        outcome: Mapping[str, Any],
+        traffic: Traffic,
+        close_file: str = "",
+        fence: int | None = None,
+    ) -> bool:
+        """False, and nothing changed, where the task is gone, or a ``fence`` is given and a later attempt has begun."""
+
     def statuses(self, job: str, tasks: list[str]) -> list[TaskStatus]: ...
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         """Wait at most ``timeout`` s for an event, then take what is there."""
@@ -123,10 +149,16 @@ class Ledger(Protocol):
 
     def file(self, job: str, file: str) -> dict[str, str]: ...
     def parts(self, job: str, file: str) -> dict[int, Part]: ...
-    def put_parts(self, job: str, file: str, gen: str, parts: Iterable[Part]) -> bool:
-        """Receipts of adopted parts; False when the record is of another generation."""
+    def put_parts(self, job: str, file: str, gen: str, parts: Iterable[Part], upload: str = "") -> bool:
+        """Receipts of adopted parts; False when the record is of another generation (or, where given, upload)."""
 
-    def part_done(self, job: str, task: str, file: str, gen: str, part: Part, traffic: Traffic) -> PartAnswer: ...
+    def part_done(
+        self, job: str, task: str, file: str, gen: str, part: Part, traffic: Traffic, upload: str = ""
+    ) -> PartAnswer:
+        """Receipt, settling and the event ``{"part": wire, "answer": ...}`` in one step. FENCED (another generation, or
+        another upload than the one given) and MISMATCH (other bytes than the receipt's: another size or CRC64; where
+        a CRC64 is unknown, another ETag) change nothing. A repeat answers the same and pushes no second event."""
+
     def close_file(self, job: str, file: str) -> None: ...
 
     # traffic, workers, announcements

@@ -1,0 +1,178 @@
+"""The ledger in one process's memory, for simulations and tests: the same promises, a clock that is an argument.
+
+Everything passes through JSON as on the wire, so that what Redis would change (a tuple, an integer key) changes here too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hugesync_tasks.model import Part
+from hugesync_tasks.state.base import Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
+from hugesync_tasks.state.memory_jobs import JobRecord, MemoryJobs, TaskRecord, UploadRecord
+
+
+class MemoryLedger(MemoryJobs):
+    """``Ledger``; ``clock`` is in seconds. ``queues`` is what ``queue_length`` answers. Thread-safe.
+
+    Only ``events`` with a time-out waits in real time; a simulation asks with 0.
+    """
+
+    # tasks
+    def put_tasks(self, job: str, tasks: Iterable[Task]) -> None:
+        with self._changed:
+            records = self._job(job).tasks
+            for task in tasks:
+                record = records.setdefault(task.id, TaskRecord(task))
+                if not record.running or record.until <= self.clock():
+                    record.task, record.running, record.until = task, False, 0.0
+
+    def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
+        with self._changed:
+            j, now = self._job(job), self.clock()
+            record = j.tasks.get(task)
+            if record is None:
+                return Claim(Claimed.GONE)
+            if record.running and record.until > now:
+                return Claim(Claimed.BUSY)
+            if j.meta.get("cancel") == "1":
+                return Claim(Claimed.CANCELLED)
+            answer = Claimed.POISON if record.attempts >= max_attempts else Claimed.OK
+            record.attempts += 1
+            record.running, record.until, record.since = True, now + lease_ms / 1000, now
+            upload = j.files.get(record.task.file)
+            file = dict(upload.fields) if upload else {}
+            return Claim(answer, record.task, record.attempts, dict(record.receipts), file)
+
+    def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed:
+        return self.receipts(job, task, fence, {}, lease_ms, traffic)
+
+    def receipts(
+        self, job: str, task: str, fence: int, items: Mapping[int, Any], lease_ms: int, traffic: Traffic
+    ) -> Renewed:
+        with self._changed:
+            j, now = self._job(job), self.clock()
+            record = j.tasks.get(task)
+            if record is None or fence < record.attempts:
+                return Renewed.LOST
+            record.attempts, record.running, record.until = fence, True, now + lease_ms / 1000
+            record.since = now if record.since is None else record.since
+            record.receipts.update({index: _wired(outcome) for index, outcome in items.items()})
+            j.traffic.update(traffic)
+            return Renewed.CANCELLED if j.meta.get("cancel") == "1" else Renewed.OK
+
+    def settle(
+        self,
+        job: str,
+        task: str,
+        outcome: Mapping[str, Any],
+        traffic: Traffic,
+        close_file: str = "",
+        fence: int | None = None,
+    ) -> bool:
+        with self._changed:
+            j = self._job(job)
+            record = j.tasks.get(task)
+            if record is None or (fence is not None and fence < record.attempts):
+                return False
+            del j.tasks[task]
+            if close_file:
+                j.files.pop(close_file, None)
+            self._tell(j, task, outcome, traffic)
+            return True
+
+    def _tell(self, j: JobRecord, task: str, outcome: Mapping[str, Any], traffic: Traffic) -> None:
+        j.events.append(json.dumps([task, outcome]))
+        j.traffic.update(traffic)
+        self._changed.notify_all()
+
+    def statuses(self, job: str, tasks: list[str]) -> list[TaskStatus]:
+        with self._changed:
+            records, now = self._job(job).tasks, self.clock()
+            return [_status(records[task], now) if task in records else TaskStatus("") for task in tasks]
+
+    def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
+        with self._changed:
+            waiting = self._job(job).events
+            if not waiting and timeout > 0:
+                self._changed.wait_for(lambda: len(waiting) > 0, timeout)
+            return [Event(*json.loads(waiting.popleft())) for _ in range(min(most, len(waiting)))]
+
+    # large files
+    def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
+        with self._changed:
+            files = self._job(job).files
+            had = files.get(file)
+            if had is None or had.fields["gen"] != fields["gen"] or not had.fields.get("upload"):
+                files[file] = UploadRecord(dict(fields))
+            return dict(files[file].fields)
+
+    def file(self, job: str, file: str) -> dict[str, str]:
+        with self._changed:
+            upload = self._job(job).files.get(file)
+            return dict(upload.fields) if upload else {}
+
+    def parts(self, job: str, file: str) -> dict[int, Part]:
+        with self._changed:
+            upload = self._job(job).files.get(file)
+            return dict(upload.parts) if upload else {}
+
+    def put_parts(self, job: str, file: str, gen: str, parts: Iterable[Part], upload: str = "") -> bool:
+        with self._changed:
+            record = self._job(job).files.get(file)
+            if record is None or not record.takes(gen, upload):
+                return False
+            record.parts.update({part.number: part for part in parts})
+            return True
+
+    def part_done(
+        self, job: str, task: str, file: str, gen: str, part: Part, traffic: Traffic, upload: str = ""
+    ) -> PartAnswer:
+        with self._changed:
+            j = self._job(job)
+            record = j.files.get(file)
+            if record is None or not record.takes(gen, upload):
+                return PartAnswer.FENCED
+            old = record.parts.get(part.number)
+            if old is not None and not same_bytes(old, part):
+                return PartAnswer.MISMATCH
+            record.parts[part.number] = part
+            answer = PartAnswer.ALL if len(record.parts) >= int(record.fields["total"]) else PartAnswer.MORE
+            if j.tasks.pop(task, None) is not None or old != part:
+                self._tell(j, task, {"part": part.wire(), "answer": str(answer)}, traffic)
+            return answer
+
+    def close_file(self, job: str, file: str) -> None:
+        with self._changed:
+            self._job(job).files.pop(file, None)
+
+    # traffic
+    def traffic(self, job: str) -> dict[str, int]:
+        with self._changed:
+            return dict(self._job(job).traffic)
+
+    def add_traffic(self, job: str, traffic: Traffic) -> None:
+        with self._changed:
+            self._job(job).traffic.update(traffic)
+
+
+def same_bytes(a: Part, b: Part) -> bool:
+    """Whether two receipts of one part tell of the same bytes. An ETag may differ for equal bytes (encrypted stores), so
+    where both checksums are known they decide."""
+    if a.crc64 is not None and b.crc64 is not None:
+        return a.size == b.size and a.crc64 == b.crc64
+    return a.size == b.size and a.etag == b.etag
+
+
+def _status(record: TaskRecord, now: float) -> TaskStatus:
+    if not record.running:
+        return TaskStatus("queued", record.task.seq, attempts=record.attempts)
+    since = now if record.since is None else record.since
+    left, ran = round(1000 * (record.until - now)), round(1000 * (now - since))
+    return TaskStatus("running", record.task.seq, left, ran, record.attempts)
+
+
+def _wired(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,0 +1,141 @@
+"""The quiet half of the ledger on Redis: jobs, leases, checkpoint, workers. ``redis.py`` adds tasks and files."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import redis
+
+from hugesync_tasks.errors import Refused
+from hugesync_tasks.state.redis_connect import Server, check
+
+
+class RedisJobs:
+    def __init__(
+        self, state_url: str, prefix: str = "hs:", broker_url: str | None = None, queue_prefix: str = "hs:q:"
+    ) -> None:
+        self._urls = list(dict.fromkeys((state_url, broker_url or state_url)))
+        self._server = Server(state_url)
+        self._broker = self._server if len(self._urls) == 1 else Server(self._urls[1])
+        self._prefix = prefix
+        self._queue_prefix = queue_prefix
+
+    @classmethod
+    def from_url(
+        cls, url: str, prefix: str = "hs:", broker_url: str | None = None, queue_prefix: str = "hs:q:"
+    ) -> Self:
+        """Connects at the first call. Raises UsageError for a URL that cannot be read."""
+        return cls(url, prefix, broker_url, queue_prefix)
+
+    def _key(self, job: str, *rest: str) -> str:
+        return f"{self._prefix}job:{{{job}}}:{':'.join(rest)}"
+
+    def _keys(self, job: str, *names: str) -> list[str]:
+        return [self._key(job, name) for name in names]
+
+    # jobs
+    def check_server(self) -> None:
+        for url in self._urls:
+            check(url)
+
+    def open_job(self, job: str, spec: str) -> None:
+        def store(r: redis.Redis) -> None:
+            started, micros = listed(r.time())
+            p = r.pipeline(transaction=True)
+            p.set(self._key(job, "spec"), spec)
+            p.zadd(f"{self._prefix}jobs", {job: int(started) + int(micros) / 1e6})
+            p.execute()
+
+        self._server.call(store)
+
+    def spec(self, job: str) -> str | None:
+        found = self._server.call(lambda r: r.get(self._key(job, "spec")))
+        return None if found is None else str(found)
+
+    def jobs(self) -> list[tuple[str, float]]:
+        rows = self._server.call(lambda r: r.zrange(f"{self._prefix}jobs", 0, -1, desc=True, withscores=True))
+        return [(job, float(started)) for job, started in listed(rows)]
+
+    def meta(self, job: str) -> dict[str, str]:
+        return self._hash(self._key(job, "meta"))
+
+    def set_meta(self, job: str, **fields: str) -> None:
+        pairs = [word for field in fields.items() for word in field]
+        if pairs:
+            self._server.call(lambda r: r.hset(self._key(job, "meta"), items=pairs))
+
+    def cancel(self, job: str) -> None:
+        self.set_meta(job, cancel="1")
+
+    def forget_job(self, job: str, history: bool = True) -> None:
+        keys = self._keys(job, "tasks", "files", "lease", "cp", "events", "traffic")
+        if not history:
+            keys += self._keys(job, "spec", "meta")
+            self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
+        self._server.run("forget_job", keys, [self._key(job)])
+
+    # leadership, checkpoint, destination lock
+    def lead(self, job: str, owner: str, lease_ms: int) -> bool:
+        return bool(self._server.run("hold", self._keys(job, "lease"), [owner, lease_ms]) == owner)
+
+    def step_down(self, job: str, owner: str) -> None:
+        self._server.run("release", self._keys(job, "lease"), [owner])
+
+    def take_over(self, job: str, owner: str) -> int:
+        keys = self._keys(job, "lease", "tasks", "events", "meta")
+        epoch = int(self._server.run("take_over", keys, [owner, self._key(job)]))
+        if epoch < 0:
+            raise Refused(f"another coordinator leads job {job}")
+        return epoch
+
+    def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool:
+        return bool(self._server.run("checkpoint", self._keys(job, "lease", "cp"), [owner, key, counters, failures]))
+
+    def read_checkpoint(self, job: str) -> tuple[str, str, str] | None:
+        cp = self._hash(self._key(job, "cp"))
+        return (cp["key"], cp["counters"], cp["failures"]) if cp else None
+
+    def lock(self, destination: str, job: str, lease_ms: int) -> str:
+        return str(self._server.run("hold", [f"{self._prefix}lock:{destination}"], [job, lease_ms]))
+
+    def unlock(self, destination: str, job: str) -> None:
+        self._server.run("release", [f"{self._prefix}lock:{destination}"], [job])
+
+    # workers, announcements
+    def heartbeat(self, worker: str, info: str, lease_ms: int) -> None:
+        self._server.run("heartbeat", [self._worker_key(worker), self._worker_key()], [worker, info, lease_ms])
+
+    def workers(self) -> dict[str, str]:
+        ids: list[str] = listed(self._server.call(lambda r: r.zrange(self._worker_key(), 0, -1)))
+        if not ids:
+            return {}
+        infos = listed(self._server.call(lambda r: r.mget([self._worker_key(worker) for worker in ids])))
+        return {worker: info for worker, info in zip(ids, infos, strict=True) if info is not None}
+
+    def _worker_key(self, *worker: str) -> str:
+        return ":".join((f"{self._prefix}{{workers}}", *worker))
+
+    def announce(self, queue: str, needs: str) -> None:
+        self._server.call(lambda r: r.hset(f"{self._prefix}announce", queue, needs))
+
+    def retract(self, queue: str) -> None:
+        self._server.call(lambda r: r.hdel(f"{self._prefix}announce", queue))
+
+    def announced(self) -> dict[str, str]:
+        return self._hash(f"{self._prefix}announce")
+
+    def queue_length(self, queue: str) -> int:
+        return int(str(self._broker.call(lambda r: r.llen(self._queue_prefix + queue))))
+
+    def close(self) -> None:
+        self._server.close()
+        self._broker.close()
+
+    def _hash(self, key: str) -> dict[str, str]:
+        found: Any = self._server.call(lambda r: r.hgetall(key))
+        return dict(found)
+
+
+def listed(reply: Any) -> list[Any]:
+    """redis-py types every reply as perhaps awaitable, and answers None for an absent list."""
+    return list(reply or ())
