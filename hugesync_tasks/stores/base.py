@@ -22,6 +22,8 @@ KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
 ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsafe-no-conflict-check``
 
+Parts = list[Part]  # inside a Store, ``list`` is its method
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -91,9 +93,7 @@ class Store(Protocol):
 
     limits: Limits
 
-    def list(
-        self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None
-    ) -> Iterator[Entry]:
+    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         """All keys > ``start_after`` in strictly increasing byte order, whatever the server's own order.
 
         ``enter(dir_key)`` false: that folder is neither read nor yielded, nor anything below it. What is ours
@@ -145,7 +145,14 @@ class Store(Protocol):
         ...
 
     def copy(
-        self, source: Store, key: str, source_key: str, source_version: str, meta: Meta, expected: str | None, token: Token
+        self,
+        source: Store,
+        key: str,
+        source_key: str,
+        source_version: str,
+        meta: Meta,
+        expected: str | None,
+        token: Token,
     ) -> Commit:
         """Copy within the service, at most ``limits.max_copy`` bytes; nothing passes through the caller. Only where
         ``can_copy_from(source)``. Conditional like ``put``, pinned to ``source_version``."""
@@ -172,12 +179,12 @@ class Store(Protocol):
         """Like put_part, the bytes copied within the service from a range of another object, pinned to its version."""
         ...
 
-    def list_parts(self, upload: Upload, token: Token) -> list[Part]:
+    def list_parts(self, upload: Upload, token: Token) -> Parts:
         """Parts the store holds of this upload. Raises NoSuchUpload."""
         ...
 
     def complete(
-        self, upload: Upload, parts: list[Part], meta: Meta, expected: str | None, crc64: int | None, token: Token
+        self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
         """Make the upload visible as ``upload.key`` in one step, conditional like ``put``. The parts must cover
         ``upload.size`` exactly. ``crc64``: of the whole object, proven by the store where ``limits.full_crc64``.

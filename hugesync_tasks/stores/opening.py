@@ -1,0 +1,87 @@
+"""From a job's Location to the store that everything above works with: the adapter and its wrappers, in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hugesync_tasks.errors import UsageError
+from hugesync_tasks.spec import Location, Options
+from hugesync_tasks.stores.base import Limits, Store
+from hugesync_tasks.stores.retry import RetryingStore
+from hugesync_tasks.stores.throttle import ThrottledStore
+
+_LIMITS = frozenset(f.name for f in fields(Limits))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an adapter is built from. ``folder``: where a local location lies on this host. ``limits``: as probed by the
+    producer, None = the adapter's own table. ``role`` (source, destination) is for sentences to a person."""
+
+    location: Location
+    limits: Limits | None
+    folder: str
+    role: str
+
+
+Opener = Callable[[Opening], Store]
+
+
+def _open_local(opening: Opening) -> Store:
+    from hugesync_tasks.stores.local import LocalStore
+
+    return LocalStore(opening.folder)
+
+
+def _open_s3(opening: Opening) -> Store:
+    from hugesync_tasks.stores.s3 import S3Store  # the SDK is loaded only by a process that needs it
+
+    location = opening.location
+    return S3Store(
+        location.bucket,
+        location.prefix,
+        profile=location.profile,
+        endpoint=location.endpoint or None,
+        limits=opening.limits,
+    )
+
+
+_OPENERS: dict[str, Opener] = {"file": _open_local, "s3": _open_s3}
+
+
+def register(scheme: str, opener: Opener) -> None:
+    """Serve locations of ``scheme`` by ``opener`` from now on (a plug-in's store, a test's fake)."""
+    _OPENERS[scheme] = opener
+
+
+def open_store(
+    location: Location,
+    limits: Mapping[str, Any] | None,
+    options: Options,
+    *,
+    role: str,
+    root: str = "",
+    bytes_per_second: float | None = None,
+    requests_per_second: float | None = None,
+) -> Store:
+    """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too.
+
+    ``root``: where the location's root lies on this host; empty = here the whole location is ``location.local``.
+    ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed.
+    Raises UsageError for a scheme nobody serves, and whatever the adapter raises for a profile it lacks.
+    """
+    opener = _OPENERS.get(location.scheme)
+    if opener is None:
+        served = ", ".join(sorted(_OPENERS))
+        raise UsageError(f"{role} {location.display()}: no store serves {location.scheme}:// (there are {served})")
+    folder = os.path.join(root, location.path) if root else location.local
+    if location.scheme == "file" and not folder:
+        raise UsageError(f"{role}: this process does not see the root {location.root!r}")
+    known = Limits(**{k: v for k, v in limits.items() if k in _LIMITS}) if limits else None
+    store: Store = opener(Opening(location, known, folder, role))
+    if bytes_per_second is not None or requests_per_second is not None:
+        store = ThrottledStore(store, bytes_per_second, requests_per_second)
+    return RetryingStore(store, attempts=options.retries)

@@ -1,0 +1,264 @@
+"""The only place where a store's call is repeated. Adapters do not retry and callers do not either."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
+from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Throttled, Transient, VersionMismatch
+from hugesync_tasks.model import Commit, Entry, Meta, Upload
+from hugesync_tasks.stores.base import Parts, Reader, Store
+from hugesync_tasks.stores.wrapper import Wrapper, innermost
+from hugesync_tasks.token import Token
+
+T = TypeVar("T")
+_SLICE = 0.25  # seconds slept between two looks at the token
+
+
+class RetryingStore(Wrapper):
+    """Repeats what failed with Transient, and nothing else, at most ``attempts`` times in all.
+
+    Between attempts it waits a random time below ``min(cap, base * 2**n)`` seconds (full jitter), after a Throttled
+    with ``retry_after`` that much longer. A wait the token's deadline would cut short is not begun: the error stands.
+    Each repeat counts as ``retries`` on the token's meter. Progress in a listing or a stream starts the count anew.
+
+    A commit (put, copy, complete) that is refused after an earlier attempt had an unknown outcome is judged by a HEAD:
+    what carries our generation, size (and checksum, where both are known) is our own success.
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        attempts: int = 5,
+        base: float = 0.2,
+        cap: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(inner)
+        self._attempts = max(1, attempts)
+        self._base = base
+        self._cap = cap
+        self._sleep = sleep
+        self._random = random
+
+    def _do(self, op: str, key: str, token: Token, call: Callable[[], T], size: int = 0) -> T:
+        if op == "batch.finish":  # its answers are per key; what failed is some file's outcome
+            return call()
+        try:
+            return call()
+        except Transient as error:
+            return self.again(error, token, call)
+
+    def again(self, error: Transient, token: Token, call: Callable[[], T]) -> T:
+        """Repeat ``call``, which just failed with ``error``, until it succeeds or there is no point any more."""
+        first: list[Transient] = [error]
+
+        def attempt() -> T:
+            if first:
+                raise first.pop()  # counts as the first attempt; kept out of the way of calls that succeed
+            return call()
+
+        return Retrying(
+            retry=retry_if_exception_type(Transient),
+            stop=lambda state: state.attempt_number >= self._attempts or _too_late(state, token),
+            wait=self._wait,
+            before_sleep=lambda _: token.meter.add("retries"),
+            sleep=lambda seconds: self._pause(seconds, token),
+            reraise=True,
+        )(attempt)
+
+    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
+        last = start_after
+        entries = self.inner.list(token, start_after, enter)
+
+        def resume() -> tuple[Iterator[Entry], Entry | None]:
+            rest = self.inner.list(token, last, enter)
+            return rest, next(rest, None)
+
+        while True:
+            try:
+                for entry in entries:
+                    last = entry.key
+                    yield entry
+                return
+            except Transient as error:
+                entries, following = self.again(error, token, resume)
+            if following is not None:
+                last = following.key
+                yield following
+
+    def open(
+        self, key: str, version: str, token: Token, start: int = 0, length: int | None = None, overhead: bool = False
+    ) -> Reader:
+        reader = super().open(key, version, token, start, length, overhead)
+        return ResumingReader(self, reader, key, token, start, length, overhead)
+
+    def put(
+        self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token, overhead: bool = False
+    ) -> Commit:
+        def call() -> Commit:
+            return self.inner.put(key, body, meta, expected, token, overhead)
+
+        return self._commit(key, meta.generation, lambda: len(body), None, token, call)
+
+    def copy(
+        self,
+        source: Store,
+        key: str,
+        source_key: str,
+        source_version: str,
+        meta: Meta,
+        expected: str | None,
+        token: Token,
+    ) -> Commit:
+        bare = innermost(source)
+
+        def call() -> Commit:
+            return self.inner.copy(bare, key, source_key, source_version, meta, expected, token)
+
+        def size() -> int | None:
+            head = bare.head(source_key, token)
+            return head.entry.size if head is not None and head.entry.version == source_version else None
+
+        return self._commit(key, meta.generation, size, None, token, call)
+
+    def complete(
+        self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
+    ) -> Commit:  # fmt: skip
+        def call() -> Commit:
+            return self.inner.complete(upload, parts, meta, expected, crc64, token)
+
+        return self._commit(upload.key, upload.generation, lambda: upload.size, crc64, token, call)
+
+    def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
+        yield from self._do("list_uploads", "", token, lambda: tuple(self.inner.list_uploads(token)))
+
+    def _commit(
+        self, key: str, generation: str, size: Callable[[], int | None], crc64: int | None, token: Token,
+        call: Callable[[], Commit],
+    ) -> Commit:  # fmt: skip
+        unknown = False  # whether an earlier attempt may have taken effect
+
+        def judged() -> Commit:
+            nonlocal unknown
+            try:
+                return call()
+            except Transient:
+                unknown = True
+                raise
+            except (VersionMismatch, NoSuchUpload, NotFound):
+                ours = self._ours(key, generation, size, crc64, token) if unknown and generation else None
+                if ours is None:
+                    raise
+                return ours
+
+        return self._do("commit", key, token, judged)
+
+    def _ours(
+        self, key: str, generation: str, size: Callable[[], int | None], crc64: int | None, token: Token
+    ) -> Commit | None:
+        head = self.inner.head(key, token)
+        if head is None or head.meta.generation != generation or head.entry.size != size():
+            return None
+        if crc64 is None or head.crc64 is None:
+            return Commit(key, head.entry.version, head.entry.size)
+        return Commit(key, head.entry.version, head.entry.size, "crc64nvme") if head.crc64 == crc64 else None
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        jitter: float = self._random() * min(self._cap, self._base * 2 ** (state.attempt_number - 1))
+        asked = error.retry_after if isinstance(error, Throttled) else None
+        return jitter + (asked or 0.0)
+
+    def _pause(self, seconds: float, token: Token) -> None:
+        token.check()
+        while seconds > 0:
+            self._sleep(min(seconds, _SLICE))
+            seconds -= _SLICE
+            token.check()
+
+
+def _too_late(state: RetryCallState, token: Token) -> bool:
+    return token.remaining(state.upcoming_sleep) < state.upcoming_sleep
+
+
+class ResumingReader:
+    """A stream that, when it breaks, goes on at the byte it had reached, of the same version.
+
+    Corrupted is not healed: what was handed out is wrong already. Nor is an object without a version, of which the
+    rest could be another's.
+    """
+
+    def __init__(
+        self,
+        store: RetryingStore,
+        reader: Reader,
+        key: str,
+        token: Token,
+        start: int,
+        length: int | None,
+        overhead: bool,
+    ) -> None:
+        self.head = reader.head
+        self._store = store
+        self._reader = reader
+        self._key = key
+        self._token = token
+        self._start = start
+        self._wanted = length if length is not None else max(0, reader.head.entry.size - start)
+        self._overhead = overhead
+        self._done = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = iter(self._reader)
+        while True:
+            try:
+                for chunk in chunks:
+                    self._done += len(chunk)
+                    yield chunk
+                if self._done >= self._wanted:
+                    return
+                error = self._short()
+            except Corrupted:
+                raise
+            except Transient as broken:
+                error = broken
+            if self._done >= self._wanted:
+                return  # it broke after its last byte
+            if not self.head.entry.version:
+                raise error
+            chunks, chunk = self._store.again(error, self._token, self._resume)
+            self._done += len(chunk)
+            yield chunk
+
+    def __enter__(self) -> ResumingReader:
+        self._reader.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._reader.__exit__(*exc)
+
+    def _resume(self) -> tuple[Iterator[bytes], bytes]:
+        self._reader.__exit__(None, None, None)
+        self._reader = self._store.inner.open(
+            self._key,
+            self.head.entry.version,
+            self._token,
+            self._start + self._done,
+            self._wanted - self._done,
+            self._overhead,
+        )
+        self._reader.__enter__()
+        chunks = iter(self._reader)
+        chunk = next(chunks, b"")
+        if not chunk:
+            raise self._short()
+        return chunks, chunk
+
+    def _short(self) -> Transient:
+        return Transient(f"the stream ended after {self._done} of {self._wanted} bytes", self._key)
