@@ -1,0 +1,269 @@
+"""What is built and installed: the wheel, the locks, the make targets, the image."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import hugesync_tasks
+
+REPO = Path(__file__).parent.parent
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
+SOURCES = {
+    "hugesync_tasks": REPO / "hugesync_tasks",
+    "hugesync_producer": REPO / "producer/hugesync_producer",
+    "hugesync_worker": REPO / "worker/hugesync_worker",
+}
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
+# who may import a vendor's SDK: everything else holds a store, a ledger or a task and cannot tell whose it is
+SDK_HOMES = {
+    "boto3": "hugesync_tasks.stores.s3", "botocore": "hugesync_tasks.stores.s3", "obstore": "hugesync_tasks.stores.s3",
+    "s3transfer": "hugesync_tasks.stores.s3", "google": "hugesync_tasks.stores.gcs", "azure": "hugesync_tasks.stores.azure",
+    "redis": "hugesync_tasks.state.redis",
+}  # fmt: skip
+
+
+def pins(lock: str) -> dict[str, list[Requirement]]:
+    """Name → its pinned requirements (one for each marker)."""
+    out: dict[str, list[Requirement]] = {}
+    for line in (REPO / lock).read_text().splitlines():
+        if line and not line[0].isspace():
+            requirement = Requirement(line.rstrip(" \\"))
+            out.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return out
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = [package, *path.relative_to(folder).with_suffix("").parts]
+            yield ".".join(p for p in parts if p != "__init__"), path
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of what a module imports, also inside functions; not what only the type checker sees."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+# --- the wheel ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=REPO, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_wheel_installs_our_three_packages_and_no_other_top_level_name(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(SOURCES)
+
+
+def test_every_source_file_is_in_the_wheel_scripts_of_redis_included(wheel: zipfile.ZipFile) -> None:
+    wanted = {
+        f"{package}/{path.relative_to(folder).as_posix()}"
+        for package, folder in SOURCES.items()
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".lua")
+    }
+
+    assert any(name.endswith(".lua") for name in wanted)
+    assert wanted <= set(wheel.namelist())
+
+
+def test_the_version_is_the_one_written_in_the_package(wheel: zipfile.ZipFile) -> None:
+    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+
+    assert Parser().parsestr(wheel.read(metadata).decode())["Version"] == hugesync_tasks.__version__
+
+
+@pytest.mark.parametrize(("command", "target"), PROJECT["project"]["scripts"].items())
+def test_every_command_can_be_loaded(command: str, target: str) -> None:
+    assert callable(importlib.metadata.EntryPoint(command, target, "console_scripts").load())
+
+
+# --- dependencies ---------------------------------------------------------------------------------
+
+
+def test_the_promised_packages_are_dependencies() -> None:
+    declared = {
+        canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["project"]["dependencies"]
+    }
+
+    assert {
+        "celery", "redis", "boto3", "google-cloud-storage", "azure-storage-blob", "blake3", "psutil", "flower", "click",
+    } <= set(declared)  # fmt: skip
+    assert declared["celery"].extras == {"redis"}
+
+
+def test_everything_imported_is_declared() -> None:
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    providers = importlib.metadata.packages_distributions()
+    undeclared = {}
+    for module, path in modules():
+        for name in imports(path):
+            top = name.split(".")[0]
+            if top in sys.stdlib_module_names or top in SOURCES:
+                continue
+            if not declared & {canonicalize_name(p) for p in providers.get(top, [top])}:
+                undeclared[module] = name
+
+    # pydantic releases its core in step with itself and pins it
+    assert {m: n for m, n in undeclared.items() if n != "pydantic_core"} == {}
+
+
+def test_an_sdk_is_imported_only_by_its_own_adapter() -> None:
+    strangers = [
+        f"{module} imports {name}"
+        for module, path in modules()
+        for name in imports(path)
+        if (home := SDK_HOMES.get(name.split(".")[0])) and not module.startswith(home)
+    ]
+
+    assert strangers == []
+
+
+def test_celery_stays_out_of_stages_stores_state_and_values() -> None:
+    thin = {f"hugesync_tasks.{name}" for name in ("celery", "consumer", "process", "tasks")}
+    strangers = [
+        module
+        for module, path in modules()
+        if module.startswith("hugesync_tasks") and module not in thin
+        and {name.split(".")[0] for name in imports(path)} & {"celery", "kombu", "billiard"}
+    ]  # fmt: skip
+
+    assert strangers == []
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_names_versions_and_hashes_and_no_address(lock: str) -> None:
+    line = re.compile(r"[a-z0-9-]+(\[[a-z,]+\])?==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
+    lines = (REPO / lock).read_text().splitlines()
+
+    assert [text for text in lines if not line.fullmatch(text)] == []
+    for before, text in zip(lines, [*lines[1:], ""], strict=True):
+        assert text.startswith("    --hash=") == before.endswith("\\"), f"{before} has no hash"
+
+
+def test_the_locks_fulfil_what_the_project_asks_for() -> None:
+    groups = PROJECT["dependency-groups"]
+    asked = {
+        "requirements.lock": PROJECT["project"]["dependencies"] + groups["build"],
+        "requirements-dev.lock": PROJECT["project"]["dependencies"]
+        + [r for g in ("build", "test", "dev") for r in groups[g] if isinstance(r, str)],
+        "requirements-bench.lock": groups["bench"],
+    }
+
+    for lock, requirements in asked.items():
+        locked = pins(lock)
+        for requirement in map(Requirement, requirements):
+            found = locked.get(canonicalize_name(requirement.name), [])
+            assert found, f"{lock} lacks {requirement.name}: make lock"
+            assert all(requirement.specifier.contains(next(iter(f.specifier)).version) for f in found), requirement
+
+
+def test_the_tools_lock_only_adds_to_what_is_installed_for_use() -> None:
+    tools = {name: {str(r) for r in found} for name, found in pins("requirements-dev.lock").items()}
+    product = {name: {str(r) for r in found} for name, found in pins("requirements.lock").items()}
+
+    assert {name: found for name, found in product.items() if tools.get(name) != found} == {}
+
+
+# --- make -----------------------------------------------------------------------------------------
+
+
+def make(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS")) and k not in ("SRC", "DST")}
+    return subprocess.run(["make", *args], cwd=REPO, capture_output=True, text=True, timeout=60, env={**clean, **env})
+
+
+def test_make_alone_lists_every_target() -> None:
+    listed = set(re.findall(r"^  make (\S+)", make().stdout, re.MULTILINE))
+
+    assert {"help", "run", "test", "test-full", "test-system", "check", "bench", "clean"} <= listed
+
+
+def test_make_run_wants_both_ends_or_none() -> None:
+    for one in ("SRC=/a", "DST=/b"):
+        done = make("run", one)
+
+        assert done.returncode == 2
+        assert "Give both" in done.stdout
+
+
+def test_make_run_hands_names_with_spaces_and_quotes_over_unchanged() -> None:
+    shown = make("--dry-run", "--always-make", "run", "SRC=/a b/'c\"", "DST=s3://x/y z").stdout
+
+    assert '-- "$SRC" "$DST"' in shown  # the shell takes them from the environment, so that nothing is read twice
+
+
+def test_the_gate_runs_the_tests_and_then_the_checks() -> None:
+    script = (REPO / ".ci/run").read_text()
+
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert "set -euo pipefail" in script
+    assert re.findall(r"^make (\S+)$", script, re.MULTILINE) == ["test", "check"]
+    assert os.access(REPO / ".ci/run", os.X_OK)
+
+
+# --- the image ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    tag = "localhost/hugesync-test"
+    certificates = (
+        "/etc/ssl/certs/ca-certificates.crt"  # where a proxy's certificate of this host stands, if there is one
+    )
+    subprocess.run(
+        [str(REPO / "docker/build.sh"), "--volume", f"{certificates}:{certificates}:ro"],
+        env={**os.environ, "BASE": "debootstrap", "TAG": tag}, check=True, timeout=1800,
+    )  # fmt: skip
+    return tag
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", ["hugesync-submit", "hugesync", "hugesync-worker"])
+def test_the_image_runs_every_command_as_an_ordinary_user(image: str, command: str) -> None:
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    run = ["podman", "--runtime", "runc", "run", "--rm", "--network", "host", *limits, image]
+
+    user = subprocess.run([*run, "id", "-u"], capture_output=True, text=True, check=True, timeout=120)
+    shown = subprocess.run([*run, command, "--help"], capture_output=True, text=True, check=True, timeout=120)
+
+    assert user.stdout.strip() == "10001"
+    assert command in shown.stdout
