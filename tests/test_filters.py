@@ -1,0 +1,222 @@
+"""Include and exclude rules. The recorded cases are those of rsync's manual and of its own wildmatch and exclude tests."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hugesync_producer.filters import Filter, add_rule, add_rules_of_file, size_limit
+from hugesync_producer.patterns import Pattern
+from hugesync_tasks.errors import UsageError
+from hugesync_tasks.model import Entry, Kind
+
+# (pattern, path, a folder?, matches?)
+RSYNC = [
+    # no slash: the last component at any depth, whole
+    ("foo", "foo", False, True),
+    ("foo", "a/b/foo", False, True),
+    ("foo", "foo", True, True),
+    ("foo", "foobar", False, False),
+    ("foo", "a/foo/b", False, False),
+    ("*.o", "x.o", False, True),
+    ("*.o", "a/x.o", False, True),
+    ("*.o", "a/x.c", False, False),
+    # trailing slash: folders only
+    ("foo/", "foo", True, True),
+    ("foo/", "a/foo", True, True),
+    ("foo/", "foo", False, False),
+    ("f*/", "a/foo", True, True),
+    # leading slash: anchored
+    ("/foo", "foo", False, True),
+    ("/foo", "a/foo", False, False),
+    ("/foo/bar", "foo/bar", False, True),
+    ("/*", "a", True, True),
+    ("/*", "a/b", False, False),
+    ("/foo/*/bar", "foo/x/bar", False, True),
+    ("/foo/*/bar", "foo/x/y/bar", False, False),
+    ("/", "a", False, False),
+    # inner slash: the tail of the path
+    ("foo/bar", "foo/bar", False, True),
+    ("foo/bar", "x/foo/bar", False, True),
+    ("foo/bar", "xfoo/bar", False, False),
+    ("foo/bar", "foo/bar/x", False, False),
+    ("sub/*.c", "x/sub/a.c", False, True),
+    ("sub/*.c", "x/sub/y/a.c", False, False),
+    # ** crosses slashes
+    ("/foo/**/bar", "foo/x/bar", False, True),
+    ("/foo/**/bar", "foo/x/y/bar", False, True),
+    ("/foo/**/bar", "foo/bar", False, False),
+    ("/foo/**", "foo/x/y", False, True),
+    ("/foo/**", "foo", True, False),
+    ("foo/**", "x/foo/y/z", False, True),
+    ("foo**bar", "x/foo/y/bar", False, True),
+    ("foo**bar", "x/yfoo/y/bar", False, False),
+    ("**/foo", "foo", False, True),
+    ("**/foo", "a/b/foo", False, True),
+    ("**/foo", "a/xfoo", False, False),
+    ("**foo", "a/xfoo", False, True),
+    ("**", "a/b", False, True),
+    # dir/***: the folder and everything in it
+    ("foo/***", "foo", True, True),
+    ("foo/***", "foo", False, False),
+    ("foo/***", "foo/a/b", False, True),
+    ("foo/***", "x/foo/a", False, True),
+    ("/foo/***", "foo", True, True),
+    ("/foo/***", "x/foo", True, False),
+    ("/foo/***", "foobar", True, False),
+    # ? and classes never match a slash
+    ("a?b", "axb", False, True),
+    ("/a?b", "a/b", False, False),
+    ("/a[/]b", "a/b", False, False),
+    ("/a[!x]b", "a/b", False, False),
+    ("/a[+-0]b", "a/b", False, False),
+    ("[a-c]x", "bx", False, True),
+    ("[a-c]x", "dx", False, False),
+    ("[!a-c]x", "dx", False, True),
+    ("[^a-c]x", "bx", False, False),
+    ("[]]x", "]x", False, True),
+    ("[!]]x", "]x", False, False),
+    ("[]-]x", "-x", False, True),
+    ("[\\]]x", "]x", False, True),
+    ("[a-]x", "-x", False, True),
+    ("[\\-_]x", "-x", False, True),
+    ("[[:alpha:]]x", "zx", False, True),
+    ("[[:alpha:]]x", "1x", False, False),
+    ("[[:digit:][:upper:]]x", "Ax", False, True),
+    ("[![:space:]]x", " x", False, False),
+    ("[[:nothing:]]x", "nx", False, False),
+    ("[z-a]x", "bx", False, False),
+    ("[!z-a]x", "bx", False, True),
+    ("[ab", "[ab", False, False),
+    ("[a^b]x", "^x", False, True),
+    ("[&&a]x", "&x", False, True),
+    ("[[a]x", "[x", False, True),
+    # a backslash escapes only where there is a wildcard
+    ("foo\\bar", "foo\\bar", False, True),
+    ("foo\\bar*", "foobarx", False, True),
+    ("foo\\bar*", "foo\\barx", False, False),
+    ("foo\\*bar", "foo*bar", False, True),
+    ("foo\\*bar", "fooxbar", False, False),
+    ("\\[*", "[x", False, True),
+    # what is special elsewhere is not here
+    ("a.b", "axb", False, False),
+    ("{a,b}", "a", False, False),
+    ("a+", "aa", False, False),
+    ("*", "a\nb", False, True),
+    ("*", ".hidden", False, True),
+    ("A", "a", False, False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "path", "folder", "matches"), RSYNC)
+def test_a_pattern_matches_as_in_rsync(pattern: str, path: str, folder: bool, matches: bool) -> None:
+    assert Pattern(pattern).matches(path, folder) is matches
+
+
+@given(st.text(alphabet="ab/*?[]!^-\\:.\n", max_size=12), st.text(alphabet="ab]-./\n", max_size=8), st.booleans())
+def test_any_text_is_a_pattern_and_any_path_an_answer(pattern: str, path: str, folder: bool) -> None:
+    assert Pattern(pattern).matches(path, folder) in (True, False)
+
+
+@given(st.text(alphabet="ab.-\u00e9", min_size=1, max_size=8), st.text(alphabet="ab/", max_size=6))
+def test_a_plain_name_matches_itself_at_any_depth(name: str, above: str) -> None:
+    assert Pattern(name).matches(f"{above}/{name}", False)
+    assert Pattern("/" + name).matches(name, False)
+
+
+def file(key: str, size: int = 10) -> Entry:
+    return Entry(key, Kind.FILE, size)
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    rules = Filter([("+", "keep.o"), ("-", "*.o"), ("+", "*.o")])
+    assert rules.selects(file("a/keep.o"))
+    assert not rules.selects(file("a/x.o"))
+    assert rules.selects(file("a/x.c"))
+
+
+def test_the_manuals_example_of_including_one_kind_of_file_works_while_descending() -> None:
+    rules = Filter([("+", "*/"), ("+", "*.c"), ("-", "*")])
+    assert rules.enter("src/")
+    assert rules.enter("src/deep/")
+    assert rules.selects(file("src/deep/a.c"))
+    assert not rules.selects(file("src/deep/a.h"))
+
+
+def test_the_manuals_example_that_fails_because_a_parent_is_excluded_fails_here_too() -> None:
+    rules = Filter([("+", "/some/path/this-file-will-not-be-found"), ("+", "/file-is-included"), ("-", "*")])
+    assert not rules.enter("some/")
+    assert rules.selects(file("file-is-included"))
+
+
+def test_an_excluded_folder_is_not_entered_and_a_file_of_its_name_is_selected() -> None:
+    rules = Filter([("-", "cache/")])
+    assert not rules.enter("a/cache/")
+    assert not rules.selects(Entry("a/cache/", Kind.DIR))
+    assert rules.selects(file("a/cache"))
+    assert rules.enter("a/cached/")
+
+
+def test_a_link_is_matched_by_its_own_name() -> None:
+    rules = Filter([("-", "*.txt")])
+    assert not rules.selects(Entry("a.txt.rclonelink", Kind.LINK, 3))
+    assert rules.selects(file("a.txt.rclonelink"))
+    assert rules.selects(Entry("b.rclonelink", Kind.LINK, 3))
+
+
+def test_sizes_limit_regular_files_only_and_are_inclusive() -> None:
+    rules = Filter(min_size=10, max_size=20)
+    assert [rules.selects(file("f", n)) for n in (9, 10, 20, 21)] == [False, True, True, False]
+    assert rules.selects(Entry("d/", Kind.DIR))
+    assert rules.selects(Entry("l.rclonelink", Kind.LINK, 3))
+    assert rules.selects(Entry("p", Kind.SPECIAL))
+
+
+def test_an_unreadable_entry_is_asked_by_name_only() -> None:
+    rules = Filter([("-", "private/")], min_size=10)
+    assert not rules.selects(Entry("private/", Kind.ERROR, note="denied"))
+    assert rules.selects(Entry("f", Kind.ERROR, note="denied"))
+
+
+def test_a_rules_file_has_comments_blank_lines_explicit_actions_and_a_clear() -> None:
+    rules = [("-", "earlier")]
+    content = b"# comment\n; comment\n\n*.o\n+ keep.o\n- *.a\r\n#not a rule\n x \n caf\xe9\n"
+    add_rules_of_file(rules, content, "-")
+    assert rules == [("-", "earlier"), ("-", "*.o"), ("+", "keep.o"), ("-", "*.a"), ("-", " x "), ("-", " caf\u201bE9")]
+    add_rules_of_file(rules, b"!\nonly", "+")
+    assert rules == [("+", "only")]
+
+
+def test_an_argument_may_say_what_it_is_and_an_empty_one_is_refused() -> None:
+    rules: list[tuple[str, str]] = []
+    add_rule(rules, "+ a", "-")
+    add_rule(rules, "-b", "+")
+    assert rules == [("+", "a"), ("+", "-b")]
+    for bad in ("", "+ ", "- "):
+        with pytest.raises(UsageError):
+            add_rule(rules, bad, "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("10", 10),
+        ("1.5K", 1536),
+        ("1k", 1024),
+        ("2KB", 2000),
+        ("16MiB", 16 << 20),
+        ("1g", 1 << 30),
+        ("3b", 3),
+    ],
+)
+def test_size_limits_read_as_in_rsync(text: str, size: int) -> None:
+    assert size_limit(text, "--min-size") == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "10 parsecs", "1e3", "1,5K", "1bit"])
+def test_a_bad_size_names_the_option_and_the_value(text: str) -> None:
+    with pytest.raises(UsageError, match="--max-size") as caught:
+        size_limit(text, "--max-size")
+    assert repr(text) in str(caught.value)
