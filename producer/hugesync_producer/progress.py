@@ -5,6 +5,7 @@ No thread draws: every refresh happens inside the coordinator's call, so nothing
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,7 +30,7 @@ def observer_for(stream: TextIO, show: bool, quiet: bool, command: str) -> tuple
         return Unobserved(), lambda: None
     if not show:
         return Notices(stream, command), lambda: None
-    if not stream.isatty():
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
         return PlainProgress(stream, command), lambda: None
     from rich.console import Console
 

@@ -1,0 +1,574 @@
+"""The commands: every option arrives where it belongs, every outcome has its exit code, one sentence and one JSON object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from hugesync_producer import cli, cli_jobs
+from hugesync_tasks import errors
+from hugesync_tasks.config_model import default_text
+from hugesync_tasks.spec import Options, Rules, Selection
+from hugesync_tasks.summary import FILES, Failure, JobLine, Snapshot, State, Summary
+
+DONE = Summary(State.DONE, "job1", scan_complete=True, files={"found": 2, "done": 2}, bytes={"found": 9, "done": 9})
+
+
+class FakeLibrary:
+    """Stands for ``hugesync_producer.sync`` and ``.jobs``: records its calls, then does what the test says."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.outcome: Callable[[Any], Summary] = lambda observer: DONE
+
+    def sync(self, *args: Any, **kwargs: Any) -> Summary:
+        self.calls.append(("sync", args, kwargs))
+        return self.outcome(kwargs["observer"])
+
+    def resume(self, job_id: str, settings: Any, observer: Any) -> Summary:
+        self.calls.append(("resume", (job_id, settings), {}))
+        return self.outcome(observer)
+
+    def cancel(self, job_id: str, settings: Any) -> None:
+        self.calls.append(("cancel", (job_id, settings), {}))
+
+    def list_jobs(self, settings: Any) -> list[JobLine]:
+        self.calls.append(("list_jobs", (settings,), {}))
+        return [JobLine("job1", State.INTERRUPTED, 0.0, "/a\nb", "s3://b/p/", resumable=True)]
+
+    def status(self, job_id: str, settings: Any) -> dict[str, Any]:
+        self.calls.append(("status", (job_id, settings), {}))
+        if job_id != "job1":
+            raise errors.UsageError(f"there is no job {job_id}")
+        from hugesync_producer.report import to_json
+
+        failures = tuple(Failure(f"f{i}", errors.FailureClass.PERMANENT, "no") for i in range(12))
+        counted = {"found": 12, "failed": 12}
+        summary = Summary(State.DONE_WITH_ERRORS, "job1", files=counted, failures=failures)
+        return {**to_json(summary), "source": "/a", "dest": "/b", "started": 0.0, "resumable": True}
+
+    @property
+    def request(self) -> dict[str, Any]:
+        return self.calls[-1][2]
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLibrary]:
+    fake = FakeLibrary()
+    for module in ("sync", "jobs"):
+        stand_in = types.ModuleType(f"hugesync_producer.{module}")
+        for name in ("sync", "resume", "cancel", "list_jobs", "status"):
+            setattr(stand_in, name, getattr(fake, name))
+        monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield fake
+    root.handlers[:], root.level = handlers, level
+
+
+def submit(*args: str) -> int:
+    return cli.invoke(cli.submit_command, cli.SUBMIT, list(args))
+
+
+def hugesync(*args: str) -> int:
+    return cli.invoke(cli_jobs.hugesync_commands, "hugesync", list(args))
+
+
+def only_object(stdout: str) -> dict[str, Any]:
+    (line,) = stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+# --- every option reaches the library ---------------------------------------------------------------------------------
+
+OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
+    (["-c"], "rules", {"checksum": True}),
+    (["--checksum"], "rules", {"checksum": True}),
+    (["-u"], "rules", {"update": True}),
+    (["--update"], "rules", {"update": True}),
+    (["--size-only"], "rules", {"size_only": True}),
+    (["--ignore-existing"], "rules", {"ignore_existing": True}),
+    (["--existing"], "rules", {"existing": True}),
+    (["-I"], "rules", {"ignore_times": True}),
+    (["--ignore-times"], "rules", {"ignore_times": True}),
+    (["--modify-window", "1ms"], "rules", {"modify_window_ns": 1_000_000}),
+    (["--modify-window", "2"], "rules", {"modify_window_ns": 2_000_000_000}),
+    (["--exclude", "*.o"], "selection", {"filters": (("-", "*.o"),)}),
+    (["--include", "*.c"], "selection", {"filters": (("+", "*.c"),)}),
+    (["--min-size", "10K"], "selection", {"min_size": 10240}),
+    (["--max-size", "1.5GiB"], "selection", {"max_size": 3 << 29}),
+    (["-L"], "selection", {"links": "follow"}),
+    (["--copy-links"], "selection", {"links": "follow"}),
+    (["--skip-links"], "selection", {"links": "skip"}),
+    (["-a"], "options", {"owner": True}),
+    (["--archive"], "options", {"owner": True}),
+    (["-o", "-g"], "options", {"owner": True}),
+    (["--owner", "--group"], "options", {"owner": True}),
+    (["--no-metadata"], "options", {"metadata": False}),
+    (["--dir-metadata"], "options", {"dir_metadata": True}),
+    (["--storage-class", "GLACIER_IR"], "options", {"storage_class": "GLACIER_IR"}),
+    (["--sse-kms-key", "alias/k"], "options", {"sse_kms_key": "alias/k"}),
+    (["-j", "7"], "options", {"jobs": 7}),
+    (["--jobs", "7"], "options", {"jobs": 7}),
+    (["--memory", "1GiB"], "options", {"memory": 1 << 30}),
+    (["--retries", "9"], "options", {"retries": 9}),
+    (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
+    (["--on-conflict", "skip"], "options", {"on_conflict": "skip"}),
+    (["--on-conflict", "retry"], "options", {"on_conflict": "retry"}),
+    (["--fail-on-conflict"], "options", {"on_conflict": "fail"}),
+    (["--unsafe-no-conflict-check"], "options", {"unsafe_no_conflict_check": True}),
+    (["--stall-timeout", "2m"], "options", {"stall_timeout": 120.0}),
+]
+DEFAULTS = {"rules": Rules(), "selection": Selection(), "options": Options()}
+
+
+@pytest.mark.parametrize(
+    ("args", "part", "expected"), OPTIONS, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
+def test_an_option_changes_its_value_and_nothing_else(
+    library: FakeLibrary, args: list[str], part: str, expected: dict[str, Any]
+) -> None:
+    assert submit(*args, "/src", "/dst") == 0
+
+    for name, default in DEFAULTS.items():
+        changed = {f: getattr(library.request[name], f) for f in default.__slots__}
+        wanted = {f: getattr(default, f) for f in default.__slots__} | (expected if name == part else {})
+        assert changed == wanted
+
+
+@pytest.mark.parametrize(
+    ("args", "name", "expected"),
+    [
+        (["-n"], "dry_run", True),
+        (["--dry-run"], "dry_run", True),
+        (["--fresh"], "fresh", True),
+        (["--source-profile", "here"], "source_profile", "here"),
+        (["--dest-profile", "there"], "dest_profile", "there"),
+    ],
+)
+def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str, expected: Any) -> None:
+    assert submit("/src", "/dst") == 0
+    assert library.request[name] != expected
+
+    assert submit(*args, "/src", "/dst") == 0
+    assert library.request[name] == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "key", "expected"),
+    [
+        (["--broker", "redis://fleet/1"], "broker_url", "redis://fleet/1"),
+        (["--state", "redis://ledger/2"], "state_url", "redis://ledger/2"),
+        (["--log-format", "json"], "log_format", "json"),
+        (["-j", "3"], "jobs", 3),
+        (["--memory", "256MiB"], "memory", 256 << 20),
+    ],
+)
+def test_an_option_becomes_a_setting(library: FakeLibrary, args: list[str], key: str, expected: Any) -> None:
+    assert submit(*args, "/src", "/dst") == 0
+    assert getattr(library.request["settings"], key) == expected
+
+
+def test_the_configuration_file_reaches_the_options_and_the_command_line_overrides_it(
+    library: FakeLibrary, tmp_path: Path
+) -> None:
+    (tmp_path / "config" / "hugesync").mkdir(parents=True)
+    (tmp_path / "config" / "hugesync" / "config.toml").write_text(
+        'retries = 8\nmodify_window = "3s"\npart_size = "32MiB"\n'
+    )
+
+    assert submit("--retries", "2", "/src", "/dst") == 0
+
+    assert library.request["options"] == Options(retries=2, part_size=32 << 20)
+    assert library.request["rules"].modify_window_ns == 3_000_000_000
+
+
+def test_source_and_destination_are_passed_as_typed_even_when_they_look_like_options(library: FakeLibrary) -> None:
+    assert submit("--", "-n", "s3://b/--json") == 0
+    assert library.calls[-1][1] == ("-n", "s3://b/--json")
+
+
+def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> None:
+    tested = {a for args, _, _ in OPTIONS for a in args if a.startswith("-")}
+    tested |= {
+        "-n",
+        "--dry-run",
+        "--fresh",
+        "--source-profile",
+        "--dest-profile",
+        "--broker",
+        "--state",
+        "--log-format",
+    }
+    tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
+    tested |= {"--progress", "--no-progress"}
+    declared = {
+        name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
+    }
+    assert declared == tested
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ("memory", "memory"),
+        ("retries", "retries"),
+        ("conflict_retries", "conflict_retries"),
+        ("stall_timeout", "stall_timeout"),
+        ("modify_window", "modify_window"),
+        ("log_format", "log_format"),
+    ],
+)
+def test_the_default_that_help_names_is_the_default_in_force(option: str, key: str) -> None:
+    (parameter,) = (p for p in cli.submit_command.params if p.name == option)
+    assert isinstance(parameter, click.Option)
+    assert parameter.help is not None
+    assert parameter.help.endswith(f"[default: {default_text(key)}]")
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def test_filters_keep_the_order_in_which_they_were_typed_across_the_four_options(
+    library: FakeLibrary, tmp_path: Path
+) -> None:
+    out, into = tmp_path / "out", tmp_path / "in"
+    out.write_bytes(b"# comment\n; another\n\n*.tmp\r\n+ keep.tmp\n- caf\xc3\xa9 \xff\n")
+    into.write_text("src/\n")
+
+    assert submit("--include=a", "--exclude-from", str(out), "--exclude", "b", "--include-from", str(into), "-n",
+                  "--include", "c", "--exclude", "*", "/src", "/dst") == 0  # fmt: skip
+
+    assert library.request["selection"].filters == (
+        ("+", "a"), ("-", "*.tmp"), ("+", "keep.tmp"), ("-", "café \udcff"), ("-", "b"), ("+", "src/"), ("+", "c"), ("-", "*"),
+    )  # fmt: skip
+
+
+def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: FakeLibrary, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("a\n!\nb\n")
+
+    assert submit("--exclude", "x", "--exclude-from", str(rules), "/src", "/dst") == 0
+
+    assert library.request["selection"].filters == (("-", "b"),)
+
+
+# --- bad usage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["/src"], "DEST"),
+        ([], "SOURCE"),
+        (["/a", "/b", "/c"], "/c"),
+        (["--chekcsum", "/a", "/b"], "--checksum"),
+        (["--min-size", "big", "/a", "/b"], "--min-size"),
+        (["--max-size", "-1", "/a", "/b"], "--max-size"),
+        (["--min-size", "2K", "--max-size", "1K", "/a", "/b"], "--max-size"),
+        (["--memory", "lots", "/a", "/b"], "memory"),
+        (["-j", "-3", "/a", "/b"], "jobs"),
+        (["--retries", "none", "/a", "/b"], "retries"),
+        (["--modify-window", "soon", "/a", "/b"], "modify_window"),
+        (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
+        (["--log-format", "xml", "/a", "/b"], "log_format"),
+        (["--on-conflict", "keep-both", "/a", "/b"], "--on-conflict"),
+        (["--broker", "http://x", "/a", "/b"], "broker_url"),
+        (["--exclude-from", "/does/not/exist", "/a", "/b"], "/does/not/exist"),
+        (["--exclude", "", "/a", "/b"], "empty pattern"),
+        (["-L", "--skip-links", "/a", "/b"], "--skip-links"),
+        (["--no-metadata", "-a", "/a", "/b"], "--no-metadata"),
+        (["--no-metadata", "--dir-metadata", "/a", "/b"], "--dir-metadata"),
+        (["-o", "/a", "/b"], "-g"),
+        (["--fail-on-conflict", "--on-conflict", "skip", "/a", "/b"], "--fail-on-conflict"),
+        (["--fail-on-conflict", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
+    ],
+)
+def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], args: list[str], named: str
+) -> None:
+    assert submit("--json", *args) == 2
+
+    out, err = capsys.readouterr()
+    assert only_object(out)["state"] == "usage"
+    (line,) = err.splitlines()
+    assert line.startswith("hugesync-submit: ")
+    assert named in line
+    assert library.calls == []
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "state"),
+    [
+        (errors.UsageError("no such source"), 2, "usage"),
+        (errors.NoSuchBucket("no such bucket"), 2, "usage"),
+        (errors.BadCredentials("wrong key"), 2, "usage"),
+        (errors.AccessDenied("may not list"), 2, "usage"),
+        (errors.NotFound("nothing there"), 2, "usage"),
+        (errors.ConflictStop("a rival wrote"), 3, "conflict"),
+        (errors.Refused("inside itself"), 4, "refused"),
+        (errors.Unreachable("nobody answers"), 5, "stalled"),
+        (errors.Throttled("slow down"), 5, "stalled"),
+        (errors.Cancelled("told to stop"), 130, "cancelled"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("oops"), 1, "done_with_errors"),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, BaseException) else "",
+)
+def test_an_error_is_a_state_an_exit_code_and_a_sentence_without_a_traceback(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, state: str
+) -> None:
+    def fail(observer: Any) -> Summary:
+        raise error
+
+    library.outcome = fail
+
+    assert submit("--json", "/src", "/dst") == code
+    out, err = capsys.readouterr()
+    assert only_object(out)["state"] == state
+    (line,) = err.splitlines()
+    assert (str(error) or "interrupted") in line
+
+    assert submit("/src", "/dst") == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.DONE])
+def test_a_summary_ends_with_the_exit_code_of_its_state(library: FakeLibrary, state: State) -> None:
+    library.outcome = lambda observer: Summary(state, "job1")
+    codes = {"done_with_errors": 1, "usage": 2, "conflict": 3, "refused": 4, "stalled": 5, "running": 0}
+
+    assert submit("/src", "/dst") == codes.get(state, 130)
+
+
+def test_debug_shows_the_traceback_without_secrets(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(observer: Any) -> Summary:
+        raise errors.Unreachable("cannot reach redis://:hunter2@host")
+
+    library.outcome = fail
+
+    assert submit("--debug", "/src", "/dst") == 5
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "hunter2" not in err
+
+
+def test_a_job_that_breaks_off_reports_what_was_counted_until_then(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(observer: Any) -> Summary:
+        observer.on_start("job7", False)
+        observer.on_progress(Snapshot({"found": 5, "done": 2, "pending": 3}, {"found": 50, "done": 20, "pending": 30}))
+        raise KeyboardInterrupt
+
+    library.outcome = stop
+
+    assert submit("--json", "/src", "/dst") == 130
+    found = only_object(capsys.readouterr().out)
+    assert (found["job_id"], found["files"]["done"], found["files"]["pending"]) == ("job7", 2, 3)
+
+    assert submit("/src", "/dst") == 130
+    assert "hugesync resume job7" in capsys.readouterr().out
+
+
+def test_counters_that_contradict_each_other_never_exit_0(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.outcome = lambda observer: Summary(State.DONE, "job1", files={"found": 3, "done": 2})
+
+    assert submit("--json", "/src", "/dst") == 1
+    out, err = capsys.readouterr()
+    assert only_object(out)["state"] == "done_with_errors"
+    assert "found 3" in err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_winds_the_job_down_like_ctrl_c_and_handlers_are_put_back(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], sent: signal.Signals
+) -> None:
+    def be_stopped(observer: Any) -> Summary:
+        try:
+            signal.raise_signal(sent)
+        except KeyboardInterrupt:
+            return Summary(State.INTERRUPTED, "job1", resumable=True)
+        return DONE
+
+    library.outcome = be_stopped
+    before = signal.getsignal(sent)
+
+    assert submit("/src", "/dst") == 130
+    assert "hugesync resume job1" in capsys.readouterr().out
+    assert signal.getsignal(sent) is before
+
+
+# --- who sees what ----------------------------------------------------------------------------------------------------
+
+
+def test_quiet_says_nothing_when_all_is_done_and_something_when_not(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit("-q", "/src", "/dst") == 0
+    assert capsys.readouterr() == ("", "")
+
+    library.outcome = lambda observer: Summary(State.STALLED, "job1", reason="no worker sees root 'home'")
+    assert submit("--quiet", "/src", "/dst") == 5
+    out, err = capsys.readouterr()
+    assert out.startswith("stalled: ")
+    assert err == "hugesync-submit: no worker sees root 'home'\n"
+
+
+def test_without_a_terminal_progress_is_lines_on_stderr_and_no_progress_leaves_only_notices(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(observer: Any) -> Summary:
+        observer.on_start("job1", True)
+        observer.on_progress(Snapshot({"found": 4, "done": 1, "pending": 3}, {"found": 8, "pending": 8}, elapsed=60.0))
+        observer.on_notice("mind the gap")
+        return DONE
+
+    library.outcome = work
+
+    assert submit("--json", "--progress", "/src", "/dst") == 0
+    out, err = capsys.readouterr()
+    assert only_object(out)["state"] == "done"
+    resumed, progress, notice = err.splitlines()
+    assert "job1" in resumed
+    assert "1 of ≥ 4 files" in progress
+    assert notice == "hugesync-submit: mind the gap"
+
+    assert submit("--no-progress", "/src", "/dst") == 0
+    assert "files" not in capsys.readouterr().err
+
+
+def test_verbose_lists_every_failure_and_logs_more(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(observer: Any) -> Summary:
+        from hugesync_tasks.logs import get_logger
+
+        get_logger("hugesync_producer.x").info("looked at https://h/b?X-Amz-Signature=abc", path="a b")
+        failures = tuple(Failure(f"f{i}", errors.FailureClass.PERMANENT, "no") for i in range(12))
+        return Summary(State.DONE_WITH_ERRORS, "job1", files={"found": 12, "failed": 12}, failures=failures)
+
+    library.outcome = work
+
+    assert submit("/src", "/dst") == 1
+    out, err = capsys.readouterr()
+    assert "f9" in out
+    assert "f10" not in out
+    assert err == ""
+
+    assert submit("--verbose", "--log-format", "json", "/src", "/dst") == 1
+    out, err = capsys.readouterr()
+    assert "f11" in out
+    assert json.loads(err)["event"] == "looked at https://h/b?X-Amz-Signature=***"
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    from hugesync_tasks import __version__
+
+    assert submit("--version") == 0
+    assert capsys.readouterr().out == f"hugesync-submit {__version__}\n"
+
+
+# --- hugesync ---------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_one_on_each_line_whatever_their_paths(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hugesync("jobs") == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["JOB", "STATE", "STARTED", "SOURCE", "DEST"]
+    assert row.split("  ") == ["job1", "interrupted, resumable", "1970-01-01 00:00:00Z", "$'/a\\nb'", "s3://b/p/"]
+
+    assert hugesync("jobs", "--json", "--broker", "redis://h/0") == 0
+    assert only_object(capsys.readouterr().out)["jobs"][0]["state"] == "interrupted"
+    assert library.calls[-1][1][0].broker_url == "redis://h/0"
+
+
+def test_status_shows_how_a_job_ended_and_with_verbose_every_failure(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hugesync("status", "job1") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("/a → /b\ndone, with errors: ")
+    assert "and 2 more" in out
+    assert "hugesync resume job1" in out
+
+    assert hugesync("status", "job1", "-v") == 0
+    assert "f11" in capsys.readouterr().out
+
+    assert hugesync("status", "job1", "--json") == 0
+    assert only_object(capsys.readouterr().out)["files"]["failed"] == 12
+
+
+def test_an_unknown_job_is_a_sentence_and_exit_2(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hugesync("status", "nope", "--json") == 2
+    out, err = capsys.readouterr()
+    assert only_object(out)["state"] == "usage"
+    assert err == "hugesync: there is no job nope\n"
+
+
+def test_resume_ends_as_the_job_would(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    library.outcome = lambda observer: Summary(State.STALLED, "job1", reason="no workers")
+
+    assert hugesync("resume", "job1", "--json", "--state", "redis://h/3") == 5
+
+    name, (job, settings), _ = library.calls[-1]
+    assert (name, job, settings.state_url) == ("resume", "job1", "redis://h/3")
+    assert set(only_object(capsys.readouterr().out)["files"]) == set(FILES)
+
+
+def test_cancel_tells_the_job(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hugesync("cancel", "job1") == 0
+    assert library.calls[-1][:1] == ("cancel",)
+    assert "job1" in capsys.readouterr().out
+
+
+def test_config_shows_each_value_and_its_origin_without_passwords(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUGESYNC_RETRIES", "7")
+
+    assert hugesync("config", "--json", "--broker", "redis://:hunter2@h/0") == 0
+    out = capsys.readouterr().out
+    found = only_object(out)
+    assert found["retries"] == {"value": "7", "source": "HUGESYNC_RETRIES"}
+    assert found["broker_url"]["source"] == "command line"
+    assert found["memory"]["source"] == "default"
+    assert "hunter2" not in out
+
+    assert hugesync("config") == 0
+    assert "HUGESYNC_RETRIES" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """``--help`` in a new process must not pull in what takes long: it is what people wait for most often."""
+    code = (
+        "import sys; sys.argv = ['hugesync-submit', '--help']; from hugesync_producer.cli import submit; submit();"
+        "heavy = {'boto3', 'celery', 'redis', 'rich', 'pydantic', 'structlog', 'obstore', 'numpy'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--dry-run" in done.stdout

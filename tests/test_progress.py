@@ -1,0 +1,193 @@
+"""What is shown while a job runs: rates and remaining time from snapshots, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from hugesync_producer.pace import FILE_COST, Pace
+from hugesync_producer.progress import LiveProgress, PlainProgress, observer_for, standing, status, time_left
+from hugesync_tasks.summary import Snapshot, Unobserved
+
+MIB = 1 << 20
+
+
+def at(t: float, done: int, total: int = 1000, complete: bool = True, **more: object) -> Snapshot:
+    """A job of ``total`` files of 1 MiB, ``done`` of them done ``t`` seconds after the start."""
+    counts = {"found": total, "done": done, "pending": total - done}
+    sizes = {k: v * MIB for k, v in counts.items()}
+    known: dict[str, object] = {"moved_bytes": done * MIB, "scan_complete": complete, "elapsed": t}
+    return Snapshot(counts, sizes, **{**known, **more})  # type: ignore[arg-type]
+
+
+def paced(*snapshots: Snapshot) -> Pace:
+    pace = Pace()
+    for snapshot in snapshots:
+        pace.add(snapshot)
+    return pace
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_steady_rate_the_range_holds_the_true_end_and_is_narrow() -> None:
+    pace = paced(*(at(t, 10 * t) for t in range(20)))
+
+    found = pace.eta()
+
+    assert found is not None
+    soonest, latest = found
+    assert latest is not None
+    assert soonest < (1000 - 190) / 10 < latest < 1.3 * soonest
+    assert pace.bytes_per_second() == pytest.approx(10 * MIB)
+
+
+def test_when_the_rate_has_changed_the_range_spans_both_rates() -> None:
+    fast = [at(t, 20 * t, 5000) for t in range(60)]
+    slow = [at(60 + t, 1200 + 2 * t, 5000) for t in range(60)]
+
+    found = paced(*fast, *slow).eta()
+
+    assert found is not None
+    left = 5000 - 1318
+    assert found[0] <= left / (1318 / 119)
+    assert found[1] is not None
+    assert found[1] >= left / 2
+
+
+def test_nothing_is_foretold_in_the_first_seconds_or_while_waiting_or_when_nothing_moves() -> None:
+    assert paced(at(0, 0), at(2, 50)).eta() is None
+    assert paced(at(0, 0), at(9, 50, waiting_for="a worker")).eta() is None
+    assert paced(at(0, 0), at(9, 0)).eta() is None
+    assert Pace().eta() is None
+
+
+def test_until_the_scan_ends_there_is_no_latest_end() -> None:
+    found = paced(at(0, 0, complete=False), at(10, 50, complete=False)).eta()
+
+    assert found is not None
+    assert found[1] is None
+
+
+def test_a_large_file_in_flight_counts_as_progress() -> None:
+    big = 100 * MIB
+    counts, sizes = {"found": 1, "pending": 1}, {"found": big, "pending": big}
+    moving = [
+        Snapshot(
+            counts, sizes, moved_bytes=m * MIB, scan_complete=True, elapsed=m / 5, in_flight=(("a", m * MIB, big),)
+        )
+        for m in range(0, 51, 5)
+    ]
+
+    found = paced(*moving).eta()
+
+    assert found is not None
+    assert found[1] is not None
+    assert found[0] < (50 * MIB + FILE_COST) / (5 * MIB) < found[1]
+
+
+def test_what_an_earlier_run_had_done_does_not_count_as_speed() -> None:
+    resumed = paced(at(0, 900), at(10, 905))
+
+    assert resumed.bytes_per_second() == pytest.approx(MIB / 2)
+    found = resumed.eta()
+    assert found is not None
+    assert found[0] > 100
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 50)), max_size=200))
+def test_any_course_of_a_job_gives_sane_figures_in_bounded_memory(steps: list[tuple[float, int]]) -> None:
+    pace, t, done = Pace(), 0.0, 0
+    for wait, more in steps:
+        t, done = t + wait, min(1000, done + more)
+        pace.add(at(t, done))
+        found = pace.eta()
+        assert pace.bytes_per_second() >= 0
+        assert found is None or found[1] is None or 0 <= found[0] <= found[1]
+    assert len(pace._samples) <= 70
+
+
+@pytest.mark.parametrize(
+    ("eta", "shown"),
+    [
+        (None, ""),
+        ((9.0, 14.2), "9 to 15 s left"),
+        ((170.0, 290.0), "2 to 5 min left"),
+        ((0.0, 0.2), "0 to 1 s left"),
+        ((7200.0, 7200.0), "2 h left"),
+        ((3600.0, 400_000.0), "0 to 5 days left"),
+        ((650.0, None), "at least 10 min left"),
+    ],
+)
+def test_time_left_is_a_range(eta: tuple[float, float | None] | None, shown: str) -> None:
+    assert time_left(eta) == shown
+
+
+def test_a_status_marks_totals_as_lower_bounds_until_the_scan_ends() -> None:
+    assert status(at(1, 250, complete=False), Pace())[:2] == ["250 of ≥ 1,000 files", "250.0 MiB of ≥ 1000.0 MiB"]
+    assert status(at(1, 250), Pace())[:2] == ["250 of 1,000 files", "250.0 MiB of 1000.0 MiB"]
+
+
+def test_what_hinders_is_said() -> None:
+    hindered = Snapshot({"failed": 2}, {}, throttled=True, waiting_for="no worker sees root 'home'")
+
+    assert standing(hindered) == ["2 failed", "waiting: no worker sees root 'home'", "the store asks us to slow down"]
+    assert standing(at(1, 1)) == []
+
+
+def test_plain_progress_is_a_line_every_ten_seconds_of_the_job() -> None:
+    stream = io.StringIO()
+    plain = PlainProgress(stream, "hugesync-submit")
+
+    for tenth in range(350):
+        plain.on_progress(at(tenth / 10, tenth))
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("hugesync-submit: ") and "files" in line for line in lines)
+
+
+def test_a_closed_stream_does_not_stop_the_job() -> None:
+    stream = io.StringIO()
+    plain = PlainProgress(stream, "hugesync-submit")
+    stream.close()
+
+    plain.on_notice("still there?")
+    plain.on_progress(at(60, 1))
+
+    assert stream.closed
+
+
+def test_the_live_display_shows_files_in_flight_literally_and_leaves_nothing_behind() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, color_system=None)
+    live = LiveProgress(console, "hugesync-submit")
+
+    live.on_start("j1", True)
+    live.on_progress(at(5, 10, in_flight=(("dir/[bold]x\x1b[2J\n", 3 * MIB, 10 * MIB),), throttled=True))
+    live.on_notice("mind redis://:hunter2@h")
+    live.close()
+    live.close()
+
+    shown = stream.getvalue()
+    assert r"$'dir/[bold]x\e[2J\n'" in shown
+    assert "\x1b[2J" not in shown
+    assert "3.0 MiB of 10.0 MiB" in shown
+    assert "going on with job j1" in shown
+    assert "mind redis://***@h" in shown
+    assert shown.endswith("\x1b[2K")  # the last thing done is to clear its own line
+
+
+def test_a_terminal_gets_the_live_display_and_everything_else_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(observer_for(Terminal(), True, False, "x")[0], LiveProgress)
+    assert isinstance(observer_for(io.StringIO(), True, False, "x")[0], PlainProgress)
+    assert isinstance(observer_for(Terminal(), True, True, "x")[0], Unobserved)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(observer_for(Terminal(), True, False, "x")[0], PlainProgress)
