@@ -135,7 +135,11 @@ class Summary:
             if found != sum(parts):
                 named = " + ".join(f"{n} {counters.get(n, 0)}" for n in OUTCOMES[1:])
                 return f"{what}: found {found} is not {named}"
+            if below := [name for name, n in counters.items() if n < 0]:
+                return f"{what}: {below[0]} is {counters[below[0]]}"
         ended_well = self.state in (State.DONE, State.DONE_WITH_ERRORS)
+        if ended_well and sum(self.skipped_by.values()) != self.files.get("skipped", 0):
+            return f"{self.files.get('skipped', 0)} files skipped, yet the reasons tell of {dict(self.skipped_by)}"
         if self.state is State.DONE and self.files.get("failed", 0):
             return f"the state is done, yet {self.files['failed']} files failed"
         if ended_well and not self.dry_run and self.files.get("pending", 0):

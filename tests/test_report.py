@@ -116,6 +116,8 @@ def test_the_law_holds_exactly_when_found_is_the_sum(parts: list[int], off: int)
         (State.DONE_WITH_ERRORS, {"found": 2, "failed": 1, "pending": 1}, False),
         (State.DONE, {"found": 2, "done": 1}, False),
         (State.DONE, {"found": 1, "failed": 1}, True),
+        (State.DONE, {"found": 1, "skipped": 1}, False),
+        (State.DONE, {"found": 1, "done": 2, "failed": -1}, False),
     ],
 )
 def test_a_summary_that_claims_too_much_is_not_done(state: State, files: dict[str, int], dry_run: bool) -> None:
@@ -123,7 +125,7 @@ def test_a_summary_that_claims_too_much_is_not_done(state: State, files: dict[st
 
     told, wrong = honest(claimed)
 
-    assert wrong
+    assert wrong, "the contradiction is named"
     assert told.state is State.DONE_WITH_ERRORS
     assert told.files == files
 

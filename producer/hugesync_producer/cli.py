@@ -115,3 +115,7 @@ def _accept_any_name(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    sys.exit(submit())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -95,36 +96,25 @@ def options_of(given: Given, settings: Settings) -> Options:
 
 
 def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """("+"/"-", pattern) in rsync's order. A file holds a pattern per line; empty lines and those that begin with ``#``
-    or ``;`` are comments, ``+ `` or ``- `` before a pattern overrides the option, and a lone ``!`` forgets all rules so far.
-    """
+    """("+"/"-", pattern) in the order typed, files expanded in place. Names that are no UTF-8 are in key form."""
+    from hugesync_producer.filters import add_rule, add_rules_of_file
+    from hugesync_tasks.names import encode_name
+
     rules: list[tuple[str, str]] = []
     for option, value in filters:
         sign = "+" if option.startswith("include") else "-"
         if option.endswith("_from"):
-            for line in _lines(value):
-                if line == "!":
-                    rules.clear()
-                elif line[:2] in ("+ ", "- "):
-                    rules.append((line[0], line[2:]))
-                else:
-                    rules.append((sign, line))
+            add_rules_of_file(rules, _content(value), sign)
         else:
-            rules.append((sign, value))
-    if any(not pattern for _, pattern in rules):
-        raise UsageError("an empty pattern matches nothing; leave the filter out")
+            add_rule(rules, encode_name(os.fsencode(value)), sign)
     return tuple(rules)
 
 
-def _lines(path: str) -> Iterable[str]:
+def _content(path: str) -> bytes:
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
-    # names need not be UTF-8, so neither do patterns: the same form in which Python carries arguments
-    text = data.decode("utf-8", "surrogateescape")
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    return [line for line in lines if line and line[0] not in "#;"]
 
 
 def _size(name: str, given: Given) -> int | None:
