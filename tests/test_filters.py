@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hugesync_producer.filters import Filter, add_rule, add_rules_of_file, size_limit
+from hugesync_producer.filters import Filter, add_rule, add_rules_of_file
 from hugesync_producer.patterns import Pattern
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import Entry, Kind
@@ -196,27 +196,3 @@ def test_an_argument_may_say_what_it_is_and_an_empty_one_is_refused() -> None:
     for bad in ("", "+ ", "- "):
         with pytest.raises(UsageError):
             add_rule(rules, bad, "-")
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("10", 10),
-        ("1.5K", 1536),
-        ("1k", 1024),
-        ("2KB", 2000),
-        ("16MiB", 16 << 20),
-        ("1g", 1 << 30),
-        ("3b", 3),
-    ],
-)
-def test_size_limits_read_as_in_rsync(text: str, size: int) -> None:
-    assert size_limit(text, "--min-size") == size
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "10 parsecs", "1e3", "1,5K", "1bit"])
-def test_a_bad_size_names_the_option_and_the_value(text: str) -> None:
-    with pytest.raises(UsageError, match="--max-size") as caught:
-        size_limit(text, "--max-size")
-    assert repr(text) in str(caught.value)

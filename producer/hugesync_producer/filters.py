@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 
 from hugesync_producer.patterns import Pattern
-from hugesync_tasks.config_units import parse_size
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind
 from hugesync_tasks.names import encode_name
@@ -76,12 +75,3 @@ def add_rules_of_file(rules: list[Rule], content: bytes, default: str) -> None:
     for line in re.split(rb"[\r\n]", content):
         if line and line[:1] not in (b"#", b";"):
             add_rule(rules, encode_name(line), default)
-
-
-def size_limit(text: str, option: str) -> int:
-    """Bytes of ``--min-size`` or ``--max-size``: ``10``, ``1.5G``, ``100k``; K and KiB are 1,024, KB is 1,000, as in rsync.
-    Raises UsageError that names ``option``."""
-    try:
-        return parse_size(text)
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e

@@ -1,187 +1,158 @@
-"""What becomes of each key: the pure planner. It takes the join's items in key order and answers each with a ``Step``.
-
-Nothing here waits, reads or writes. The order of the questions to a source entry:
-
-1. the filters (by name, and files by size)            Skip filtered
-2. could it be looked at, here and there               Fail
-3. FIFO, socket, device                                Skip special
-4. a name or size the destination cannot hold          Fail
-5. ``decide``                                          Skip same | existing, or Send
-
-Folders are not counted. Where the destination has real folders (``limits.folders``) a missing one is created like a
-small file, and finished (mode, owner, mtime) after its last descendant when it is new, differs, or something directly
-in it may be written. On object stores only empty folders become an object, with ``dir_metadata`` all of them.
-"""
+"""The plan cut into segments, in key order, with its batches (``docs/ledger.md``, Segments)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from hugesync_producer.filters import Filter
-from hugesync_producer.folders import OpenFolders
 from hugesync_producer.join import JoinItem
-from hugesync_producer.obstacles import Obstacles
-from hugesync_tasks.decide import Decision, decide
+from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Way
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Entry, Kind, Transfer
-from hugesync_tasks.spec import Rules
-from hugesync_tasks.stores.base import MIB, Limits
-
-
-class Way(StrEnum):
-    """How a transfer travels."""
-
-    SMALL = "small"  # in a batch with others
-    CHECK = "check"  # in a batch of checks, counted by number: nothing is known to move
-    SOLO = "solo"  # a batch of its own
-    LARGE = "large"  # in parts
+from hugesync_tasks.stores.base import MIB
+from hugesync_tasks.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    reason: str  # tally.REASONS
-    note: str = ""  # of special files: what it is
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    failure: FailureClass
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    transfer: Transfer
-    way: Way
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """Only the destination has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """A folder with nothing to be done."""
-
-
-Verdict = Skip | Fail | Send | Extra | Nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The answer to one key. ``finishes`` are the folders that ended before it, deepest first; they come first."""
+class Failure:
+    """An entry that will not be transferred. ``size``: its planned bytes; -1 of a folder, which no tally counts."""
 
     key: str
-    size: int  # planned bytes
-    counted: bool  # as a file (design §6): folders and extras are not
-    verdict: Verdict
+    reason: FailureClass
+    message: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the plan that ends with ``last_key``. ``tally`` counts every file found in it; those in ``batches`` and
+    ``larges`` stand under pending. ``finishes`` are sent when all before them, in this segment too, is settled.
+
+    ``failures`` may name folders, which the tally does not count. ``specials``: (key, what it is)."""
+
+    last_key: str
+    tally: Tally
+    batches: tuple[tuple[Transfer, ...], ...] = ()
+    larges: tuple[Transfer, ...] = ()
     finishes: tuple[Entry, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    specials: tuple[tuple[str, str], ...] = ()
+    extras: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Cuts:
-    """From which size on (bytes) a file travels by itself, and in parts."""
-
-    solo_from: int = 8 * MIB
-    large_from: int = 16 * MIB + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Planning:
-    """All that the planner needs to know beforehand. ``metadata`` false: modes and times of folders are left alone."""
-
-    dest_limits: Limits
-    rules: Rules = field(default_factory=Rules)
-    select: Filter = field(default_factory=Filter)
-    cuts: Cuts = field(default_factory=Cuts)
-    metadata: bool = True
-    dir_metadata: bool = False
-    prefix_bytes: int = 0  # of the destination's prefix
+class Sizes:
+    batch_files: int = 512
+    batch_bytes: int = 64 * MIB
+    entries: int = 10_000  # decided in one segment
+    seconds: float = 0.5  # that one segment stays open
 
 
-class Planner:
-    """``open_folders``: of a resumed scan, the source's entries of ``folders_of(start_after)``, outermost first."""
+@dataclass(slots=True)
+class _Draft:
+    opened: float
+    last_key: str
+    decided: int = 0
+    moving: int = 0  # bytes of small and solo files
+    tally: Tally = field(default_factory=Tally)
+    small: list[Transfer] = field(default_factory=list)
+    checks: list[Transfer] = field(default_factory=list)
+    solos: list[Transfer] = field(default_factory=list)
+    larges: list[Transfer] = field(default_factory=list)
+    finishes: list[Entry] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    specials: list[tuple[str, str]] = field(default_factory=list)
+    extras: int = 0
 
-    def __init__(self, planning: Planning, open_folders: Iterable[Entry] = ()) -> None:
-        self._p = planning
-        self._obstacles = Obstacles(planning.dest_limits, planning.prefix_bytes)
-        self._finishing = planning.dest_limits.folders and planning.metadata
-        self._folders = OpenFolders(open_folders if self._finishing else ())
-
-    def plan(self, item: JoinItem) -> Step:
-        """The answer to the next key; keys must increase."""
-        finishes = tuple(self._folders.leave(item.key))
-        source = item.source
-        if source is None:
-            return Step(item.key, 0, False, Extra(), finishes)
-        verdict = self._judge(source, item.dest)
-        if isinstance(verdict, Send):
-            self._folders.touch(item.key)  # before a new folder is entered: it changes the one it lies in
-        if source.kind is Kind.DIR and not isinstance(verdict, Skip | Fail):
-            self._enter(source, item.dest, isinstance(verdict, Send))
-            return Step(item.key, 0, False, verdict, finishes)
-        return Step(item.key, source.size, source.kind is not Kind.DIR, verdict, finishes)
-
-    def close(self) -> tuple[Entry, ...]:
-        """After the last item: the folders still open that must be finished, deepest first."""
-        return tuple(self._folders.leave_all())
-
-    def _judge(self, source: Entry, dest: Entry | None) -> Verdict:
-        if not self._p.select.selects(source):
-            return Skip("filtered")
-        if source.kind is Kind.ERROR:
-            return Fail(_class_of(source.note), source.note or "could not be looked at")
-        if dest is not None and dest.kind is Kind.ERROR:
-            return Fail(_class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
-        if source.kind is Kind.SPECIAL:
-            return Skip("special", source.note)
-        if why := self._obstacles.refuse(source):
-            return Fail(FailureClass.PERMANENT, why)
-        if source.size > self._p.dest_limits.max_size:
-            limits = self._p.dest_limits
-            return Fail(
-                FailureClass.PERMANENT, f"{source.size} bytes; {limits.name} holds {limits.max_size} in one file"
-            )
-        return self._folder(source, dest) if source.kind is Kind.DIR else self._file(source, dest)
-
-    def _file(self, source: Entry, dest: Entry | None) -> Verdict:
-        decision = decide(source, dest, self._p.rules)
-        if decision is Decision.SAME:
-            return Skip("same")
-        if decision is Decision.EXISTING:
-            return Skip("existing")
-        expected = dest.version if dest is not None else None
-        if decision is Decision.UNKNOWN:
-            return Send(Transfer(source, expected, dest, check=True), Way.CHECK)
-        return Send(Transfer(source, expected, dest), self._way(source))
-
-    def _way(self, source: Entry) -> Way:
-        if source.kind is Kind.LINK or source.size < min(self._p.cuts.solo_from, self._p.cuts.large_from):
-            return Way.SMALL
-        return Way.LARGE if source.size >= self._p.cuts.large_from else Way.SOLO
-
-    def _folder(self, source: Entry, dest: Entry | None) -> Verdict:
-        real = self._p.dest_limits.folders
-        if not real and not (source.empty or self._p.dir_metadata):
-            return Nothing()
-        if dest is None:
-            return Nothing() if self._p.rules.existing else Send(Transfer(source), Way.SMALL)
-        if not real and self._p.dir_metadata and not self._p.rules.ignore_existing:
-            return Send(Transfer(source, dest.version, dest, check=True), Way.CHECK)  # a listing shows no metadata
-        return Nothing()
-
-    def _enter(self, source: Entry, dest: Entry | None, created: bool) -> None:
-        if not self._finishing or (dest is None and not created):
-            return
-        known = source.mode is not None or source.mtime_ns is not None or self._p.dir_metadata
-        differs = dest is not None and decide(source, dest, self._p.rules) is Decision.DIFFERENT
-        unsaid = dest is not None and self._p.dir_metadata and source.mode is None and source.mtime_ns is None
-        self._folders.enter(source, created or differs or unsaid, known)
+    def seal(self) -> Segment:
+        batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
+        return Segment(
+            self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
+            tuple(self.specials), self.extras,
+        )  # fmt: skip
 
 
-def _class_of(note: str) -> FailureClass:
-    """A listing gives the reason as text only; a missing permission is what a person can mend."""
-    return FailureClass.NEEDS_PERSON if "denied" in note or "not permitted" in note else FailureClass.PERMANENT
+class Batcher:
+    """Collects steps and closes a segment when a batch is full, a large file came, ``entries`` were decided, or
+    ``seconds`` passed. Times are the caller's clock."""
+
+    def __init__(self, sizes: Sizes, now: float, start_after: str = "") -> None:
+        self._sizes = sizes
+        self._draft = _Draft(now, start_after)
+
+    def add(self, step: Step, now: float) -> list[Segment]:
+        """Take one step; the segments that it closed (at most two)."""
+        out: list[Segment] = []
+        self._draft.finishes.extend(step.finishes)
+        verdict = step.verdict
+        if isinstance(verdict, Send) and verdict.way in (Way.SMALL, Way.SOLO):
+            size = verdict.transfer.source.size
+            if self._draft.moving and self._draft.moving + size > self._sizes.batch_bytes:
+                out.append(self._close(now))
+            self._draft.moving += size
+        self._put(step)
+        d = self._draft
+        d.last_key, d.decided = step.key, d.decided + 1
+        full = d.moving >= self._sizes.batch_bytes or max(len(d.small), len(d.checks)) >= self._sizes.batch_files
+        if full or d.larges or d.decided >= self._sizes.entries:
+            out.append(self._close(now))
+        else:
+            out.extend(self.tick(now))
+        return out
+
+    def tick(self, now: float) -> list[Segment]:
+        """Close a segment that has something and was open long enough; call it while nothing comes, too."""
+        d = self._draft
+        if not d.decided and not d.finishes:
+            d.opened = now
+            return []
+        return [self._close(now)] if now - d.opened >= self._sizes.seconds else []
+
+    def close(self, finishes: Iterable[Entry], now: float) -> list[Segment]:
+        """The last segment, with the folders that end with the plan; nothing where there is nothing left."""
+        self._draft.finishes.extend(finishes)
+        return [self._close(now)] if self._draft.decided or self._draft.finishes else []
+
+    def _put(self, step: Step) -> None:
+        d, verdict = self._draft, step.verdict
+        if isinstance(verdict, Extra):
+            d.extras += 1
+        elif isinstance(verdict, Skip):
+            if step.counted:
+                d.tally.find("skipped", step.size, verdict.reason)
+            if verdict.reason == "special":
+                d.specials.append((step.key, verdict.note))
+        elif isinstance(verdict, Fail):
+            if step.counted:
+                d.tally.find("failed", step.size)
+            d.failures.append(Failure(step.key, verdict.failure, verdict.message, step.size if step.counted else -1))
+        elif isinstance(verdict, Send):
+            if step.counted:
+                d.tally.find("pending", step.size)
+            ways = {Way.SMALL: d.small, Way.CHECK: d.checks, Way.SOLO: d.solos, Way.LARGE: d.larges}
+            ways[verdict.way].append(verdict.transfer)
+
+    def _close(self, now: float) -> Segment:
+        sealed = self._draft.seal()
+        sealed.tally.assert_law()
+        self._draft = _Draft(now, sealed.last_key)
+        return sealed
+
+
+def plan(
+    items: Iterable[JoinItem | None], judge: Judge, sizes: Sizes, clock: Callable[[], float], start_after: str = ""
+) -> Iterator[Segment | None]:
+    """Join -> verdicts -> segments. None passes through where the join has nothing yet, after a segment that is old enough."""
+    batcher = Batcher(sizes, clock(), start_after)
+    for item in items:
+        if item is None:
+            yield from batcher.tick(clock())
+            yield None
+        else:
+            yield from batcher.add(judge.judge(item), clock())
+    yield from batcher.close(judge.close(), clock())
+
+
+def planned(transfer: Transfer) -> tuple[int, int]:
+    """(files, bytes) that ``transfer`` stands for in a tally: folders count nothing."""
+    return (0, 0) if transfer.source.kind is Kind.DIR else (1, transfer.source.size)
