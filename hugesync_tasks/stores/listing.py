@@ -1,11 +1,12 @@
-"""Rules every listing obeys: its keys strictly increase, and what is ours is not in it."""
+"""What every listing has in common: its keys strictly increase, and a folder not entered is not in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
 from hugesync_tasks.errors import Permanent
-from hugesync_tasks.model import LINK_SUFFIX, RESERVED_SEGMENT, Entry, Kind
+from hugesync_tasks.model import Entry
+from hugesync_tasks.names import is_ours as is_ours  # a listing's rule as well: what is ours is not in it
 
 
 def strictly_increasing(entries: Iterable[Entry], store_name: str) -> Iterator[Entry]:
@@ -22,18 +23,6 @@ def strictly_increasing(entries: Iterable[Entry], store_name: str) -> Iterator[E
             )
         last = entry.key
         yield entry
-
-
-def is_ours(key: str) -> bool:
-    """Whether a key is one of HugeSync's own (intents, catalogue, temporaries): a segment beginning ``.hugesync``."""
-    return RESERVED_SEGMENT in key and any(s.startswith(RESERVED_SEGMENT) for s in key.split("/"))
-
-
-def kind_of(key: str) -> Kind:
-    """What a key names on a store that has only objects."""
-    if key.endswith("/"):
-        return Kind.DIR
-    return Kind.LINK if key.endswith(LINK_SUFFIX) else Kind.FILE
 
 
 class Doorkeeper:

@@ -11,12 +11,14 @@ from contextlib import suppress
 from awscrt.checksums import crc64nvme
 
 from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, TooLarge, Unsupported, VersionMismatch
-from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Part, Upload
+from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
+from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, MIB, Limits, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
-from hugesync_tasks.stores.listing import Doorkeeper, is_ours, kind_of
+from hugesync_tasks.stores.listing import Doorkeeper
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE, StoredObject, bad_name
+from hugesync_tasks.stores.s3_meta import entry_of
 from hugesync_tasks.stores.sorting import sorted_entries
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
@@ -77,7 +79,7 @@ class MemoryStore:
         self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token, overhead: bool = False
     ) -> Commit:
         whole = self._whole(key)
-        if kind_of(key) is Kind.DIR and body:
+        if key.endswith("/") and body:
             raise Permanent("a folder has no bytes of its own", key)
         self._check_condition(key, expected)
         token.requested("put")
@@ -184,7 +186,7 @@ class MemoryStore:
                 key = whole[len(self.prefix) :]
                 if key and not is_ours(key):
                     token.moved(0)
-                    yield self._as_entry(key, found)
+                    yield entry_of(key, len(found.body), found.modified_ns, found.etag)
 
     def _whole(self, key: str) -> str:
         reason = bad_name(self.prefix + key, self.limits) if key else bad_name(key, self.limits)
@@ -208,12 +210,9 @@ class MemoryStore:
     def _as_commit(self, key: str, made: StoredObject) -> Commit:
         return Commit(key, made.etag, len(made.body), "crc64nvme" if self.limits.full_crc64 else "")
 
-    def _as_entry(self, key: str, found: StoredObject) -> Entry:
-        return Entry(key, kind_of(key), len(found.body), modified_ns=found.modified_ns, version=found.etag)
-
     def _as_head(self, key: str, found: StoredObject) -> Head:
         return Head(
-            self._as_entry(key, found),
+            entry_of(key, len(found.body), found.modified_ns, found.etag, found.meta),
             found.meta,
             found.crc64 if self.limits.full_crc64 else None,
             found.md5 if self.limits.etag_is_md5 else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,12 +17,12 @@ _LIMITS = frozenset(f.name for f in fields(Limits))
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What an adapter is built from. ``folder``: where a local location lies on this host. ``limits``: as probed by the
-    producer, None = the adapter's own table. ``role`` (source, destination) is for sentences to a person."""
+    """What an adapter is built from. ``limits``: as probed by the producer, None = the adapter's own table. ``links``:
+    what a local source does with symlinks (``Selection.links``). ``role`` (source, dest) is for sentences to a person."""
 
     location: Location
     limits: Limits | None
-    folder: str
+    links: str
     role: str
 
 
@@ -33,7 +32,7 @@ Opener = Callable[[Opening], Store]
 def _open_local(opening: Opening) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
-    return LocalStore(opening.folder)
+    return LocalStore(opening.location.local, links=opening.links)
 
 
 def _open_s3(opening: Opening) -> Store:
@@ -63,13 +62,13 @@ def open_store(
     options: Options,
     *,
     role: str,
-    root: str = "",
+    links: str = "keep",
     bytes_per_second: float | None = None,
     requests_per_second: float | None = None,
 ) -> Store:
     """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too.
 
-    ``root``: where the location's root lies on this host; empty = here the whole location is ``location.local``.
+    ``location.local`` is where a local location lies on this host; stores find their profile in this process's own files.
     ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed.
     Raises UsageError for a scheme nobody serves, and whatever the adapter raises for a profile it lacks.
     """
@@ -77,11 +76,10 @@ def open_store(
     if opener is None:
         served = ", ".join(sorted(_OPENERS))
         raise UsageError(f"{role} {location.display()}: no store serves {location.scheme}:// (there are {served})")
-    folder = os.path.join(root, location.path) if root else location.local
-    if location.scheme == "file" and not folder:
+    if location.scheme == "file" and not location.local:
         raise UsageError(f"{role}: this process does not see the root {location.root!r}")
     known = Limits(**{k: v for k, v in limits.items() if k in _LIMITS}) if limits else None
-    store: Store = opener(Opening(location, known, folder, role))
+    store: Store = opener(Opening(location, known, links, role))
     if bytes_per_second is not None or requests_per_second is not None:
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
     return RetryingStore(store, attempts=options.retries)

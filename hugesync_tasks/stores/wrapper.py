@@ -25,7 +25,14 @@ class Wrapper:
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
-        self.limits: Limits = inner.limits
+
+    @property
+    def limits(self) -> Limits:  # not read when made: an adapter may find its endpoint only at its first use
+        return self.inner.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.inner.limits = limits
 
     def _do(self, op: str, key: str, token: Token, call: Callable[[], T], size: int = 0) -> T:
         """Make one call. ``op``: the method's name (``batch.put``, ``batch.finish`` for a batch's), ``size``: the bytes
