@@ -20,7 +20,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from hugesync_tasks.config_model import ENV_PREFIX, Settings, config_file, option_help, show
 from hugesync_tasks.errors import UsageError
 
-__all__ = ["Provenance", "Settings", "config_file", "load", "option_help", "provenance"]
+__all__ = ["Provenance", "Settings", "config_file", "environment", "load", "option_help", "provenance"]
 
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # knobs of the test suite; the product never reads them
 _COMMAND_LINE = "command line"
@@ -56,6 +56,19 @@ def provenance(cli: Mapping[str, Any] | None = None) -> list[Provenance]:
     """Every key in the model's order with its effective value and where that came from. ``cli`` and errors as ``load``."""
     settings, layers = _read(cli)
     return [Provenance(key, show(key, getattr(settings, key)), _source(key, layers)) for key in Settings.model_fields]
+
+
+def environment(cli: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that mean the same as these options, for a child process. Holds secrets: for its environment only.
+
+    ``load`` in that process gives what ``load(cli)`` gives here, except that an empty value counts as not set. Raises
+    UsageError.
+    """
+    settings, layers = _read(cli)
+    return {
+        ENV_PREFIX + key.upper(): value if key.endswith("_url") else show(key, getattr(settings, key))
+        for key, value in layers[0].values.items()
+    }
 
 
 def _read(cli: Mapping[str, Any] | None) -> tuple[Settings, list[_Layer]]:

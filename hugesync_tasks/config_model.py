@@ -5,6 +5,7 @@ Credentials of stores are not here: they stay in the ecosystem's own places (``A
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,8 +34,15 @@ Url = Annotated[str, BeforeValidator(check_redis_url), PlainSerializer(redact)]
 
 
 def _split(value: object) -> object:
-    """One variable holds several paths the way PATH does; the file holds a list, the command line several options."""
-    return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+    """One variable holds several paths the way PATH does, or as a JSON list where a path has a colon in it."""
+    if not isinstance(value, str):
+        return value  # the file holds a list, the command line repeats the option
+    if value.startswith("["):
+        try:
+            return tuple(json.loads(value))
+        except ValueError:
+            raise ValueError("begins with [ but is not a JSON list of strings") from None
+    return tuple(part for part in value.split(os.pathsep) if part)
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -124,7 +132,8 @@ class Settings(BaseSettings):
     )
     worker_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
-        description="Folders that a worker serves, each [NAME=]PATH. In the environment separated as in PATH (':').",
+        description="Folders that a worker serves, each [NAME=]PATH. In the environment separated by ':' "
+        "as in PATH, or a JSON list.",
     )
     worker_concurrency: int = Field(
         default=0, ge=0, le=1024, description="Child processes of a worker. 0: one for each CPU that it may use."
@@ -178,7 +187,8 @@ def default_text(key: str) -> str:
 def show(key: str, value: Any) -> str:
     """A value of ``key`` as it would be written in the environment, secrets replaced."""
     if isinstance(value, tuple):
-        return os.pathsep.join(value)
+        plain = not any(os.pathsep in part or part.startswith("[") for part in value)
+        return os.pathsep.join(value) if plain else json.dumps(value, ensure_ascii=False)
     for tool in Settings.model_fields[key].metadata:
         if isinstance(tool, PlainSerializer):
             return str(tool.func(value))  # type: ignore[call-arg]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hugesync_tasks import config_docs
-from hugesync_tasks.config import Settings, config_file, load, option_help, provenance
+from hugesync_tasks.config import Settings, config_file, environment, load, option_help, provenance
 from hugesync_tasks.config_model import default_text
 from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
 from hugesync_tasks.errors import UsageError
@@ -116,6 +116,32 @@ def test_worker_roots_are_a_list_in_the_file_and_separated_as_in_path_in_the_env
 
     monkeypatch.setenv("HUGESYNC_WORKER_ROOTS", "a=/x:/y")
     assert load().worker_roots == ("a=/x", "/y")
+
+
+@pytest.mark.parametrize("roots", [("a=/x", "/y"), ("/with:colon", "b=/z"), ("[x]=/y",), ()])
+def test_a_child_process_reads_from_its_environment_what_the_options_said(
+    roots: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "broker_url": "redis://:s3cret@a/1",
+        "memory": "1.5GiB",
+        "stall_timeout": "90.000001s",
+        "worker_roots": roots,
+    }
+    here = load(given)
+
+    for name, value in environment({**given, "jobs": None}).items():
+        monkeypatch.setenv(name, value)
+
+    assert load() == here
+    assert "HUGESYNC_JOBS" not in os.environ
+
+
+def test_roots_that_begin_like_json_but_are_not_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUGESYNC_WORKER_ROOTS", "[/a")
+
+    with pytest.raises(UsageError, match="HUGESYNC_WORKER_ROOTS"):
+        load()
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
