@@ -5,7 +5,7 @@ No password ever reaches a message: only ``Address.name`` is shown, and it is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
@@ -128,22 +128,26 @@ def check(url: str) -> None:
     """Ask a server, patiently for 5 s, whether it can hold a queue. Raises Unreachable, Refused, UsageError."""
     server = Server(url, retries=0, socket_timeout=CONNECT_TIMEOUT)
     try:
-        info = server.call(lambda r: r.info())
-        name = server.address.name
-        version = str(info.get("redis_version", "0"))
-        if tuple(int(n) for n in version.split(".")[:2]) < (6, 2):
-            raise Refused(f"{name} is Redis {version}; HugeSync needs Redis 6.2 or newer, or Valkey")
-        policy = info.get("maxmemory_policy")
-        if policy is None:
-            raise Refused(f"{name} does not tell its maxmemory-policy, which must be noeviction")
-        limited = int(info.get("maxmemory", 0)) > 0
-        if policy.startswith("allkeys") or (limited and policy != "noeviction"):
-            raise Refused(
-                f"{name} has maxmemory-policy {policy}: when its memory fills it deletes keys, and with one key a whole "
-                "queue is gone without a word. Set it with: CONFIG SET maxmemory-policy noeviction"
-            )
+        info: Any = server.call(lambda r: r.info())
+        refuse_unfit(server.address.name, info)
     finally:
         server.close()
+
+
+def refuse_unfit(name: str, info: Mapping[str, Any]) -> None:
+    """The decision alone, on what INFO says. Raises Refused. (INFO has the policy also where CONFIG is forbidden.)"""
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(n) for n in version.split(".")[:2]) < (6, 2):
+        raise Refused(f"{name} is Redis {version}; HugeSync needs Redis 6.2 or newer, or Valkey")
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        raise Refused(f"{name} does not tell its maxmemory-policy, which must be noeviction")
+    limited = int(info.get("maxmemory", 0)) > 0
+    if policy.startswith("allkeys") or (limited and policy != "noeviction"):
+        raise Refused(
+            f"{name} has maxmemory-policy {policy}: when its memory fills it deletes keys, and with one key a whole "
+            "queue is gone without a word. Set it with: CONFIG SET maxmemory-policy noeviction"
+        )
 
 
 def _source(name: str) -> str:

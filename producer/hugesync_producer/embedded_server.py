@@ -28,8 +28,13 @@ from hugesync_tasks.errors import Refused, Unreachable
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 108, macOS's 104
 START_DEADLINE = 10.0  # s; loading a long AOF afterwards is waited for as long as it lasts
+LOCK_DEADLINE = 2.0  # s
 _POLL = 0.005  # s
 _PR_SET_PDEATHSIG = 1
+
+
+class _EndedAtOnce(Unreachable):
+    pass
 
 
 class EmbeddedServer:
@@ -60,20 +65,37 @@ class EmbeddedServer:
         in the message), Refused (another server, or a live run, has the folder)."""
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("only the main thread may start it: the server dies with the thread that started it")
-        binary = find_binary()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket = socket_path(self.directory, self._socket_dir)
+        try:
+            self._spawn()
+        except _EndedAtOnce:
+            put_aside = self._put_aside()
+            if not put_aside:
+                raise
+            try:
+                self._spawn()
+            except Unreachable:  # the data were not to blame
+                for there, was in put_aside:
+                    _remove(was)
+                    there.replace(was)
+                raise
+        return self.url
+
+    def _spawn(self) -> None:
+        binary = find_binary()
         lock = _lock(self.directory / "redis.lock")
         try:
-            self._process = subprocess.Popen(
-                [str(binary), *self._options()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(lock,),  # held as long as the server itself lives, not as long as we do
-                preexec_fn=_die_with(os.getpid()),
-                start_new_session=True,  # Ctrl-C is the producer's: the ledger must outlive the answer to it
-            )
+            with (self.directory / "redis.log").open("ab") as log:  # a bad option is told on stderr alone
+                self._process = subprocess.Popen(
+                    [str(binary), *self._options()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lock,),  # held as long as the server itself lives, not as long as we do
+                    preexec_fn=_die_with(os.getpid()),
+                    start_new_session=True,  # Ctrl-C is the producer's: the ledger must outlive the answer to it
+                )
         finally:
             os.close(lock)
         try:
@@ -81,7 +103,17 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
-        return self.url
+
+    def _put_aside(self) -> list[tuple[Path, Path]]:
+        """An AOF that a power cut ruined must not stand in a job's way: the ledger may vanish, the plan is recomputed."""
+        moved = []
+        for name in ("appendonlydir", "appendonly.aof"):  # since Redis 7, and before
+            was, there = self.directory / name, self.directory / f"{name}.unreadable"
+            if was.exists():
+                _remove(there)
+                was.replace(there)
+                moved.append((there, was))
+        return moved
 
     def stop(self) -> None:
         """End the server (its AOF is complete on disk) and remove the socket. May be called twice."""
@@ -120,7 +152,7 @@ class EmbeddedServer:
             if answer.startswith(b"+PONG"):
                 return
             if process.poll() is not None:
-                raise Unreachable(f"the embedded Redis ended at once ({process.returncode}): {self._last_words()}")
+                raise _EndedAtOnce(f"the embedded Redis ended at once ({process.returncode}): {self._last_words()}")
             if not answer and time.monotonic() > deadline:
                 raise Unreachable(
                     f"the embedded Redis does not answer after {START_DEADLINE:g} s: {self._last_words()}"
@@ -180,6 +212,13 @@ def socket_path(directory: Path, socket_dir: Path | None = None) -> Path:
     )
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _private(folder: Path) -> bool:
     try:
         found = folder.lstat()
@@ -191,7 +230,7 @@ def _private(folder: Path) -> bool:
 def _lock(path: Path) -> int:
     """Two servers on one AOF would ruin it. A server whose producer was just killed is given a moment to be gone."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + LOCK_DEADLINE
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
