@@ -572,3 +572,39 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "--dry-run" in done.stdout
+
+
+FAKE = """
+import sys, types
+from hugesync_tasks.summary import State, Summary
+fake = types.ModuleType("hugesync_producer.sync")
+fake.sync = lambda *a, **k: Summary(State.STALLED, "job1", files={"found": 2, "pending": 2})
+sys.modules[fake.__name__] = fake
+from hugesync_producer.cli import submit
+sys.argv = ["hugesync-submit", *sys.argv[1:]]
+sys.exit(submit())
+"""
+
+
+@pytest.mark.parametrize("args", [[], ["--json"]])
+def test_a_reader_that_has_gone_changes_neither_the_exit_code_nor_stderr(args: list[str], tmp_path: Path) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FAKE, *args, "/src", "/dst"]
+    try:
+        done = subprocess.run(command, env=env, stdout=written, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(written)
+
+    assert (done.returncode, done.stderr) == (5, "")
+
+
+def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env["PYTHONIOENCODING"] = "ascii"
+    command = [sys.executable, "-c", FAKE, "/src", "/dst"]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (5, b"")
+    assert b"found \\u2265 2" in done.stdout

@@ -21,7 +21,7 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
-from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_run import Output, answer, run, write
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_tasks import __version__
 from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
@@ -52,7 +52,7 @@ def jobs_command(as_json: bool, **given: Any) -> int:
 
         lines = list_jobs(_settings(given))
         if as_json:
-            print(json.dumps({"jobs": [asdict(line) for line in lines]}))
+            write(sys.stdout, json.dumps({"jobs": [asdict(line) for line in lines]}))
         else:
             _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
 
@@ -73,11 +73,11 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 
         found = status(job, _settings(given))
         if as_json:
-            print(json.dumps(found))
+            write(sys.stdout, json.dumps(found))
             return
         summary = replace(from_json(found), resumable=bool(found.get("resumable")))
-        print(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
-        print(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        write(sys.stdout, f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
+        write(sys.stdout, to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
 
     return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
 
@@ -112,7 +112,7 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
         from hugesync_producer.jobs import cancel
 
         cancel(job, _settings(given))
-        print(json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
+        write(sys.stdout, json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
 
     return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
 
@@ -130,10 +130,10 @@ def config_command(as_json: bool, **given: Any) -> int:
 
         lines = provenance(settings_given(given))
         if as_json:
-            print(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
+            write(sys.stdout, json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
             return
         _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
-        print(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
+        write(sys.stdout, f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
     return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
 
@@ -156,4 +156,4 @@ def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
     table = [head, *(tuple(human.name(cell) for cell in row) for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
-        sys.stdout.write("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() + "\n")
+        write(sys.stdout, "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())

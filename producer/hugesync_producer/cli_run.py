@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from hugesync_producer import human
 from hugesync_producer.progress import observer_for
@@ -47,7 +48,7 @@ class Output:
 
     def say(self, message: str) -> None:
         """One sentence on stderr, fit to be seen by anyone."""
-        _write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
+        write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
 
 
 def run(out: Output, work: Callable[[Observer], Summary]) -> int:
@@ -62,7 +63,7 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
         close()
         summary, began = seen.summary(error), bool(seen.job_id)
         if out.debug:
-            _write(sys.stderr, redact(traceback.format_exc()))
+            write(sys.stderr, redact(traceback.format_exc()))
     finally:
         close()
     return conclude(out, summary, began)
@@ -74,7 +75,7 @@ def answer(out: Output, work: Callable[[], None]) -> int:
         work()
     except (Exception, KeyboardInterrupt) as error:
         if out.debug:
-            _write(sys.stderr, redact(traceback.format_exc()))
+            write(sys.stderr, redact(traceback.format_exc()))
         return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
     return 0
 
@@ -87,9 +88,9 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     if summary.reason:
         out.say(summary.reason)
     if out.as_json:
-        _write(sys.stdout, json.dumps(to_json(summary)))
+        write(sys.stdout, json.dumps(to_json(summary)))
     elif began and not (out.quiet and summary.state is State.DONE):
-        _write(sys.stdout, to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
+        write(sys.stdout, to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
     return summary.state.exit_code
 
 
@@ -152,8 +153,11 @@ def _stoppable() -> Iterator[None]:
             signal.signal(s, handler)
 
 
-def _write(stream: Any, text: str) -> None:
+def write(stream: TextIO, text: str) -> None:
+    """A line onto a stream that may have lost its reader (``| head``): that is no error, the exit code still tells."""
     try:
         print(text, file=stream, flush=True)
-    except (OSError, ValueError):  # the reader has gone; the exit code still tells
-        pass
+    except (OSError, ValueError):
+        # what is still buffered would fail once more at the interpreter's exit, and change the exit code
+        with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
