@@ -6,6 +6,8 @@ coordinator with the ledger, and Celery is told to have none of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
 
 from hugesync_tasks.config import Settings, load
@@ -13,44 +15,45 @@ from hugesync_tasks.config import Settings, load
 DATA_TIMEOUT = 30  # seconds a broker socket may stay silent
 
 
-def configure(app: Celery, settings: Settings) -> None:
+def options(settings: Settings) -> dict[str, Any]:
     """Settings an operator may not change without breaking promise 1; each line says which failure it prevents."""
-    app.conf.update(
-        broker_url=settings.broker or None,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,  # a worker outlives its broker's restart
-        broker_pool_acquire_timeout=30,
-        broker_transport_options={
-            "global_keyprefix": settings.queue_prefix,
+    return {
+        "broker_url": settings.broker_url.replace("unix://", "redis+socket://", 1) or None,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # a worker outlives its broker's restart
+        "broker_pool_acquire_timeout": 30,
+        "broker_transport_options": {
+            "global_keyprefix": f"{settings.queue_prefix}:q:",
             "socket_timeout": DATA_TIMEOUT,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
         },
-        result_backend=None,
-        task_ignore_result=True,
-        task_acks_late=False,  # no redelivery by visibility time-out: it would run long tasks twice
-        worker_disable_prefetch=True,  # a message waits in the queue, where its length can be seen
-        worker_prefetch_multiplier=1,
-        task_serializer="json",
-        accept_content=["json"],
-        result_accept_content=["json"],
-        event_serializer="json",
-        worker_send_task_events=False,
-        task_send_sent_event=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_hijack_root_logger=False,
-        task_create_missing_queues=True,
-        task_default_queue="hs.any",
-        imports=("hugesync_tasks.tasks",),
-        enable_utc=True,
-    )
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_acks_late": False,  # no redelivery by visibility time-out: it would run long tasks twice
+        "worker_disable_prefetch": True,  # a message waits in the queue, where its length can be seen
+        "worker_prefetch_multiplier": 1,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "event_serializer": "json",
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "task_create_missing_queues": True,
+        "task_default_queue": "hs.any",
+        "imports": ("hugesync_tasks.tasks",),
+        "enable_utc": True,
+    }
+
+
+def configure(app: Celery, settings: Settings) -> None:
+    """Set the application to these settings, whatever the environment says (the producer's and the worker's options)."""
+    app.conf.update(options(settings))
 
 
 app = Celery("hugesync")
-app.config_from_object(lambda: {}, force=False)
-
-
-@app.on_configure.connect  # type: ignore[untyped-decorator]
-def _from_settings(sender: Celery, **_: object) -> None:
-    configure(sender, load({}))
+app.add_defaults(lambda: options(load({})))  # evaluated at first use: ``celery -A hugesync_tasks worker``
+app.steps["consumer"].add("hugesync_tasks.consumer:RegisterStep")

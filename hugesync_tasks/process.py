@@ -47,10 +47,7 @@ class Process:
         """This child's process; a fork's copy of the parent's is never used."""
         if cls._current is None or cls._current.pid != os.getpid():
             settings = load({})
-            ledger = RedisLedger.from_url(
-                settings.state or settings.broker, queue_prefix=settings.queue_prefix, broker_url=settings.broker
-            )
-            cls._current = Process(settings, ledger, roots_of(settings))
+            cls._current = Process(settings, open_ledger(settings), roots_of(settings))
         return cls._current
 
     def job(self, job_id: str) -> JobContext:
@@ -66,7 +63,13 @@ class Process:
             spec = Spec.unwire(json.loads(text))
             job = JobContext(
                 spec,
-                open_store(self.placed(spec.source), spec.source_limits, spec.options, role="source", links=spec.selection.links),
+                open_store(
+                    self.placed(spec.source),
+                    spec.source_limits,
+                    spec.options,
+                    role="source",
+                    links=spec.selection.links,
+                ),
                 open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="dest"),
             )
             self._jobs[job_id] = job
@@ -87,10 +90,20 @@ class Process:
         return replace(location, local=os.path.join(base, location.path) if location.path else base)
 
 
+def open_ledger(settings: Settings) -> RedisLedger:
+    """The ledger of these settings; queues lie where ``celery.configure`` puts them."""
+    return RedisLedger.from_url(
+        settings.ledger_url,
+        prefix=f"{settings.queue_prefix}:",
+        queue_prefix=f"{settings.queue_prefix}:q:",
+        broker_url=settings.broker_url,
+    )
+
+
 def roots_of(settings: Settings) -> dict[str, str]:
     """``NAME=PATH`` or ``PATH`` (named by itself) of each ``--root``."""
     roots = {}
-    for text in settings.roots:
+    for text in settings.worker_roots:
         name, eq, path = text.partition("=")
         if not eq or "/" in name:
             name = path = text

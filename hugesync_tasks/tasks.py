@@ -59,9 +59,7 @@ class Lease:
         try:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
-            self._heard(
-                self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, self.token.meter.take())
-            )
+            self._heard(self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, self.token.meter.take()))
         except Unreachable:
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:
@@ -99,7 +97,9 @@ def perform(job_id: str, task_id: str) -> str:
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
     if claim.answer is Claimed.POISON:
-        why = Outcome("failed", str(FailureClass.PERMANENT), f"its task was attempted {claim.attempt} times and never ended")
+        why = Outcome(
+            "failed", str(FailureClass.PERMANENT), f"its task was attempted {claim.attempt} times and never ended"
+        )
         ledger.settle(job_id, task_id, {"error": why.wire(), "receipts": dict(claim.receipts)}, {}, fence=claim.attempt)
         return "poison"
     lease = Lease(ledger, job_id, claim, lease_ms)
@@ -118,7 +118,9 @@ def perform(job_id: str, task_id: str) -> str:
         return "failed"
 
 
-def _settle(ledger: Ledger, job: str, claim: Claim, outcome: dict[str, Any], lease: Lease, close_file: str = "") -> None:
+def _settle(
+    ledger: Ledger, job: str, claim: Claim, outcome: dict[str, Any], lease: Lease, close_file: str = ""
+) -> None:
     assert claim.task is not None
     ledger.settle(job, claim.task.id, outcome, lease.token.meter.take(), close_file=close_file, fence=claim.attempt)
 
@@ -177,7 +179,13 @@ def _part(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
         _settle(process.ledger, job_id, claim, {"error": Outcome("replan", reason, str(error)).wire()}, lease)
         return reason
     answer = process.ledger.part_done(
-        job_id, claim.task.id, claim.task.file, large.upload.generation, part, lease.token.meter.take()
+        job_id,
+        claim.task.id,
+        claim.task.file,
+        large.upload.generation,
+        part,
+        lease.token.meter.take(),
+        upload=large.upload.id,
     )
     if answer is PartAnswer.MISMATCH:
         why = Outcome("replan", "source_changed", "the same part was read twice with different bytes")

@@ -77,7 +77,9 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     meta = describe(head, transfer.expected, job.options)
     copy = job.server_copy
     size = head.entry.size
-    step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy and job.dest.limits.intents else 0))
+    step = part_size(
+        size, job.dest.limits, max(job.options.part_size, COPY_PART if copy and job.dest.limits.intents else 0)
+    )
     how = "server_copy" if copy and job.dest.limits.intents else "full"
     found = _adopt(job.dest, transfer.key, meta.generation, token)
     if found is not None:
@@ -137,5 +139,3 @@ def abandon(dest: Store, upload: Upload, token: Token) -> None:
     """Abort an upload and forget its intent: nothing of it stays."""
     dest.abort(upload, token)
     forget(dest, upload, token)
-
-

@@ -38,5 +38,3 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
     verified = check_commit(done, upload.size, proven)
     forget(job.dest, upload, token)
     return Outcome("done", how=large.how, verified=verified, notes=done.notes)
-
-

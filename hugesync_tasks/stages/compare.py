@@ -71,5 +71,3 @@ def _digest(store: Store, key: str, version: str, algorithm: str, token: Token) 
         for chunk in reader:
             crc = crc64nvme(chunk, crc)
         return crc
-
-

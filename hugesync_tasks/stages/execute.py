@@ -58,7 +58,9 @@ class BatchRun:
         done: dict[int, Outcome] = {}
         waiting: dict[str, _Pending] = {}
         try:
-            for index, result in zip((i for i, _ in group), pool.map(lambda it: self._begin(it, puts), group), strict=True):
+            for index, result in zip(
+                (i for i, _ in group), pool.map(lambda it: self._begin(it, puts), group), strict=True
+            ):
                 if isinstance(result, _Pending):
                     waiting[result.transfer.key] = result
                 else:
@@ -150,11 +152,19 @@ class BatchRun:
         meta = describe(head, transfer.expected, self._job.options)
         try:
             commit = self._job.dest.copy(
-                self._job.source, transfer.key, key, head.entry.version, meta, self._job.expect(transfer.expected), self._token
+                self._job.source,
+                transfer.key,
+                key,
+                head.entry.version,
+                meta,
+                self._job.expect(transfer.expected),
+                self._token,
             )
         except NotFound as error:
             raise SourceChanged("the source vanished during the run", key) from error
-        return Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=commit.notes)
+        return Outcome(
+            "done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=commit.notes
+        )
 
     def _resolve(self, pending: _Pending) -> Outcome:
         """Somebody else's version is there (design §2, Conflict): compare afresh, and plan against it a few times."""
@@ -176,9 +186,7 @@ class BatchRun:
                 continue
             except StoreError as error:
                 return failed(error, conflicts=conflicts)
-        return Outcome(
-            "failed", "conflict", "the destination kept changing", conflicts=options.conflict_retries
-        )
+        return Outcome("failed", "conflict", "the destination kept changing", conflicts=options.conflict_retries)
 
     def _put_alone(self, transfer: Transfer) -> Outcome:
         if self._job.server_copy and transfer.source.kind is Kind.FILE:

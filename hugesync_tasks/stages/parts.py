@@ -21,7 +21,7 @@ def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | Non
     Raises SourceChanged, NoSuchUpload, and what the stores raise.
     """
     upload = large.upload
-    start, length = part_range(upload.size, upload.part_size, number)
+    start, length = part_range(number, upload.size, upload.part_size)
     key = job.source_key(upload.key)
     try:
         if job.server_copy:

@@ -1,0 +1,100 @@
+"""The part of every worker's main process that is ours: it keeps the register, and checks that children start clean.
+
+It runs in ``hugesync-worker`` and in a plain ``celery -A hugesync_tasks worker`` alike. The process that forks never
+touches a store or an SDK and starts no thread: one obstore request there makes every later child hang for ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+
+import psutil
+from celery import bootsteps, signals
+from celery.worker.consumer import Consumer
+
+from hugesync_tasks import process
+from hugesync_tasks.config import Settings, load
+from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.register import Register
+
+PR_SET_PDEATHSIG = 1
+REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
+UNCLEAN = 70  # EX_SOFTWARE: exit code of a child that must not start
+
+log = logging.getLogger(__name__)
+
+
+def die_with_parent() -> None:
+    """SIGKILL for this process when its parent is gone (Linux; elsewhere the life pipe alone does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def default_slots(settings: Settings) -> int:
+    """Child processes: as configured, else one for each CPU this process may use."""
+    return settings.worker_concurrency or len(
+        os.sched_getaffinity(0) if sys.platform == "linux" else range(psutil.cpu_count() or 1)
+    )
+
+
+class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Keeps this worker in the ledger's register, takes up queues it can serve, and watches the life pipe."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
+    register: Register | None = None  # survives the consumer's restarts after a lost broker
+
+    def start(self, consumer: Consumer) -> None:
+        cls = type(self)
+        if cls.register is None:
+            settings = load({})
+            slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
+            name = f"{socket.gethostname()}-{os.getpid()}"
+            ledger = process.open_ledger(settings)
+            cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
+        cls.register.restarted()
+        self._tick(consumer)
+        self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
+
+    def stop(self, consumer: Consumer) -> None:
+        self._timer.cancel()
+
+    def _tick(self, consumer: Consumer) -> None:
+        if self.life_fd is not None and _closed(self.life_fd):
+            os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
+        try:
+            assert self.register is not None
+            for queue in self.register.tick():
+                consumer.add_task_queue(queue)
+        except HugeSyncError as error:
+            log.warning("the register could not be written: %s", error)
+
+
+def _closed(fd: int) -> bool:
+    """Whether the other end of the pipe is closed; nothing is ever written to it."""
+    try:
+        return os.read(fd, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _child_starts(**_: object) -> None:
+    if process.Process._current is not None or "obstore" in sys.modules or threading.active_count() > 1:
+        log.critical("the main process used a store client or a thread before it forked; this child would hang")
+        os._exit(UNCLEAN)
+    if RegisterStep.life_fd is not None:
+        os.close(RegisterStep.life_fd)
+    die_with_parent()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _worker_ends(**_: object) -> None:
+    if RegisterStep.register is not None:
+        RegisterStep.register.leave()

@@ -1,0 +1,201 @@
+"""The coordinator: plan, enqueue, re-dispatch and checkpoint as one loop, held by one process at a time under a lease.
+
+It can stop at any instant and be started again from the checkpoint in any process that sees both ends.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+
+from hugesync_producer.checkpoint import Checkpoint
+from hugesync_producer.dispatch import Dispatcher, Publish
+from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.pool import Pool
+from hugesync_producer.scan import Signal
+from hugesync_producer.units import Units
+from hugesync_producer.window import Window
+from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.summary import Observer, Snapshot, State
+
+LEASE_MS = 30_000
+LEASE_EVERY = 5.0  # seconds between renewals
+CHECKPOINT_EVERY = 1.0
+OBSERVE_EVERY = 0.2
+LEDGER_PATIENCE = 60.0  # seconds a broker may be away (a restart, a failover) before the job is stalled
+
+
+class Coordinator:
+    """One run of one job. ``run`` returns the state it ended in; counters are in ``window``."""
+
+    def __init__(
+        self,
+        job: JobContext,
+        ledger: Ledger,
+        publish: Publish,
+        planner: PlanFeed,
+        window: Window,
+        pool: Pool,
+        checkpoint: Checkpoint,
+        observer: Observer,
+        tend: Callable[[], str],
+        keep: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
+        self._id = job.spec.job
+        self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
+        self._owner = secrets.token_hex(8)
+        self._began = clock()
+        self.dispatcher = Dispatcher(ledger, publish, self._id, clock)
+        self.units = Units(job, ledger, self.dispatcher, window, pool)
+        self._keep = keep
+        self._due: dict[str, float] = {}
+        self.scan_complete = False
+        self.traffic: dict[str, int] = {}
+
+    def run(self) -> State:
+        """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
+        Refused (another coordinator has the job), and what the listings raise."""
+        if not self._ledger.lead(self._id, self._owner, LEASE_MS):
+            raise Refused(f"job {self._id} is being run by another process")
+        self.units.epoch = self._ledger.take_over(self._id, self._owner)
+        self._planner.start()
+        try:
+            state = self._loop()
+        finally:
+            self._planner.stop()
+        return state
+
+    def step_down(self) -> None:
+        """Give the lease back: another process may coordinate the job at once."""
+        self._ledger.step_down(self._id, self._owner)
+
+    def final_traffic(self) -> dict[str, int]:
+        """The workers' traffic: the ledger's, or what was last seen of it where the ledger is gone."""
+        try:
+            self.traffic = self._ledger.traffic(self._id)
+        except Unreachable:
+            pass
+        return dict(self.traffic)
+
+    @property
+    def scanned_anything(self) -> bool:
+        """Whether the job got as far as having something to sum up."""
+        return self.scan_complete or not self.window.empty or bool(self.window.key)
+
+    def _loop(self) -> State:
+        away_since: float | None = None
+        while True:
+            try:
+                state = self._turn()
+                away_since = None
+            except Unreachable as error:
+                away_since = away_since or self._clock()
+                if not self._ledger_may_return(error, away_since):
+                    raise
+                continue
+            if state is not None:
+                return state
+
+    def _turn(self) -> State | None:
+        if self._is_due("lease", LEASE_EVERY):
+            if not self._ledger.lead(self._id, self._owner, LEASE_MS):
+                raise Refused(f"job {self._id} was taken over by another process")
+            self._keep()
+        self._pull()
+        self.units.fill()
+        if self.scan_complete and self.window.empty:
+            self._save()
+            return (
+                State.DONE_WITH_ERRORS
+                if self.window.base.tally.files["failed"] or self.window.base.failures
+                else State.DONE
+            )
+        busy = not self.scan_complete and self.units.room() > 0
+        for event in self._ledger.events(self._id, 0.02 if busy else 0.25):
+            self.units.on_event(event)
+        if self.window.advance() and self._is_due("checkpoint", CHECKPOINT_EVERY):
+            self._save()
+        self._look()
+        if self._is_due("observe", OBSERVE_EVERY):
+            self._observe()
+        return self._told_to_stop()
+
+    def _pull(self) -> None:
+        """Take segments from the planner while the window has room for their work."""
+        while not self.scan_complete and self.units.hungry():
+            segment = self._planner.poll()
+            if segment is None:
+                return
+            if isinstance(segment, Signal):
+                self.scan_complete = True
+                return
+            self._pool.probe(self._planner.first)
+            self.units.add(segment)
+
+    def _look(self) -> None:
+        lost = self.dispatcher.look()
+        if lost and self._ledger.spec(self._id) is None:
+            self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
+            self._restore()
+        if self._is_due("tend", 0.5):
+            notice = self._tend()
+            if notice:
+                self._observer.on_notice(notice)
+            self._pool.look(bool(self.dispatcher.out), self.dispatcher.progress)
+
+    def _restore(self) -> None:
+        """After a FLUSHALL: everything the ledger should hold is in this process's memory."""
+        self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
+        self._ledger.lead(self._id, self._owner, LEASE_MS)
+        self._pool.announce()
+        self.units.restore()
+        self._save()
+
+    def _save(self) -> None:
+        self._checkpoint.write(self._owner, self.window)
+
+    def _told_to_stop(self) -> State | None:
+        if self.units.conflict_stop:
+            self._ledger.cancel(self._id)
+            return State.CONFLICT
+        if self._is_due("cancel", 1.0) and self._ledger.meta(self._id).get("cancel") == "1":
+            return State.CANCELLED
+        return None
+
+    def _observe(self) -> None:
+        total = self.window.total()
+        self.traffic = self._ledger.traffic(self._id)
+        moved = sum(self.traffic.get(f"bytes.{n}", 0) for n in ("sent", "received", "copied_server_side", "reused"))
+        self.dispatcher.progress = (moved, self.window.key, len(self.dispatcher.out))
+        self._observer.on_progress(
+            Snapshot(
+                total.tally.files,
+                total.tally.bytes,
+                moved,
+                self.scan_complete,
+                self._clock() - self._began,
+                self.units.in_flight(),
+                waiting_for=self._pool.waiting_for,
+            )
+        )
+
+    def _ledger_may_return(self, error: HugeSyncError, since: float) -> bool:
+        if self._clock() - since > LEDGER_PATIENCE:
+            return False
+        if self._is_due("away", 5.0):
+            self._observer.on_notice(f"waiting for the ledger: {error}")
+        time.sleep(0.5)
+        return True
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = self._clock()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every
+        return True

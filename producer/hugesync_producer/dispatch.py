@@ -1,0 +1,143 @@
+"""Dispatch: put tasks into the ledger and the queue, and send again what the queue lost. The only redelivery engine.
+
+Age alone never sends a task again: without workers, or paused, nothing is sent twice (``must_resend``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from hugesync_tasks.state.base import Ledger, Task, TaskStatus
+
+PATIENCE = 10.0  # seconds a younger task may run, or a queue be empty, before a queued one counts as lost
+CHECK_EVERY = 2.0  # seconds between looks at what is out
+
+
+class Publish(Protocol):
+    """Send one message: (task name, queue, job, task id)."""
+
+    def __call__(self, name: str, queue: str, job: str, task: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Out:
+    """One task that is out: put and sent, not settled."""
+
+    task: Task
+    unit: Any
+    missing: int = 0  # looks in a row that found no record
+
+
+@dataclass(slots=True)
+class QueueView:
+    """What is known of one queue: for how long it has been empty, and the highest seq that was seen at work."""
+
+    empty_since: float | None = None
+    passed_seq: int = 0
+    passed_since: float = 0.0
+    candidates: tuple[int, float] = (0, 0.0)
+
+    def saw_at_work(self, seq: int, since: float) -> None:
+        """Task ``seq`` has been running, or was settled, since ``since``."""
+        best, when = self.candidates
+        if seq > best or (seq == best and since < when):
+            self.candidates = (seq, since)
+
+    def settled_past(self, now: float) -> int:
+        """The highest seq known to have been at work for ``PATIENCE``; lower ones that are queued were lost."""
+        best, since = self.candidates
+        if best > self.passed_seq and now - since >= PATIENCE:
+            self.passed_seq, self.passed_since = best, since
+        return self.passed_seq
+
+
+def must_resend(status: TaskStatus, seq: int, missing: int, queue: QueueView, now: float) -> bool:
+    """Whether a task that is out was lost.
+
+    | record   | sent again when                                                             |
+    | none     | two looks in a row found none and no event came (the ledger lost it)        |
+    | running  | its lease has expired                                                       |
+    | queued   | a higher seq of the same FIFO queue has been at work for 10 s, or the queue |
+    |          | has been empty for 10 s                                                     |
+    """
+    if status.state == "":
+        return missing >= 2
+    if status.state == "running":
+        return status.lease_left_ms < 0
+    if queue.settled_past(now) > seq:
+        return True
+    return queue.empty_since is not None and now - queue.empty_since >= PATIENCE
+
+
+class Dispatcher:
+    """What is out for one job, and the queues it is out on."""
+
+    def __init__(self, ledger: Ledger, publish: Publish, job: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger, self._publish, self._job, self._clock = ledger, publish, job, clock
+        self._seq = 0
+        self._queues: dict[str, QueueView] = {}
+        self._checked = clock()
+        self.out: dict[str, Out] = {}
+        self.resent = 0
+        self.progress: object = None  # changes whenever something moves
+
+    def send(self, tasks: Iterable[tuple[Task, Any]]) -> None:
+        """Put the records, then send the messages: a message without a record does nothing, a record without a message
+        is found by ``look``."""
+        numbered = []
+        for task, unit in tasks:
+            self._seq += 1
+            numbered.append(Out(replace(task, seq=self._seq), unit))
+        if not numbered:
+            return
+        self._ledger.put_tasks(self._job, [o.task for o in numbered])
+        for out in numbered:
+            self.out[out.task.id] = out
+            view = self._queues.setdefault(out.task.queue, QueueView())
+            view.empty_since = None
+            self._publish(f"hugesync.{out.task.kind}", out.task.queue, self._job, out.task.id)
+
+    def settled(self, task_id: str) -> Out | None:
+        """The task's event came; None for one that is not (or no longer) ours."""
+        out = self.out.pop(task_id, None)
+        if out is not None:
+            self._queues[out.task.queue].saw_at_work(out.task.seq, self._clock())
+        return out
+
+    def out_on(self, queue: str) -> int:
+        return sum(1 for o in self.out.values() if o.task.queue == queue)
+
+    def drop(self, task_ids: Iterable[str]) -> None:
+        """Forget tasks whose unit was given up. Their records are settled by whoever still runs them, to no effect."""
+        for task_id in list(task_ids):
+            self.out.pop(task_id, None)
+
+    def look(self) -> list[Out]:
+        """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq. Returns those whose record had gone, so
+        that the caller can see whether the whole ledger did."""
+        now = self._clock()
+        if now - self._checked < CHECK_EVERY or not self.out:
+            return []
+        self._checked = now
+        for name, view in self._queues.items():
+            if self._ledger.queue_length(name) == 0:
+                view.empty_since = now if view.empty_since is None else view.empty_since
+            else:
+                view.empty_since = None
+        outs = list(self.out.values())
+        statuses = self._ledger.statuses(self._job, [o.task.id for o in outs])
+        for out, status in zip(outs, statuses, strict=True):
+            out.missing = out.missing + 1 if status.state == "" else 0
+            if status.state == "running":
+                self._queues[out.task.queue].saw_at_work(out.task.seq, now - status.running_ms / 1000)
+        lost = [
+            (o, s)
+            for o, s in zip(outs, statuses, strict=True)
+            if must_resend(s, o.task.seq, o.missing, self._queues[o.task.queue], now)
+        ]
+        self.resent += len(lost)
+        self.send((o.task, o.unit) for o, _ in lost)
+        return [o for o, s in lost if s.state == ""]

@@ -1,0 +1,67 @@
+"""A dry run: the same scan, join and decision, true counts and bytes, nothing written and no worker started."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.window import Counters
+from hugesync_tasks.decide import Decision
+from hugesync_tasks.errors import StoreError
+from hugesync_tasks.model import Kind, Outcome, Transfer, failed
+from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, Snapshot, State, Summary
+from hugesync_tasks.token import Meter, Token
+
+HEADS = 16  # looked at at once, where a listing cannot decide
+
+
+def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> Summary:
+    """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would."""
+    total = Counters()
+    token = Token(meter)
+    observer.on_start(job.spec.job, False)
+    feed = PlanFeed(job, meter)
+    feed.start()
+    try:
+        with ThreadPoolExecutor(HEADS, thread_name_prefix="head") as pool:
+            for segment in feed.segments():
+                total.tally.add(segment.tally)
+                for failure in segment.failures:
+                    total.failed(failure.key, str(failure.reason), failure.message, failure.size)
+                checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
+                for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
+                    if outcome is not None:
+                        total.settle(transfer.key, transfer.source.size, outcome)
+                observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=time.monotonic() - began))
+    finally:
+        feed.stop()
+    total.tally.assert_law()
+    traffic = meter.take()
+    return Summary(
+        State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE,
+        job.spec.job,
+        dry_run=True,
+        scan_complete=True,
+        files=total.tally.files,
+        skipped_by=total.tally.skipped_by,
+        bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
+        requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
+        retries=traffic.get("retries", 0),
+        failures=total.failure_list(),
+        failures_omitted=sum(total.omitted.values()),
+        elapsed_seconds=time.monotonic() - began,
+    )
+
+
+def _look(job: JobContext, transfer: Transfer, token: Token) -> Outcome | None:
+    """None = it would be transferred, and stays pending."""
+    try:
+        decision = look_again(job, transfer.source, job.dest.head(transfer.key, token), token)
+    except StoreError as error:
+        return failed(error)
+    if decision is Decision.SAME:
+        return Outcome("skipped", "same")
+    return Outcome("skipped", "existing") if decision is Decision.EXISTING else None

@@ -1,0 +1,105 @@
+"""The embedded mode: a private Redis and one worker for one job, on this machine, ended with it.
+
+Same code path as a fleet: the same ledger, the same queues, the same worker entry point.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hugesync_producer.embedded_server import EmbeddedServer
+from hugesync_tasks.config import Settings
+from hugesync_tasks.errors import Unreachable
+
+RESTARTS = 20  # a worker that ends so often in one job has a cause that starting again does not mend
+
+
+@dataclass
+class Embedded:
+    """Start with ``start``, look after with ``tend``, end with ``stop``. To be used from the main thread: a child's
+    parent-death signal is tied to the thread that started it."""
+
+    folder: Path  # the job's, 0700
+    settings: Settings
+    roots: dict[str, str]
+
+    def start(self) -> str:
+        """Start the server, then the worker (without waiting for it); returns the server's URL. Raises Unreachable."""
+        self._restarts = 0
+        self._server = EmbeddedServer(self.folder, self.settings.runtime_dir)
+        self.url = self._server.start()
+        self._life, self._worker_end = os.pipe()
+        self._worker = self._start_worker()
+        return self.url
+
+    def tend(self) -> str:
+        """Start the worker again if it died; returns a sentence when it did. Raises Unreachable when it keeps dying."""
+        code = self._worker.poll()
+        if code is None:
+            return ""
+        self._restarts += 1
+        if self._restarts > RESTARTS:
+            raise Unreachable(f"the worker process ended {RESTARTS} times; its log is {self.folder / 'worker.log'}")
+        self._worker = self._start_worker()
+        return f"the worker process ended ({_why(code)}) and was started again"
+
+    def stop(self) -> None:
+        """End everything at once: after the last verdict nothing is left to drain."""
+        _kill_group(self._worker)
+        self._server.stop()
+        for fd in (self._life, self._worker_end):
+            os.close(fd)
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable, "-m", "hugesync_worker",
+            "--broker", self.url,
+            "--memory", str(self.settings.memory),
+            "--life-fd", str(self._life),
+        ]  # fmt: skip
+        for name, path in self.roots.items():
+            command += ["--root", f"{name}={path}"]
+        if self.settings.jobs or self.settings.worker_concurrency:
+            command += ["--concurrency", str(self.settings.jobs or self.settings.worker_concurrency)]
+        environment = {k: v for k, v in os.environ.items() if k not in ("HUGESYNC_BROKER_URL", "HUGESYNC_STATE_URL")}
+        paths = [
+            str(Path(__file__).parents[1]),
+            str(Path(__file__).parents[2]),
+            str(Path(__file__).parents[2] / "worker"),
+        ]
+        if Path(paths[2]).is_dir():  # a checkout; an installed package needs no path
+            environment["PYTHONPATH"] = os.pathsep.join([*paths, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        with open(self.folder / "worker.log", "ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(self._life,),
+                env=environment,
+                start_new_session=True,  # Ctrl-C goes to the producer alone; and the group can be killed as one
+                preexec_fn=_die_with_parent,
+            )
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def _why(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

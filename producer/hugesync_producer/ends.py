@@ -1,0 +1,148 @@
+"""The two ends of a job: from what the user typed to locations that every worker can find, and stores that answered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hugesync_tasks import names
+from hugesync_tasks.errors import NotFound, Refused, StoreError, Transient, Unreachable, UsageError
+from hugesync_tasks.model import Kind
+from hugesync_tasks.spec import Location, Options
+from hugesync_tasks.stores.base import Limits, Store
+from hugesync_tasks.stores.opening import open_store
+from hugesync_tasks.token import Meter, Token
+from hugesync_tasks.uri import Overlap, names_folder, overlap, parse_location
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """``single_source`` and ``single_dest``: the keys of a single file at either end; "" for a tree."""
+
+    source: Location
+    dest: Location
+    single_source: str = ""
+    single_dest: str = ""
+
+
+def resolve(source: str, dest: str, source_profile: str, dest_profile: str, options: Options, meter: Meter) -> Ends:
+    """Parse and check both. A directory or prefix mirrors its contents; a single file goes to DEST itself, or into DEST when
+    that ends in ``/`` or is a folder.
+
+    Raises UsageError (bad or missing), Refused (source equal to, inside or containing the destination), Unreachable.
+    """
+    a, b = parse_location(source, source_profile), parse_location(dest, dest_profile)
+    a, b = _with_endpoint(a, options), _with_endpoint(b, options)
+    name = _single_name(source, a, options, meter)
+    if name is None:
+        how = overlap(a, b)
+        if how is not Overlap.NONE:
+            raise Refused(f"{a.display()} is {how} {b.display()}: source and destination must lie apart")
+        return Ends(a, b)
+    if names_folder(dest) or _is_folder(b):
+        target, folder = name, b
+    else:
+        folder, target = _parent(b)
+    source_folder, _ = _parent(a)
+    if overlap(source_folder, folder) is Overlap.EQUAL and name == target:
+        raise Refused(f"{a.display().rstrip('/')} and the destination are the same file")
+    return Ends(source_folder, folder, name, target)
+
+
+def open_end(
+    location: Location, limits: Mapping[str, Any] | None, options: Options, role: str, links: str = "keep"
+) -> Store:
+    """The stack for the producer's own use (listing, first contact)."""
+    return open_store(location, limits, options, role=role, links=links)
+
+
+def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:
+    """What the end can do. Raises Unreachable, UsageError (no such bucket, wrong credentials)."""
+    try:
+        return store.probe(Token(meter), writes)
+    except Transient as error:
+        raise Unreachable(f"{location.display()}: the endpoint cannot be reached: {error}") from error
+    except StoreError as error:
+        raise UsageError(f"{location.display()}: {error}") from error
+
+
+def as_roots(ends: Ends, known: Mapping[str, str], embedded: bool) -> tuple[Location, Location]:
+    """Local locations as (root, path below it), so that a worker may have the root mounted elsewhere.
+
+    ``known``: root name → path as the producer sees it. Embedded: each end is a root of its own.
+    """
+    if embedded:
+        return tuple(  # type: ignore[return-value]
+            replace(end, root=name, path="") if end.scheme == "file" else end
+            for end, name in ((ends.source, "source"), (ends.dest, "dest"))
+        )
+    return _below(ends.source, known), _below(ends.dest, known)
+
+
+def _below(location: Location, known: Mapping[str, str]) -> Location:
+    if location.scheme != "file":
+        return location
+    fitting = [(path, name) for name, path in known.items() if os.path.commonpath([path, location.local]) == path]
+    if not fitting:
+        return replace(location, root=location.local, path="")
+    path, name = max(fitting)
+    below = os.path.relpath(location.local, path)
+    return replace(location, root=name, path="" if below == "." else below)
+
+
+def _with_endpoint(location: Location, options: Options) -> Location:
+    store = open_end(location, None, options, "location")
+    try:
+        return replace(location, endpoint=store.endpoint)
+    except StoreError as error:
+        raise UsageError(f"{location.display()}: {error}") from error
+    finally:
+        store.close()
+
+
+def _single_name(text: str, location: Location, options: Options, meter: Meter) -> str | None:
+    """The last segment's key form if SOURCE is one file; None for a folder or prefix."""
+    if location.scheme == "file":
+        if os.path.isdir(location.local):
+            return None
+        if not os.path.lexists(location.local):
+            raise UsageError(f"{text}: no such file or folder")
+        if names_folder(text):
+            raise UsageError(f"{text}: not a folder")
+        name = names.encode_name(os.fsencode(os.path.basename(location.local)))
+        link = os.path.islink(location.local)
+        if not link and not os.path.isfile(location.local):
+            raise UsageError(f"{text}: neither a file nor a folder")
+        return name
+    if names_folder(text) or not location.prefix:
+        return None
+    folder, name = _parent(location)
+    store = open_end(folder, None, replace(options, retries=1), "source")
+    try:
+        head = store.head(name, Token(meter))
+    except NotFound:
+        return None
+    except Transient as error:
+        raise Unreachable(f"{text}: the endpoint cannot be reached: {error}") from error
+    except StoreError as error:
+        raise UsageError(f"{text}: {error}") from error
+    finally:
+        store.close()
+    return name if head is not None and head.entry.kind is Kind.FILE else None
+
+
+def _parent(location: Location) -> tuple[Location, str]:
+    """The folder (or prefix) above, and the last segment as a key."""
+    if location.scheme == "file":
+        folder, name = os.path.split(location.local)
+        return replace(location, local=folder), names.encode_name(os.fsencode(name))
+    prefix, _, name = location.prefix.rstrip("/").rpartition("/")
+    if not name:
+        raise UsageError(f"{location.display()}: a single file needs a key, or a destination that ends in /")
+    return replace(location, prefix=prefix + "/" if prefix else ""), name
+
+
+def _is_folder(location: Location) -> bool:
+    return os.path.isdir(location.local) if location.scheme == "file" else not location.prefix

@@ -1,0 +1,92 @@
+"""The folder of an embedded job: its specification, checkpoint and history, and the lock on its destination."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import blake3
+
+from hugesync_tasks.errors import Refused
+
+
+class JobFolder:
+    """``STATE_DIR/jobs/<job>/``, mode 0700. ``job.json`` is replaced in one step, so it is always one whole state."""
+
+    def __init__(self, state_dir: Path, job: str) -> None:
+        self.path = state_dir / "jobs" / job
+        self._file = self.path / "job.json"
+        self.data: dict[str, Any] = {}
+
+    def open(self) -> dict[str, Any]:
+        """Create or read it; returns what an earlier run left ({} for none)."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(self.path, 0o700)
+        return self.read()
+
+    def read(self) -> dict[str, Any]:
+        """What job.json holds; {} for no such job."""
+        self.data = read_json(self._file)
+        return self.data
+
+    def save(self, **fields: Any) -> None:
+        """Replace fields of job.json: written beside, synced, renamed."""
+        self.data.update(fields)
+        temporary = self._file.with_suffix(".new")
+        with open(temporary, "w") as out:
+            json.dump(self.data, out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, self._file)
+
+    def forget_work(self) -> None:
+        """A finished job keeps only job.json, as history."""
+        for entry in sorted(self.path.rglob("*"), reverse=True):
+            if entry != self._file:
+                entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
+
+
+class DestinationLock:
+    """At most one embedded job writes to a destination on this machine. The kernel frees the lock of a killed run."""
+
+    def __init__(self, state_dir: Path, destination: str) -> None:
+        folder = state_dir / "locks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / blake3.blake3(destination.encode()).hexdigest(length=16)
+        self._fd: int | None = None
+
+    def take(self, job: str) -> None:
+        """Raises Refused naming the job that holds it."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(fd, 100).decode(errors="replace").strip()
+            os.close(fd)
+            raise Refused(f"job {holder} is writing to this destination now") from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, job.encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """{} where there is none or it cannot be read as JSON: then the job starts at the beginning, which is always safe."""
+    try:
+        data = json.loads(path.read_text())
+        return data if isinstance(data, dict) else {}
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def history(state_dir: Path) -> list[dict[str, Any]]:
+    """Every embedded job of this machine, newest first."""
+    jobs = [read_json(p) for p in (state_dir / "jobs").glob("*/job.json")]
+    return sorted((j for j in jobs if "job" in j), key=lambda j: -float(j.get("started", 0)))

@@ -1,0 +1,140 @@
+"""Jobs that exist: listed, shown, resumed, cancelled. Embedded ones lie in this machine's job folders, a fleet's in Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from hugesync_producer.jobfolder import JobFolder, history
+from hugesync_producer.run import UNFINISHED, run_job
+from hugesync_tasks.config import Settings
+from hugesync_tasks.errors import Refused, Unreachable, UsageError
+from hugesync_tasks.process import open_ledger
+from hugesync_tasks.spec import Spec
+from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.summary import JobLine, Observer, State, Summary
+from hugesync_tasks.token import Meter
+
+
+def list_jobs(settings: Settings) -> list[JobLine]:
+    """Newest first: the fleet's where a broker is configured, else this machine's."""
+    if not settings.broker_url:
+        return [
+            _line(job["job"], job.get("state", ""), float(job.get("started", 0)), job.get("spec", {}))
+            for job in history(settings.state_dir)
+        ]
+    ledger = open_ledger(settings)
+    try:
+        lines = []
+        for job, started in ledger.jobs():
+            spec = ledger.spec(job)
+            if spec is not None:
+                lines.append(_line(job, ledger.meta(job).get("state", ""), started, json.loads(spec)))
+        return lines
+    finally:
+        ledger.close()
+
+
+def status(job_id: str, settings: Settings) -> dict[str, Any]:
+    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint."""
+    if not settings.broker_url:
+        folder = _folder(settings, job_id)
+        spec, state, summary = folder.data["spec"], folder.data["state"], folder.data.get("summary")
+        saved = folder.data.get("checkpoint")
+        counters = saved["counters"] if saved else None
+        started = float(folder.data.get("started", 0))
+    else:
+        ledger = open_ledger(settings)
+        try:
+            text = _known(ledger, job_id)
+            spec, meta = json.loads(text), ledger.meta(job_id)
+            state, summary = meta.get("state", "running"), json.loads(meta["summary"]) if meta.get("summary") else None
+            found = ledger.read_checkpoint(job_id)
+            counters = json.loads(found[1]) if found and found[1] else None
+            started = dict(ledger.jobs()).get(job_id, 0.0)
+        finally:
+            ledger.close()
+    shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters)
+    location = Spec.unwire(spec)
+    shown.update(
+        source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in UNFINISHED
+    )
+    return shown
+
+
+def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
+    """Go on with an unfinished job at its checkpoint. Raises UsageError for one that is unknown or has finished."""
+    if not settings.broker_url:
+        folder = _folder(settings, job_id)
+        spec, state = Spec.unwire(folder.data["spec"]), folder.data.get("state")
+    else:
+        ledger = open_ledger(settings)
+        try:
+            spec = Spec.unwire(json.loads(_known(ledger, job_id)))
+            state = ledger.meta(job_id).get("state")
+        finally:
+            ledger.close()
+    if state not in UNFINISHED:
+        raise UsageError(f"job {job_id} is {state}: there is nothing to resume; submit it again to sync anew")
+    return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
+
+
+def cancel(job_id: str, settings: Settings) -> None:
+    """Tell a running job to stop; it stays resumable."""
+    if settings.broker_url:
+        ledger = open_ledger(settings)
+        try:
+            _known(ledger, job_id)
+            ledger.cancel(job_id)
+        finally:
+            ledger.close()
+        return
+    folder = _folder(settings, job_id)
+    if folder.data.get("state") != "running" or not folder.data.get("broker"):
+        raise UsageError(f"job {job_id} is {folder.data.get('state')}: there is nothing to cancel")
+    ledger = open_ledger(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}))
+    try:
+        ledger.cancel(job_id)
+    except Unreachable as error:
+        raise Refused(f"job {job_id} is not running any more (its server does not answer)") from error
+    finally:
+        ledger.close()
+
+
+def _folder(settings: Settings, job_id: str) -> JobFolder:
+    folder = JobFolder(settings.state_dir, job_id)
+    if not folder.read() or "spec" not in folder.data:
+        raise UsageError(f"no job {job_id} on this machine")
+    return folder
+
+
+def _known(ledger: Ledger, job_id: str) -> str:
+    text = ledger.spec(job_id)
+    if text is None:
+        raise UsageError(f"no job {job_id} in this fleet")
+    return text
+
+
+def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine:
+    known = Spec.unwire(spec)
+    return JobLine(
+        job, State(state or "running"), started, known.source.display(), known.dest.display(), state in UNFINISHED
+    )
+
+
+def _so_far(job: str, state: str, counters: dict[str, Any] | None) -> dict[str, Any]:
+    from hugesync_producer.report import to_json
+
+    tally = counters["tally"] if counters else {"files": {}, "bytes": {}, "skipped_by": {}}
+    return dict(
+        to_json(
+            Summary(
+                State(state or "running"),
+                job,
+                files=tally["files"],
+                bytes=tally["bytes"],
+                skipped_by=tally["skipped_by"],
+            )
+        )
+    )

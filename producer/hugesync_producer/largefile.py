@@ -1,0 +1,114 @@
+"""One large file as the coordinator sees it: begin, parts as the window allows, commit; or abandon and look again."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from hugesync_tasks.model import Outcome, Part, Transfer
+from hugesync_tasks.state.base import Task
+
+
+class LargeFileUnit:
+    """A small state machine; pure but for its own fields. ``next_task`` says what to send, ``on_event`` what came of it.
+
+    States: begin → parts → commit → ended; any failure → abandon → ended. ``outcome`` is set when ended.
+    """
+
+    def __init__(self, file: str, transfer: Transfer, queue: str, commit_queue: str) -> None:
+        self.file = file
+        self.transfer = transfer
+        self.tries = 0
+        self.conflicts = 0
+        self._queue, self._commit_queue = queue, commit_queue
+        self._reset("begin")
+
+    def _reset(self, state: str) -> None:
+        self.state = state
+        self.outcome: Outcome | None = None
+        self.fields: dict[str, str] = {}
+        self.receipts: dict[int, Part] = {}
+        self._listed: dict[int, Part] = {}
+        self._todo: deque[int] = deque()
+        self.out: set[str] = set()
+        self._sent = False  # the begin, commit or abandon of this state
+
+    def again(self, transfer: Transfer) -> None:
+        """Plan it anew, against what was found there now."""
+        self.transfer = transfer
+        self.tries += 1
+        self._reset("begin")
+
+    @property
+    def moved(self) -> int:
+        return sum(p.size for p in self.receipts.values())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ``next_task`` has something to send. An upload is abandoned only when none of its parts is out: a late
+        one must not meet the next try's tasks of the same name."""
+        if self.state == "parts":
+            return bool(self._todo)
+        if self.state == "abandon" and self.out and not self._sent:
+            return False
+        return not self._sent and self.state != "ended"
+
+    @property
+    def first_wave(self) -> bool:
+        """Commits and abandons go before other work: they free what is in flight."""
+        return self.state in ("commit", "abandon")
+
+    def next_task(self) -> Task | None:
+        """The next message of this file, or None while it waits for answers."""
+        if not self.waiting:
+            return None
+        if self.state == "parts":
+            number = self._todo.popleft()
+            listed = self._listed.get(number)
+            payload = json.dumps({"number": number, "listed": listed.wire() if listed else None})
+            task = Task(f"{self.file}:{number}", "part", self._queue, 0, payload, self.file)
+        else:
+            self._sent = True
+            payload = json.dumps(self.transfer.wire()) if self.state == "begin" else ""
+            queue = self._queue if self.state == "begin" else self._commit_queue
+            task = Task(f"{self.file}:{self.state}", self.state, queue, 0, payload, self.file)
+        self.out.add(task.id)
+        return task
+
+    def begun(self, fields: Mapping[str, str], listed: list[Part], have: Mapping[int, Part]) -> None:
+        """The upload stands. ``have`` are receipts the ledger still held; ``listed`` must be compared by their part task."""
+        self.fields = dict(fields)
+        self.receipts = dict(have)
+        self._listed = {p.number: p for p in listed}
+        self._todo = deque(n for n in range(1, int(fields["total"]) + 1) if n not in self.receipts)
+        self.state, self._sent = ("parts", False) if self._todo else ("commit", False)
+
+    def on_event(self, task: str, outcome: Mapping[str, Any], have: Mapping[int, Part]) -> None:
+        """Take one settled task into account. ``have``: the ledger's receipts, read when a begin was settled."""
+        self.out.discard(task)
+        if self.state == "ended":
+            return
+        if "part" in outcome:
+            part = Part.unwire(outcome["part"])
+            self.receipts[part.number] = part
+            if self.state == "parts" and len(self.receipts) == int(self.fields["total"]):
+                self.state, self._sent = "commit", False
+        elif "file" in outcome:
+            if self.state == "begin":
+                self.begun(outcome["file"], [Part.unwire(w) for w in outcome.get("listed", [])], have)
+        elif outcome.get("abandoned"):
+            self.state = "ended"
+        elif "error" in outcome:
+            self._failed(task, Outcome.unwire(outcome["error"]))
+
+    def _failed(self, task: str, outcome: Outcome) -> None:
+        self.outcome = self.outcome or outcome
+        if task.endswith(":commit") and outcome.state in ("done", "replan"):
+            self.state = "ended"  # the commit itself cleaned up
+        elif task.endswith(":abandon") or (task.endswith(":begin") and self.state == "begin"):
+            self.state = "ended"
+        elif self.state != "abandon":
+            self.state, self._sent = "abandon", False
+            self._todo.clear()

@@ -1,0 +1,140 @@
+"""Scan, join, plan and cut in a thread of its own, so that a slow listing never delays dispatch and checkpoint."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from threading import Thread
+
+from hugesync_producer.filters import Filter
+from hugesync_producer.folders import folders_of
+from hugesync_producer.join import join
+from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.plan import Segment, Sizes, plan
+from hugesync_producer.scan import END, Feed, Signal
+from hugesync_producer.single import SingleFeed
+from hugesync_tasks.errors import Cancelled, NotFound
+from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.token import Meter, Token
+
+AHEAD = 4  # segments planned beyond what was asked for
+
+
+class PlanFeed:
+    """Segments of one job from ``start_after`` on. ``poll`` gives one, None where none is ready yet, or END."""
+
+    def __init__(self, job: JobContext, meter: Meter, start_after: str = "") -> None:
+        self._job, self._meter, self._start_after = job, meter, start_after
+        self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
+        self._stopped = False
+        self._feeds: list[Feed | SingleFeed] = []
+        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def poll(self, timeout: float = 0.0) -> Segment | Signal | None:
+        """Raises what the listings raised, after everything before it was taken."""
+        try:
+            item = self._out.get(timeout=timeout) if timeout else self._out.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        """End the listings; what was planned and not taken is dropped."""
+        self._stopped = True
+        for feed in self._feeds:
+            feed.stop()
+        while self._thread.is_alive():
+            try:
+                self._out.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.05)
+
+    def segments(self) -> Iterator[Segment]:
+        """All of them, one after another (a dry run)."""
+        while True:
+            item = self.poll(0.1)
+            if isinstance(item, Signal):
+                return
+            if item is not None:
+                yield item
+
+    def _run(self) -> None:
+        try:
+            for segment in self._planned():
+                if self._stopped:
+                    return
+                if segment is not None:
+                    self._out.put(segment)
+            self._out.put(END)
+        except Cancelled:
+            if not self._stopped:
+                raise
+        except BaseException as error:  # handed to the coordinator, which raises it
+            self._out.put(error)
+
+    def _planned(self) -> Iterator[Segment | None]:
+        job, spec = self._job, self._job.spec
+        select = Filter.of(spec.selection)
+        if spec.single_file:
+            self._feeds = [
+                SingleFeed(job.source, spec.single_source, spec.single_file, Token(self._meter), "source"),
+                SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
+            ]
+        else:
+            self._feeds = [
+                Feed(store, Token(self._meter), name=name, start_after=self._start_after, enter=select.enter).start()
+                for store, name in ((job.source, "source"), (_MissingIsEmpty(job), "destination"))  # type: ignore[arg-type]
+            ]
+        large_from = job.dest.limits.max_copy if job.server_copy and job.dest.limits.remote else spec.options.part_size
+        terms = Terms(
+            job.dest.limits,
+            spec.rules,
+            select,
+            Cuts(solo_from=min(spec.options.small_file, large_from), large_from=large_from + 1),
+            metadata=spec.options.metadata,
+            dir_metadata=spec.options.dir_metadata,
+            prefix_bytes=len(spec.dest.prefix.encode()),
+        )
+        judge = Judge(terms, self._open_folders())
+        sizes = Sizes(spec.options.batch_files, spec.options.batch_bytes)
+        items = join(self._feeds[0], self._feeds[1])
+        for segment in plan(items, judge, sizes, time.monotonic, self._start_after):
+            if segment is not None and self.first is None:
+                self.first = _first_file(segment)
+            yield segment
+
+    def _open_folders(self) -> list[Entry]:
+        """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
+        if not self._start_after or not self._job.source.limits.folders:
+            return []
+        token = Token(self._meter)
+        heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]
+        return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
+
+
+class _MissingIsEmpty:
+    """The destination's listing; a root that is not there yet is an empty one."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._store = job.dest
+
+    def list(self, token, start_after="", enter=None):  # type: ignore[no-untyped-def]
+        try:
+            yield from self._store.list(token, start_after, enter)
+        except NotFound:
+            return
+
+
+def _first_file(segment: Segment) -> Entry | None:
+    for transfer in (*segment.larges, *(t for batch in segment.batches for t in batch)):
+        if transfer.source.kind is Kind.FILE:
+            return transfer.source
+    return None

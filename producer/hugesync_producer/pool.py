@@ -1,0 +1,101 @@
+"""The workers a job can count on: which queue its tasks go to, how many may be out, and when nobody is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hugesync_tasks.errors import Unreachable
+from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.names import decode_name
+from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.state.base import Ledger
+
+LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
+PER_SLOT = 4
+START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
+
+
+class Pool:
+    """One job's queue and its consumers. ``progress`` passed to ``look`` is any value that changes when something moves."""
+
+    def __init__(self, ledger: Ledger, spec: Spec, embedded: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger, self._spec, self._clock = ledger, spec, clock
+        self._embedded = embedded
+        self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
+        names = sorted({end.root for end, _ in self._roots})
+        self.queue = f"hs.{'+'.join(names)}" if names else "hs.any"
+        self.commit_queue = f"{self.queue}.commit"
+        self._field = f"{self.queue}|{spec.job}"
+        self._probe: list[Any] | None = None
+        self._slots = 0
+        self._looked = self._length_at = 0.0
+        self._length = 0
+        self._began = clock()
+        self._seen_at: float | None = None
+        self._moved_at = clock()
+        self._progress: object = None
+        self._announced = False
+        self.waiting_for = ""
+
+    def probe(self, entry: Entry | None) -> None:
+        """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it."""
+        if self._announced:
+            return
+        self._announced = True
+        if entry is not None and self._spec.source.scheme == "file" and entry.kind is Kind.FILE:
+            key = self._spec.single_source if self._spec.single_file else entry.key
+            path = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
+            self._probe = [key, entry.size, entry.mtime_ns, path.hex()]
+        self.announce()
+
+    def announce(self) -> None:
+        needs = [{"name": end.root, "dest": dest, "probe": None if dest else self._probe} for end, dest in self._roots]
+        self._ledger.announce(self._field, json.dumps({"roots": needs}))
+
+    def retract(self) -> None:
+        self._ledger.retract(self._field)
+
+    def room(self, out: int) -> int:
+        """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
+        now = self._clock()
+        most = max(LEAST_OUT, PER_SLOT * self._slots)
+        if now - self._length_at > 0.2:
+            self._length_at, self._length = now, self._ledger.queue_length(self.queue)
+        room = most - max(out, self._length)
+        jobs = self._spec.options.jobs
+        return max(0, min(room, jobs - out) if jobs else room)
+
+    def look(self, work_out: bool, progress: object) -> None:
+        """Count the consumers. Raises Unreachable when none came within 15 s of the first task, or nothing moved for
+        ``--stall-timeout``; resumable both."""
+        now = self._clock()
+        workers = {name: json.loads(info) for name, info in self._ledger.workers().items() if info}
+        consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
+        self._slots = sum(int(w["slots"]) for w in consumers.values())
+        if progress != self._progress or not work_out:
+            self._progress, self._moved_at = progress, now
+        if consumers:
+            self._seen_at, self.waiting_for = now, ""
+        elif work_out:
+            self.waiting_for = self._missing(workers)
+            if self._seen_at is None and not self._embedded and now - self._began > START_PATIENCE:
+                raise Unreachable(f"stalled: {self.waiting_for}")
+        if work_out and now - self._moved_at > self._spec.options.stall_timeout:
+            raise Unreachable(
+                f"stalled: nothing moved for {self._spec.options.stall_timeout:.0f} s {self.waiting_for}".strip()
+            )
+
+    def _missing(self, workers: dict[str, Any]) -> str:
+        there = ", ".join(f"{n} (roots {', '.join(w.get('roots', {})) or 'none'})" for n, w in workers.items())
+        roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
+        need = f"serves root {roots}" if roots else "consumes hs.any"
+        return f"no worker {need}; workers: {there or 'none'}"
+
+
+def as_root(location: Location, name: str) -> Location:
+    """An embedded location: the folder itself is the root."""
+    return Location("file", root=name, path="", local=location.local)

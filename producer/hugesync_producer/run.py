@@ -1,0 +1,213 @@
+"""Run one job from its specification: locks, servers, coordinator, and the summary at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from hugesync_producer.checkpoint import Checkpoint
+from hugesync_producer.coordinator import Coordinator
+from hugesync_producer.dryrun import dry_run
+from hugesync_producer.embedded import Embedded
+from hugesync_producer.ends import open_end
+from hugesync_producer.failedfirst import failed_first
+from hugesync_producer.jobfolder import DestinationLock, JobFolder
+from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.pool import Pool
+from hugesync_producer.window import Counters, Window
+from hugesync_tasks.celery import app, configure
+from hugesync_tasks.config import Settings
+from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable
+from hugesync_tasks.process import open_ledger
+from hugesync_tasks.spec import Spec
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
+from hugesync_tasks.token import Meter
+
+LOCK_MS = 60_000
+UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
+
+
+def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, meter: Meter, began: float) -> Summary:
+    """Do the job and sum it up. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
+    with ExitStack() as stack:
+        job = JobContext(
+            spec,
+            open_end(spec.source, spec.source_limits, spec.options, "source", spec.selection.links),
+            open_end(spec.dest, spec.dest_limits, spec.options, "destination"),
+        )
+        stack.callback(job.close)
+        if spec.dry_run:
+            return dry_run(job, meter, observer, began)
+        folder: JobFolder | None = None
+        if not settings.broker_url:
+            folder = stack.enter_context(_folder(spec, settings, fresh))
+            embedded = Embedded(folder.path, settings, _roots(spec))
+            url = embedded.start()
+            stack.callback(embedded.stop)
+            folder.save(broker=url)
+            settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
+            tend = embedded.tend
+        else:
+            tend = _nothing_to_tend
+        configure(app, settings)
+        ledger = open_ledger(settings)
+        stack.callback(ledger.close)
+        ledger.check_server()
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began)
+
+
+def _coordinate(
+    job, ledger: Ledger, folder, tend, observer: Observer, fresh: bool, meter: Meter, began: float
+) -> Summary:  # type: ignore[no-untyped-def]
+    spec: Spec = job.spec
+    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
+    if holder != spec.job:
+        raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
+    checkpoint = Checkpoint(ledger, spec.job, folder)
+    resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read()
+    if resumed is None:
+        ledger.forget_job(spec.job, history=False)
+    observer.on_start(spec.job, resumed is not None)
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    ledger.set_meta(spec.job, state="running", cancel="0", host=_host())
+    if folder is not None:
+        folder.save(
+            job=spec.job, spec=spec.wire(), state="running", started=time.time(), summary=None,
+            **({} if resumed else {"checkpoint": None}),
+        )  # fmt: skip
+    key, counters = resumed or ("", Counters())
+    window = Window(key, counters)
+    pool = Pool(ledger, spec, embedded=folder is not None)
+    coordinator = Coordinator(
+        job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
+        keep=lambda: ledger.lock(spec.dest.display(), spec.job, LOCK_MS),
+    )  # fmt: skip
+    reason = ""
+    try:
+        if resumed is not None:
+            failed_first(job, window, coordinator.units, meter)
+        state = coordinator.run()
+    except (HugeSyncError, KeyboardInterrupt) as error:
+        state = state_of_error(error)
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        if not coordinator.scanned_anything and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
+            _forget(ledger, pool, spec, folder)
+            raise
+    summary = summarise(job, state, window, coordinator, meter, began, reason)
+    _end(ledger, pool, spec, folder, summary, coordinator)
+    return summary
+
+
+def _end(ledger: Ledger, pool: Pool, spec: Spec, folder, summary: Summary, coordinator: Coordinator) -> None:  # type: ignore[no-untyped-def]
+    from hugesync_producer.report import to_json
+
+    text = json.dumps(to_json(summary))
+    finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
+    if folder is not None:
+        folder.save(state=str(summary.state), summary=json.loads(text), **({"checkpoint": None} if finished else {}))
+    try:
+        pool.retract()
+        ledger.set_meta(spec.job, state=str(summary.state), summary=text)
+        if finished:
+            ledger.forget_job(spec.job, history=True)
+        coordinator.step_down()
+        ledger.unlock(spec.dest.display(), spec.job)
+    except Unreachable:
+        pass  # the ledger is what was lost; its leases expire by themselves
+
+
+def _forget(ledger: Ledger, pool: Pool, spec: Spec, folder) -> None:  # type: ignore[no-untyped-def]
+    """The job never began: no history of it stays."""
+    pool.retract()
+    ledger.forget_job(spec.job, history=False)
+    ledger.unlock(spec.dest.display(), spec.job)
+    if folder is not None:
+        folder.save(state="usage", checkpoint=None)
+
+
+def summarise(
+    job: JobContext, state: State, window: Window, coordinator: Coordinator, meter: Meter, began: float, reason: str
+) -> Summary:
+    """The counters as they stand; traffic is the workers' and this process's own."""
+    total = window.total()
+    traffic = coordinator.final_traffic()
+    for name, n in meter.take().items():
+        traffic[name] = traffic.get(name, 0) + n
+    notes = [f"{n} × {note}" for note, n in sorted(total.notes.items())]
+    guard = job.dest.limits.conditional_commit
+    if job.options.unsafe_no_conflict_check:
+        notes.append("conflict guard: off (--unsafe-no-conflict-check)")
+    elif guard != "enforced":
+        notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
+    return Summary(
+        state,
+        job.spec.job,
+        scan_complete=coordinator.scan_complete,
+        files=total.tally.files,
+        skipped_by=total.tally.skipped_by,
+        bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
+        requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
+        transfers=dict(total.transfers),
+        verified=total.verified,
+        retries=traffic.get("retries", 0),
+        conflicts=total.conflicts,
+        failures=total.failure_list(),
+        failures_omitted=sum(total.omitted.values()),
+        elapsed_seconds=time.monotonic() - began,
+        reason=reason,
+        notes=tuple(notes),
+        resumable=str(state) in UNFINISHED,
+    )
+
+
+@contextmanager
+def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
+    lock = DestinationLock(settings.state_dir, spec.dest.display())
+    lock.take(spec.job)
+    try:
+        folder = JobFolder(settings.state_dir, spec.job)
+        if fresh or folder.open().get("state") not in UNFINISHED:
+            folder.open()
+            folder.forget_work()
+        yield folder
+        if folder.data.get("state") not in UNFINISHED:
+            folder.forget_work()
+    finally:
+        lock.release()
+
+
+def _unfinished(ledger: Ledger, job: str, folder: JobFolder | None) -> bool:
+    state = folder.data.get("state") if folder is not None else ledger.meta(job).get("state")
+    return state in UNFINISHED
+
+
+def _roots(spec: Spec) -> dict[str, str]:
+    return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
+
+
+def _publisher():  # type: ignore[no-untyped-def]
+    def publish(name: str, queue: str, job: str, task: str) -> None:
+        try:
+            app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
+        except app.connection_for_write().connection_errors as error:
+            raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
+
+    return publish
+
+
+def _nothing_to_tend() -> str:
+    return ""
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
+__all__ = ["replace", "run_job", "summarise"]

@@ -1,0 +1,102 @@
+"""The one library call that every command reaches: ``sync(source, dest, ...) -> Summary``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.run import run_job
+from hugesync_tasks import identity
+from hugesync_tasks.config import Settings
+from hugesync_tasks.errors import Refused
+from hugesync_tasks.process import open_ledger, roots_of
+from hugesync_tasks.spec import Options, Rules, Selection, Spec
+from hugesync_tasks.summary import Observer, Summary, Unobserved
+from hugesync_tasks.token import Meter
+
+
+def sync(
+    source: str,
+    dest: str,
+    *,
+    settings: Settings,
+    rules: Rules | None = None,
+    selection: Selection | None = None,
+    options: Options | None = None,
+    source_profile: str = "",
+    dest_profile: str = "",
+    dry_run: bool = False,
+    fresh: bool = False,
+    observer: Observer | None = None,
+) -> Summary:
+    """Bring SOURCE to DEST and say truthfully what became of each file.
+
+    With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
+    source, destination and selection run again resume an unfinished job, unless ``fresh``. Raises UsageError, Refused,
+    Unreachable before anything was started; afterwards everything is in the summary.
+    """
+    began = time.monotonic()
+    observer = observer or Unobserved()
+    rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
+    meter = Meter()
+    ends = resolve(source, dest, source_profile, dest_profile, options, meter)
+    spec = _spec(ends, settings, rules, selection, options, dry_run, meter)
+    return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
+
+
+def _spec(
+    ends: Ends, settings: Settings, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter
+) -> Spec:
+    embedded = not settings.broker_url
+    source, dest = as_roots(ends, {} if embedded or dry_run else _known_roots(settings), embedded)
+    identity_of = {**asdict(selection), "single": [ends.single_source, ends.single_dest]}
+    spec = Spec(
+        identity.job_id(ends.source.display(), ends.dest.display(), identity_of),
+        source,
+        dest,
+        single_file=ends.single_dest,
+        single_source=ends.single_source,
+        rules=rules,
+        selection=selection,
+        options=options,
+        dry_run=dry_run,
+    )
+    return probed(spec, meter)
+
+
+def probed(spec: Spec, meter: Meter) -> Spec:
+    """The specification with what both ends can do, measured where it has to be. Raises Unreachable, Refused."""
+    once = replace(spec.options, retries=1)
+    a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
+    try:
+        found = measured(a, spec.source, False, meter)
+        limits = measured(b, spec.dest, not spec.dry_run, meter)
+        if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
+            raise Refused(
+                f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
+                "overwritten unseen; --unsafe-no-conflict-check accepts that"
+            )
+        return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
+    finally:
+        a.close()
+        b.close()
+
+
+def _known_roots(settings: Settings) -> Mapping[str, str]:
+    """Roots configured here, else those of the live workers."""
+    ours = roots_of(settings)
+    if ours:
+        return ours
+    ledger = open_ledger(settings)
+    try:
+        return {
+            name: path
+            for info in ledger.workers().values()
+            if info
+            for name, path in json.loads(info).get("roots", {}).items()
+        }
+    finally:
+        ledger.close()

@@ -1,0 +1,261 @@
+"""Units of work in the window: batches, large files, folder finishes. What to send next, and what an event means."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hugesync_producer.dispatch import Dispatcher
+from hugesync_producer.largefile import LargeFileUnit
+from hugesync_producer.plan import Segment
+from hugesync_producer.pool import Pool
+from hugesync_producer.window import Counters, OpenSegment, Window
+from hugesync_tasks import identity
+from hugesync_tasks.decide import Decision
+from hugesync_tasks.errors import FailureClass, StoreError
+from hugesync_tasks.model import Kind, Outcome, Transfer, failed
+from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.state.base import Event, Ledger, Task
+from hugesync_tasks.token import Token
+
+FOLDERS_PER_TASK = 512
+
+
+@dataclass(eq=False)
+class Batch:
+    number: int
+    segment: OpenSegment
+    items: list[Transfer]
+    task: Task | None = None
+
+
+@dataclass(eq=False)
+class Large:
+    number: int
+    segment: OpenSegment
+    file: LargeFileUnit
+    size: int  # as planned; what the law counts
+
+
+@dataclass(eq=False)
+class Folders:
+    segment: OpenSegment
+    count: int
+
+
+@dataclass
+class Units:
+    """All units of one run."""
+
+    job: JobContext
+    ledger: Ledger
+    dispatcher: Dispatcher
+    window: Window
+    pool: Pool
+    epoch: int = 0
+    conflict_stop: bool = False
+    _numbers: int = 0
+    _ready: deque[Batch] = field(default_factory=deque)
+    _larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
+    _finishing: Folders | None = None
+    _token: Token = field(default_factory=Token)
+
+    # taking segments from the plan
+    def add(self, segment: Segment) -> None:
+        open_segment = OpenSegment(segment.last_key, Counters(tally=segment.tally), finishes=list(segment.finishes))
+        for failure in segment.failures:
+            open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
+        for items in segment.batches:
+            self._add_batch(open_segment, list(items))
+        for transfer in segment.larges:
+            self._add_large(open_segment, transfer)
+        self.window.add(open_segment)
+
+    def _next(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _add_batch(self, segment: OpenSegment, items: list[Transfer]) -> None:
+        batch = Batch(self._next(), segment, items)
+        segment.unsettled.add(batch.number)
+        self._ready.append(batch)
+
+    def _add_large(self, segment: OpenSegment, transfer: Transfer, planned: int | None = None) -> None:
+        file = identity.file_id(self.job.spec.dest.display(), transfer.key)
+        unit = LargeFileUnit(file, transfer, self.pool.queue, self.pool.commit_queue)
+        large = Large(self._next(), segment, unit, transfer.source.size if planned is None else planned)
+        segment.unsettled.add(large.number)
+        self._larges[file] = large
+
+    # sending
+    def hungry(self) -> bool:
+        """Whether another segment is needed to keep the window full."""
+        waiting = len(self._ready) + sum(1 for large in self._larges.values() if large.file.waiting)
+        return waiting == 0 and self.room() > 0
+
+    def room(self) -> int:
+        return self.pool.room(len(self.dispatcher.out))
+
+    def fill(self) -> None:
+        """Send while there is room: commits first, then parts of files begun, then batches and new files in turn."""
+        room = self.room()
+        tasks: list[tuple[Task, Any]] = []
+        for large in [u for u in self._larges.values() if u.file.first_wave]:
+            if room > len(tasks):
+                self._append(tasks, large)
+        self._finish_folders(tasks)
+        turns = deque(u for u in self._larges.values() if u.file.waiting)
+        while len(tasks) < room and (turns or self._ready):
+            if turns:
+                large = turns[0]
+                if not self._append(tasks, large):
+                    turns.popleft()
+            if self._ready and len(tasks) < room:
+                batch = self._ready.popleft()
+                tasks.append((self._batch_task(batch), batch))
+        self.dispatcher.send(tasks)
+
+    def _append(self, tasks: list[tuple[Task, Any]], large: Large) -> bool:
+        task = large.file.next_task()
+        if task is not None:
+            tasks.append((task, large))
+        return task is not None
+
+    def _batch_task(self, batch: Batch) -> Task:
+        payload = json.dumps([t.wire() for t in batch.items])
+        return Task(f"b{self.epoch}.{batch.number}", "batch", self.pool.queue, 0, payload)
+
+    def _finish_folders(self, tasks: list[tuple[Task, Any]]) -> None:
+        segment = self.window.finishable() if self._finishing is None else None
+        if segment is not None:
+            some = segment.finishes[:FOLDERS_PER_TASK]
+            self._finishing = Folders(segment, len(some))
+            payload = json.dumps([f.wire() for f in some])
+            task = Task(f"d{self.epoch}.{self._next()}", "folders", self.pool.queue, 0, payload)
+            tasks.append((task, self._finishing))
+
+    # events
+    def on_event(self, event: Event) -> None:
+        out = self.dispatcher.settled(event.task)
+        if out is None:
+            return  # of a unit given up, or a second event of a settled task: counts nothing
+        unit = out.unit
+        if isinstance(unit, Batch):
+            self._on_batch(unit, event.outcome)
+        elif isinstance(unit, Folders):
+            self._on_folders(unit, event.outcome)
+        elif isinstance(unit, Large):
+            self._on_large(unit, event)
+
+    def _on_batch(self, batch: Batch, outcome: Mapping[str, Any]) -> None:
+        batch.segment.unsettled.discard(batch.number)
+        if "items" in outcome:
+            for transfer, wire in zip(batch.items, outcome["items"], strict=True):
+                self._settle(batch.segment, transfer, Outcome.unwire(wire))
+            return
+        error = Outcome.unwire(outcome["error"])
+        receipts = {int(i): Outcome.unwire(w) for i, w in outcome.get("receipts", {}).items()}
+        rest = []
+        for i, transfer in enumerate(batch.items):
+            if i in receipts:
+                self._settle(batch.segment, transfer, receipts[i])
+            elif len(batch.items) > 1 and "receipts" in outcome:
+                rest.append(transfer)  # one of them kills its worker: each alone shows which
+            else:
+                self._settle(batch.segment, transfer, error)
+        for transfer in rest:
+            self._add_batch(batch.segment, [transfer])
+
+    def _settle(self, segment: OpenSegment, transfer: Transfer, outcome: Outcome) -> None:
+        if outcome.state == "large":
+            expected = replace(transfer, check=False, expected=outcome.found)
+            self._add_large(segment, expected, transfer.source.size)
+            return
+        if transfer.source.kind is Kind.DIR:  # folders are not counted as files
+            segment.counters.extras(outcome)
+            if outcome.state == "failed":
+                segment.counters.failed(transfer.key, outcome.reason, outcome.message)
+            return
+        segment.counters.settle(transfer.key, transfer.source.size, outcome)
+        if outcome.reason == FailureClass.CONFLICT and self.job.options.on_conflict == "fail":
+            self.conflict_stop = True
+
+    def _on_folders(self, unit: Folders, outcome: Mapping[str, Any]) -> None:
+        done = unit.segment.finishes[: unit.count]
+        del unit.segment.finishes[: unit.count]
+        self._finishing = None
+        wires = outcome["items"] if "items" in outcome else [outcome["error"]] * len(done)
+        for folder, wire in zip(done, wires, strict=True):
+            result = Outcome.unwire(wire)
+            unit.segment.counters.extras(result)
+            if result.state == "failed":
+                unit.segment.counters.failed(folder.key, result.reason, result.message)
+
+    def _on_large(self, large: Large, event: Event) -> None:
+        have = self.ledger.parts(self.job.spec.job, large.file.file) if "file" in event.outcome else {}
+        large.file.on_event(event.task, event.outcome, have)
+        if large.file.state == "ended":
+            self._ended(large)
+
+    def _ended(self, large: Large) -> None:
+        outcome = large.file.outcome or Outcome("failed", FailureClass.PERMANENT, "it ended without an outcome")
+        large.file.conflicts += outcome.conflicts
+        if outcome.state == "replan":
+            again = self._look_again(large, outcome)
+            if again is None:
+                return
+            outcome = again
+        del self._larges[large.file.file]
+        large.segment.unsettled.discard(large.number)
+        outcome = replace(outcome, conflicts=large.file.conflicts)
+        self._settle(large.segment, replace(large.file.transfer, source=_sized(large)), outcome)
+
+    def _look_again(self, large: Large, outcome: Outcome) -> Outcome | None:
+        """The world moved under a large file: decide afresh. None = it is being sent again, against what is there now."""
+        conflict = outcome.reason == "conflict"
+        options = self.job.options
+        if conflict and options.on_conflict != "retry":
+            return Outcome("failed", FailureClass.CONFLICT, "the destination changed since it was listed")
+        if large.file.tries >= (options.conflict_retries if conflict else options.retries):
+            reason = FailureClass.CONFLICT if conflict else FailureClass.SOURCE_CHANGED
+            return Outcome("failed", reason, outcome.message)
+        key = large.file.transfer.key
+        try:
+            source = self.job.source.head(self.job.source_key(key), self._token)
+            if source is None or source.entry.kind is not Kind.FILE:
+                return Outcome("failed", FailureClass.SOURCE_CHANGED, "the source vanished during the run")
+            entry = replace(source.entry, key=key)
+            dest = self.job.dest.head(key, self._token)
+            decision = look_again(self.job, entry, dest, self._token)
+        except StoreError as error:
+            return failed(error)
+        if decision is Decision.SAME:
+            return Outcome("skipped", "same")
+        if decision is Decision.EXISTING:
+            return Outcome("skipped", "existing")
+        large.file.again(Transfer(entry, dest.entry.version if dest else None))
+        return None
+
+    # after the ledger lost its data
+    def restore(self) -> None:
+        """Write the records of files in flight anew; the dispatcher sends their tasks again by itself."""
+        for large in self._larges.values():
+            if large.file.fields:
+                self.ledger.set_upload(self.job.spec.job, large.file.file, large.file.fields)
+                self.ledger.put_parts(
+                    self.job.spec.job, large.file.file, large.file.fields["gen"], large.file.receipts.values()
+                )
+
+    def in_flight(self) -> tuple[tuple[str, int, int], ...]:
+        """(key, bytes settled in parts, size) of the large files at work, largest first."""
+        shown = [(u.file.transfer.key, u.file.moved, u.size) for u in self._larges.values() if u.file.state != "begin"]
+        return tuple(sorted(shown, key=lambda row: -row[2])[:10])
+
+
+def _sized(large: Large) -> Any:
+    """The entry with its planned size: a file that grew in between is still counted as what was found."""
+    return replace(large.file.transfer.source, size=large.size)

@@ -1,0 +1,161 @@
+"""The window: segments of the plan in key order, what of them is unsettled, and K, up to which everything is settled.
+
+Pure bookkeeping. Each entry is in exactly one segment and leaves "pending" once, so the law holds at every instant; K and the
+counters as of K always belong together (docs/ledger.md).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from hugesync_tasks.errors import FailureClass
+from hugesync_tasks.model import Outcome
+from hugesync_tasks.summary import FAILURES_KEPT, Failure
+from hugesync_tasks.tally import Tally
+
+
+@dataclass
+class Counters:
+    """Everything a summary counts exactly. A segment has one; added up to K they are the checkpoint's."""
+
+    tally: Tally = field(default_factory=Tally)
+    transfers: Counter[str] = field(default_factory=Counter)  # by how: full, delta, server_copy
+    verified: int = 0
+    conflicts: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str, str, int]] = field(default_factory=list)  # key, class, message, planned size
+    omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
+
+    def add(self, other: Counters) -> None:
+        self.tally.add(other.tally)
+        self.transfers.update(other.transfers)
+        self.verified += other.verified
+        self.conflicts += other.conflicts
+        self.notes.update(other.notes)
+        self.omitted.update(other.omitted)
+        for failure in other.failures:
+            self._keep(failure)
+
+    def found(self, outcome: str, size: int, reason: str = "") -> None:
+        self.tally.find(outcome, size, reason)
+
+    def settle(self, key: str, size: int, outcome: Outcome) -> None:
+        """One pending entry of ``size`` planned bytes ended."""
+        self.tally.settle(outcome.state, size, outcome.reason if outcome.state == "skipped" else "")
+        self.extras(outcome)
+        if outcome.state == "done":
+            self.transfers[outcome.how] += 1
+            self.verified += outcome.verified
+        elif outcome.state == "failed":
+            self._keep((key, outcome.reason, outcome.message, size))
+
+    def extras(self, outcome: Outcome) -> None:
+        self.conflicts += outcome.conflicts
+        self.notes.update(outcome.notes)
+
+    def failed(self, key: str, reason: str, message: str, size: int = -1) -> None:
+        """Record a failure that was counted by ``found``, or that is not a file's (a folder's: size -1)."""
+        self._keep((key, reason, message, size))
+
+    def _keep(self, failure: tuple[str, str, str, int]) -> None:
+        if len(self.failures) < FAILURES_KEPT:
+            self.failures.append(failure)
+        else:
+            self.omitted[failure[1]] += 1
+
+    def failure_list(self) -> tuple[Failure, ...]:
+        return tuple(Failure(key, FailureClass(reason), message) for key, reason, message, _ in self.failures)
+
+    def wire(self) -> dict[str, Any]:
+        return {
+            "tally": self.tally.wire(),
+            "transfers": dict(self.transfers),
+            "verified": self.verified,
+            "conflicts": self.conflicts,
+            "notes": dict(self.notes),
+            "failures": [list(f) for f in self.failures],
+            "omitted": dict(self.omitted),
+        }
+
+    @classmethod
+    def unwire(cls, w: dict[str, Any]) -> Counters:
+        return cls(
+            Tally.unwire(w["tally"]),
+            Counter(w["transfers"]),
+            w["verified"],
+            w["conflicts"],
+            Counter(w["notes"]),
+            [(f[0], f[1], f[2], f[3]) for f in w["failures"]],
+            Counter(w["omitted"]),
+        )
+
+
+@dataclass(eq=False)
+class OpenSegment:
+    """One stretch of the plan that is not yet behind K."""
+
+    last_key: str
+    counters: Counters
+    unsettled: set[int] = field(default_factory=set)  # units
+    finishes: list[Any] = field(default_factory=list)  # folders to finish when everything before is settled
+
+    @property
+    def settled(self) -> bool:
+        return not self.unsettled and not self.finishes
+
+
+class Window:
+    """Segments beyond K. ``base`` is as of K, ``total`` as of now."""
+
+    def __init__(self, key: str = "", base: Counters | None = None) -> None:
+        self.key = key
+        self.base = base or Counters()
+        self._open: deque[OpenSegment] = deque()
+
+    def add(self, segment: OpenSegment) -> None:
+        self._open.append(segment)
+
+    @property
+    def empty(self) -> bool:
+        return not self._open
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def advance(self) -> bool:
+        """Move K over what is settled and merge settled neighbours beyond it; true if K moved."""
+        moved = False
+        while self._open and self._open[0].settled:
+            segment = self._open.popleft()
+            self.key = max(self.key, segment.last_key)
+            self.base.add(segment.counters)
+            moved = True
+        if len(self._open) > 64:
+            self._merge()
+        return moved
+
+    def _merge(self) -> None:
+        merged: deque[OpenSegment] = deque()
+        for segment in self._open:
+            if merged and segment.settled and merged[-1].settled:
+                merged[-1].last_key = segment.last_key
+                merged[-1].counters.add(segment.counters)
+            else:
+                merged.append(segment)
+        self._open = merged
+
+    def finishable(self) -> OpenSegment | None:
+        """The first segment, if only its folders' finishes are left: everything before them is settled."""
+        head = self._open[0] if self._open else None
+        return head if head and not head.unsettled and head.finishes else None
+
+    def total(self) -> Counters:
+        """Counters as of now. The law is asserted, not hoped."""
+        now = Counters()
+        now.add(self.base)
+        for segment in self._open:
+            now.add(segment.counters)
+        now.tally.assert_law()
+        return now

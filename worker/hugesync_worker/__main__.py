@@ -1,0 +1,60 @@
+"""``hugesync-worker``: a Celery worker that serves the queues whose roots it has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from hugesync_tasks.config import load, option_help
+from hugesync_tasks.errors import HugeSyncError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--broker", "broker_url", help=option_help("broker_url"))
+@click.option("--state", "state_url", help=option_help("state_url"))
+@click.option(
+    "--root", "worker_roots", multiple=True, metavar="[NAME=]PATH", help="A folder this worker serves; repeatable."
+)
+@click.option("-c", "--concurrency", "worker_concurrency", type=int, help=option_help("worker_concurrency"))
+@click.option("--memory", help=option_help("memory"))
+@click.option("--task-events", is_flag=True, help="Send Celery's task events, for Flower.")
+@click.option("--max-tasks-per-child", type=click.IntRange(1), help="Replace a child process after so many tasks.")
+@click.option("-v", "--verbose", is_flag=True, help="Log each task.")
+@click.option("--life-fd", type=int, hidden=True, help="End when this pipe closes: embedded, the producer is gone.")
+def main(life_fd: int | None, task_events: bool, max_tasks_per_child: int | None, verbose: bool, **given: Any) -> None:
+    """Start a worker that does the hashing and moving for HugeSync jobs.
+
+    It consumes `hs.any` (store to store) and the queue of every root that it is given and in which it finds what the
+    producer saw there. Credentials of stores come from this machine's own AWS files and environment.
+    """
+    try:
+        given["worker_roots"] = given["worker_roots"] or None
+        settings = load(given)
+        if not settings.broker_url:
+            raise click.UsageError(
+                "a worker needs a broker: --broker URL, HUGESYNC_BROKER_URL or the configuration file"
+            )
+        # children of the pool, and Celery itself, read the same settings from the environment
+        os.environ.update(settings_environment(given))
+        from hugesync_worker.lifecycle import run
+
+        sys.exit(run(settings, life_fd, task_events, max_tasks_per_child, verbose))
+    except HugeSyncError as error:
+        click.echo(f"hugesync-worker: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def settings_environment(given: dict[str, Any]) -> dict[str, str]:
+    """The options that were given, as the variables that mean the same."""
+    return {
+        f"HUGESYNC_{key.upper()}": os.pathsep.join(value) if isinstance(value, tuple) else str(value)
+        for key, value in given.items()
+        if value is not None
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Run one Celery worker with HugeSync's settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from hugesync_tasks.celery import app, configure
+from hugesync_tasks.config import Settings
+from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent
+from hugesync_tasks.process import open_ledger
+
+
+def run(settings: Settings, life_fd: int | None, task_events: bool, max_tasks: int | None, verbose: bool) -> int:
+    """Serve until told to stop; returns the exit code. Raises Unreachable or Refused before anything starts."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    if life_fd is not None:
+        die_with_parent()
+        os.set_blocking(life_fd, False)
+    with_ledger = open_ledger(settings)
+    with_ledger.check_server()
+    with_ledger.close()
+    configure(app, settings)
+    RegisterStep.life_fd = life_fd
+    worker: Any = app.Worker(
+        hostname=f"hs@%h-{os.getpid()}",
+        pool="prefork",
+        concurrency=default_slots(settings),
+        queues=["hs.any", "hs.any.commit"],
+        loglevel=level,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=not task_events,
+        task_events=task_events,
+        max_tasks_per_child=max_tasks,
+        optimization="fair",
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
