@@ -46,11 +46,14 @@ $(BENCH): requirements-bench.lock
 
 # --- use --------------------------------------------------------------------------------------------------------------
 
-ifneq ($(and $(SRC),$(DST)),)
+ifneq ($(and $(value SRC),$(value DST)),)
 run: $(VENV)/.runtime ## Sync: make run SRC=/data DST=s3://bucket/data [ARGS="--dry-run"]; alone, a first sync to try out
 	@exec $(VENV)/bin/hugesync-submit $(ARGS) -- "$$SRC" "$$DST"
+# as typed: make must not expand a $ in a path, which would name another folder
+override SRC := $(value SRC)
+override DST := $(value DST)
 export SRC DST
-else ifneq ($(SRC)$(DST),)
+else ifneq ($(value SRC)$(value DST),)
 run:
 	@echo 'Give both: make run SRC=... DST=...'; exit 2
 else

@@ -225,10 +225,16 @@ def test_make_run_wants_both_ends_or_none() -> None:
         assert "Give both" in done.stdout
 
 
-def test_make_run_hands_names_with_spaces_and_quotes_over_unchanged() -> None:
-    shown = make("--dry-run", "--always-make", "run", "SRC=/a b/'c\"", "DST=s3://x/y z").stdout
+def test_make_run_hands_both_ends_over_as_typed(tmp_path: Path) -> None:
+    submit = tmp_path / "bin/hugesync-submit"
+    submit.parent.mkdir()
+    submit.write_text("#!/bin/sh\nprintf '<%s>' \"$@\"\n")
+    submit.chmod(0o755)
+    (tmp_path / ".runtime").touch()  # stands for an environment that is installed
 
-    assert '-- "$SRC" "$DST"' in shown  # the shell takes them from the environment, so that nothing is read twice
+    done = make("run", f"VENV={tmp_path}", "ARGS=-n --json", "SRC=/a,  (b/'c\"$d`e`", "DST=s3://x/$(y) z")
+
+    assert done.stdout == "<-n><--json><--></a,  (b/'c\"$d`e`><s3://x/$(y) z>"
 
 
 def test_the_gate_runs_the_tests_and_then_the_checks() -> None:
