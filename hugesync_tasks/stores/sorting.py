@@ -101,7 +101,7 @@ class _Runs:
         return heapq.merge(*(self._read(run) for run in runs), key=self._key)  # stable: earlier runs first
 
     def _spool(self, records: Iterable[Any]) -> IO[bytes]:
-        run = self._files.enter_context(tempfile.TemporaryFile(dir=self._tmp))  # noqa: SIM115
+        run = self._files.enter_context(tempfile.TemporaryFile(dir=self._tmp))
         source = iter(records)
         while block := [self._encode(r) for r in islice(source, _BLOCK)]:
             marshal.dump(block, run)  # only this process ever reads it

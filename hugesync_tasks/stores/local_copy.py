@@ -1,0 +1,117 @@
+"""Bytes from one open file to another: shared, else copied by the kernel, holes kept, else read and written."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from hugesync_tasks.errors import SourceChanged
+from hugesync_tasks.stores import local_kernel as kernel
+from hugesync_tasks.token import Token
+
+HOLE = 64 << 10  # a run of zeros this long, so aligned, is left out of a new file
+_ZEROS = bytes(HOLE)
+_STEP = 8 << 20  # bytes between two looks at the token
+_CANNOT = {
+    errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.EBADF,
+    errno.ETXTBSY,
+}  # fmt: skip
+
+
+def write_at(fd: int, body: bytes, offset: int) -> None:
+    """All of ``body`` at ``offset``."""
+    view = memoryview(body)
+    while view:
+        n = os.pwrite(fd, view, offset)
+        view, offset = view[n:], offset + n
+
+
+def write_sparse(fd: int, body: bytes, offset: int) -> None:
+    """Like ``write_at``, but blocks of zeros become (or stay) holes whatever the range held before."""
+    view, at, end = memoryview(body), 0, len(body)
+    while at < end:
+        stop = at
+        while stop + HOLE <= end and body.startswith(_ZEROS, stop):
+            stop += HOLE
+        if stop > at:
+            make_zeros(fd, offset + at, stop - at)
+            at = stop
+            continue
+        while stop < end and not (stop + HOLE <= end and body.startswith(_ZEROS, stop)):
+            stop = min(stop + HOLE, end)
+        run = view[at:stop]
+        while run:
+            n = os.pwrite(fd, run, offset + at)
+            run, at = run[n:], at + n
+
+
+def make_zeros(fd: int, offset: int, length: int) -> None:
+    """Make a range inside the file read as zeros, as a hole where that can be."""
+    end = offset + length
+    if next_data(fd, offset, end) == end:
+        return  # a hole already
+    try:
+        kernel.punch_hole(fd, offset, length)
+    except OSError as e:
+        if e.errno not in _CANNOT:
+            raise
+        for at in range(offset, end, _STEP):
+            write_at(fd, bytes(min(_STEP, end - at)), at)
+
+
+def next_data(fd: int, at: int, end: int) -> int:
+    """Where data begins at or after ``at``, at most ``end``. Where holes cannot be seen all is data."""
+    try:
+        return min(os.lseek(fd, at, os.SEEK_DATA), end)
+    except OSError as e:
+        return end if e.errno == errno.ENXIO else at
+
+
+def _next_hole(fd: int, at: int, end: int) -> int:
+    try:
+        return min(os.lseek(fd, at, os.SEEK_HOLE), end)
+    except OSError:
+        return end
+
+
+def copy_range(source: int, start: int, length: int, dest: int, offset: int, token: Token, key: str) -> None:
+    """Copy ``length`` bytes; the destination file must be that long already. Raises SourceChanged where the source
+    ends early, and OSError."""
+    try:
+        kernel.clone_range(source, start, length, dest, offset)
+        token.moved(length)
+        return
+    except OSError as e:
+        if e.errno not in _CANNOT:
+            raise
+    end = start + length
+    if os.fstat(source).st_size < end:
+        raise SourceChanged(f"{key}: shrank while it was read", key)
+    by_kernel = hasattr(os, "copy_file_range")
+    at = start
+    while at < end:
+        data = next_data(source, at, end)
+        if data > at:  # copy_file_range would fill the hole with zeros on disk
+            make_zeros(dest, offset + at - start, data - at)
+            token.moved(data - at)
+            at = data
+            continue
+        step = min(_STEP, _next_hole(source, at, end) - at)
+        if step <= 0:
+            step = min(_STEP, end - at)  # the file changed under the two seeks; the caller's check will tell
+        done = 0
+        if by_kernel:
+            try:
+                done = os.copy_file_range(source, dest, step, at, offset + at - start)
+            except OSError as e:
+                if e.errno not in _CANNOT:
+                    raise
+                by_kernel = False
+        if done == 0:  # it cannot, or says nothing of why it stopped
+            chunk = os.pread(source, min(step, 1 << 20), at)
+            if not chunk:
+                raise SourceChanged(f"{key}: shrank while it was read", key)
+            write_at(dest, chunk, offset + at - start)
+            done = len(chunk)
+        token.moved(done)
+        at += done
