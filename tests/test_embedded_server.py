@@ -164,6 +164,25 @@ def test_a_server_that_cannot_start_says_its_last_words_and_leaves_the_data(
     assert RedisLedger.from_url(server.start()).spec("j") == "kept"
 
 
+def test_data_put_aside_in_vain_come_back_whatever_the_second_start_left(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = server.directory / "appendonlydir"
+    data.mkdir(parents=True)
+    (data / "kept").write_text("kept")
+
+    def fail() -> None:
+        data.mkdir(exist_ok=True)
+        (data / "half-made").write_text("")
+        raise embedded_server._EndedAtOnce("no")
+
+    monkeypatch.setattr(server, "_spawn", fail)
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            server.start()
+        assert (data / "kept").read_text() == "kept"
+
+
 def test_a_server_is_found_in_the_wheel_or_new_enough_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import servers
 from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
@@ -119,6 +120,29 @@ def test_a_wrong_password_is_a_usage_error(guarded: servers.ValkeyServer) -> Non
             with pytest.raises(UsageError, match="credentials") as caught:
                 call()
             assert SECRET not in everything_shown(caught.value)
+
+
+def test_a_server_that_echoes_what_it_does_not_understand_does_not_betray_the_password(server_dir: Path) -> None:
+    rename = ("--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
+    server = servers.start_valkey(server_dir / "renamed", *rename)
+    try:
+        for protocol in ("", "?protocol=2"):
+            with pytest.raises(HugeSyncError, match="unknown command") as caught:
+                RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{server.port}/0{protocol}").announced()
+            assert SECRET not in everything_shown(caught.value)
+    finally:
+        server.stop()
+
+
+def test_a_password_in_any_error_is_struck_out() -> None:
+    server = redis_connect.Server(f"redis://:{SECRET}@h/0")
+
+    def fail(_: object) -> None:
+        raise redis.ConnectionError(f"the proxy says {SECRET} is wrong")
+
+    with pytest.raises(Unreachable, match=r"the proxy says \*\*\* is wrong") as caught:
+        server.call(fail)
+    assert SECRET not in everything_shown(caught.value)
 
 
 @pytest.mark.parametrize(

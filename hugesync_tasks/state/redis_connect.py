@@ -29,6 +29,7 @@ SCRIPTS = (
 )  # fmt: skip
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"
+_ECHO = ", with args beginning with"  # how a server without AUTH repeats the password, or the first half of it
 _FULL_OR_DOWN = ("OOM ", "MISCONF", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "NOREPLICAS")
 
 
@@ -100,7 +101,8 @@ class Server:
         try:
             return command(self._client)
         except vendor.RedisError as e:
-            raise self._translated(e) from e
+            secret = self.address.password
+            raise self._translated(e) from (None if (secret and secret in str(e)) or _ECHO in str(e) else e)
 
     def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run one of ``SCRIPTS`` by its hash; a server that forgot it (restart, SCRIPT FLUSH) is sent it again."""
@@ -110,7 +112,7 @@ class Server:
         self._client.close()
 
     def _translated(self, e: vendor.RedisError) -> HugeSyncError:
-        name, said = self.address.name, str(e)
+        name, said = self.address.name, str(e).partition(_ECHO)[0]
         if self.address.password:
             said = said.replace(self.address.password, "***")
         if isinstance(e, (vendor.AuthenticationError, vendor.AuthorizationError, vendor.NoPermissionError)):
