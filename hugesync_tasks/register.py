@@ -92,7 +92,7 @@ class Register:
             found = os.lstat(os.path.join(path, os.fsdecode(bytes.fromhex(probe[3])) if len(probe) > 3 else probe[0]))
         except OSError:
             return False
-        return found.st_size == probe[1] and found.st_mtime_ns == probe[2]
+        return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])
 
     def _shares(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> bool:
         self._dest_roots.add(root)

@@ -172,7 +172,7 @@ def _part(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
     todo = json.loads(claim.task.payload)
     listed = Part.unwire(todo["listed"]) if todo.get("listed") else None
     try:
-        with process.budget.hold(0 if job.server_copy else large.upload.part_size):
+        with process.budget.hold(0 if job.copies_parts else large.upload.part_size):
             part = send_part(job, large, todo["number"], listed, lease.token)
     except (SourceChanged, NoSuchUpload) as error:
         reason = "source_changed" if isinstance(error, SourceChanged) else "upload_lost"

@@ -78,9 +78,9 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     copy = job.server_copy
     size = head.entry.size
     step = part_size(
-        size, job.dest.limits, max(job.options.part_size, COPY_PART if copy and job.dest.limits.intents else 0)
+        size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0)
     )
-    how = "server_copy" if copy and job.dest.limits.intents else "full"
+    how = "server_copy" if copy else "full"
     found = _adopt(job.dest, transfer.key, meta.generation, token)
     if found is not None:
         return LargeFile(found[0], meta, head.entry, transfer.expected, how), found[1]

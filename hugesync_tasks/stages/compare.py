@@ -52,10 +52,10 @@ def _same_bytes(job: JobContext, source: Entry, dest: Head, token: Token) -> boo
     for algorithm in ("crc64", "md5"):
         a, b = getattr(ours, algorithm), getattr(dest, algorithm)
         if b is not None:
-            return _digest(job.source, source_key, source.version, algorithm, token) == b
+            return bool(b == _digest(job.source, source_key, source.version, algorithm, token))
         if a is not None:
-            return _digest(job.dest, dest.entry.key, dest.entry.version, algorithm, token) == a
-    return _digest(job.source, source_key, source.version, "crc64", token) == _digest(
+            return bool(a == _digest(job.dest, dest.entry.key, dest.entry.version, algorithm, token))
+    return b == _digest(job.source, source_key, source.version, "crc64", token) == _digest(
         job.dest, dest.entry.key, dest.entry.version, "crc64", token
     )
 

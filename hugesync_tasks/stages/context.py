@@ -24,9 +24,15 @@ class JobContext:
         return self.spec.options
 
     @property
-    def server_copy(self) -> bool:
-        """Whether bytes can go from end to end without passing through a worker."""
+    def copies_parts(self) -> bool:
+        """Whether a range can go from end to end without passing through a worker's memory."""
         return self.dest.can_copy_from(self.source)
+
+    @property
+    def server_copy(self) -> bool:
+        """Whether whole small objects are copied by the store itself. Between folders a batch is cheaper: it pays once for
+        the durability of all its files."""
+        return self.dest.limits.remote and self.copies_parts
 
     def source_key(self, key: str) -> str:
         """Keys are those of the destination; only a single file may be called otherwise at the source."""

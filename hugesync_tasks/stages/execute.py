@@ -69,13 +69,13 @@ class BatchRun:
         except BaseException:
             puts.discard()
             raise
-        conflicts = []
+        conflicts: list[_Pending] = []
         for key, pending in waiting.items():
-            result = results.get(key, StoreError("the store gave no answer for this key", key))
-            if isinstance(result, VersionMismatch):
+            answer = results.get(key, StoreError("the store gave no answer for this key", key))
+            if isinstance(answer, VersionMismatch):
                 conflicts.append(pending)
             else:
-                done[pending.index] = _outcome(pending, result)
+                done[pending.index] = _outcome(pending, answer)
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
 
@@ -110,6 +110,7 @@ class BatchRun:
             except VersionMismatch:
                 return self._resolve(_Pending(index, transfer, Meta(), b"", False))
         transfer, head, body, proven = self._read(transfer)
+        self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         return _Pending(index, transfer, meta, body if transfer.source.kind is Kind.LINK else b"", proven)
@@ -166,6 +167,11 @@ class BatchRun:
             "done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=commit.notes
         )
 
+    def _count(self, n: int) -> None:
+        """Adapters count what goes over a network; from folder to folder nothing does, so it is counted here as sent."""
+        if not self._job.source.limits.remote and not self._job.dest.limits.remote:
+            self._token.sent(n)
+
     def _resolve(self, pending: _Pending) -> Outcome:
         """Somebody else's version is there (design §2, Conflict): compare afresh, and plan against it a few times."""
         transfer, options = pending.transfer, self._job.options
@@ -195,6 +201,7 @@ class BatchRun:
             head, body, proven = Head(transfer.source, Meta()), b"", False
         else:
             transfer, head, body, proven = self._read(transfer)
+            self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         return Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)

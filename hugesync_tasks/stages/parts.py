@@ -24,7 +24,7 @@ def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | Non
     start, length = part_range(number, upload.size, upload.part_size)
     key = job.source_key(upload.key)
     try:
-        if job.server_copy:
+        if job.copies_parts:
             return job.dest.copy_part(upload, number, job.source, key, large.source.version, start, length, token)
         body = _read(job, large, key, start, length, token)
     except (VersionMismatch, NotFound) as error:
@@ -46,7 +46,7 @@ def _agrees(job: JobContext, listed: Part, body: bytes) -> bool:
     if listed.size != len(body):
         return False
     if listed.crc64 is not None:
-        return listed.crc64 == crc64nvme(body)
+        return listed.crc64 == int(crc64nvme(body))
     if job.dest.limits.etag_is_md5:
         return listed.etag == hashlib.md5(body, usedforsecurity=False).hexdigest()
     return False

@@ -202,4 +202,15 @@ class Store(Protocol):
         """(key, upload id, begun at, ns) of every open upload below the root."""
         ...
 
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, as a URL; "" for what is mounted. Two stores of one endpoint may hold the same object."""
+        ...
+
+    def probe(self, token: Token, writes: bool = True) -> Limits:
+        """What this endpoint really honours, measured without leaving anything; the caller sets it as ``limits``.
+        ``writes`` false (a source): nothing that needs the right to write is asked, or believed. Raises Transient where
+        nobody answers, NeedsPerson where a person must act."""
+        ...
+
     def close(self) -> None: ...

@@ -69,6 +69,13 @@ class LocalStore(LocalUploads):
     def _best_effort(self) -> None:
         self.limits = replace(self.limits, conditional_commit="best effort")
 
+    @property
+    def endpoint(self) -> str:
+        return ""
+
+    def probe(self, token: Token, writes: bool = True) -> Limits:
+        return self.limits
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         return Walk(self.reading, token, start_after, enter).entries()
 

@@ -47,8 +47,8 @@ class LocalUploads:
         made: set[bytes] = set()
         with translated(key):
             with self.place.folder(name.parent, made) as folder:
-                if not _adopt(folder, upload):
-                    _create(folder, upload)
+                if not _adopt(folder, upload, name.name):
+                    _create(folder, upload, name.name)
                     made.add(name.parent)
             for path in sorted(made):  # or a receipt could outlive its file
                 sync_folder(self.place, path)
@@ -87,7 +87,7 @@ class LocalUploads:
     def list_parts(self, upload: Upload, token: Token) -> list[Part]:
         token.check()
         with translated(upload.key), self._opened(upload) as (_, ranges):
-            return local_ranges.read_parts(ranges, upload)
+            return local_ranges.read_parts(ranges, upload, parse(upload.key).name)
 
     def complete(
         self, upload: Upload, parts: list[Part], meta: Meta, expected: str | None, crc64: int | None, token: Token
@@ -96,7 +96,7 @@ class LocalUploads:
         name = parse(upload.key)
         with translated(upload.key):
             with self._opened(upload) as (temp, ranges):
-                _check_covered(upload, parts, local_ranges.read_parts(ranges, upload), crc64)
+                _check_covered(upload, parts, local_ranges.read_parts(ranges, upload, name.name), crc64)
                 notes = local_meta.apply(temp, meta)
                 st = os.fstat(temp)
                 if st.st_size != upload.size:
@@ -127,13 +127,13 @@ class LocalUploads:
                 pass  # no folder, no upload
 
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
-        """(key beside which it lies, id, last written at, ns) of every temporary of ours, small puts' included: a live one
-        of those exists for seconds. A ``.ranges`` whose ``.part`` is gone is listed under that part's name."""
+        """(key, id, last written at, ns) of every temporary of ours. One without ranges is a small put's, which lives for
+        seconds; its key is its own path. A ``.ranges`` whose ``.part`` is gone is listed like an upload."""
         folders = [b""]
         while folders:
             token.check()
             path = folders.pop()
-            found: dict[str, int] = {}
+            found: dict[str, tuple[str, int]] = {}  # id → (name of the target, ns)
             try:
                 fd = self.place.open(path, os.O_RDONLY | os.O_DIRECTORY)
             except OSError as e:
@@ -149,11 +149,11 @@ class LocalUploads:
                             folders.append(path + b"/" + below if path else below)
                         elif is_temporary(child.name):
                             id = child.name.removesuffix(RANGES).removesuffix(PART) + PART
-                            found[id] = max(found.get(id, 0), _written_at(child.name, fd))
+                            found[id] = _target(id, fd), _written_at(id, fd)
             finally:
                 os.close(fd)
             parent = encode_name(path) + "/" if path else ""
-            yield from ((parent + id, id, at) for id, at in sorted(found.items()))
+            yield from ((parent + name, id, at) for id, (name, at) in sorted(found.items()))
 
     @contextmanager
     def _opened(self, upload: Upload) -> Iterator[tuple[int, int]]:
@@ -175,14 +175,14 @@ class LocalUploads:
                 os.close(fd)
 
 
-def _adopt(folder: int, upload: Upload) -> bool:
+def _adopt(folder: int, upload: Upload, target: bytes) -> bool:
     """Whether the upload is there already, of the same size and part size."""
     try:
         ranges = os.open(_ranges_of(upload.id), _OPEN, dir_fd=folder)
     except OSError:
         return False
     try:
-        if os.pread(ranges, local_ranges.SIZE, 0) != local_ranges.header(upload):
+        if local_ranges.read_header(ranges) != local_ranges.header(upload, target):
             return False
         st = os.stat(upload.id, dir_fd=folder, follow_symlinks=False)
         return stat.S_ISREG(st.st_mode) and st.st_size == upload.size
@@ -192,7 +192,7 @@ def _adopt(folder: int, upload: Upload) -> bool:
         os.close(ranges)
 
 
-def _create(folder: int, upload: Upload) -> None:
+def _create(folder: int, upload: Upload, target: bytes) -> None:
     """Both files new, the ranges first: a temporary never stands beside another upload's ranges."""
     ranges_name = _ranges_of(upload.id)
     for name in (upload.id, ranges_name):
@@ -201,7 +201,7 @@ def _create(folder: int, upload: Upload) -> None:
     try:
         ranges = os.open(ranges_name, flags, 0o600, dir_fd=folder)
         try:
-            write_at(ranges, local_ranges.header(upload), 0)
+            write_at(ranges, local_ranges.header(upload, target), 0)
             os.fsync(ranges)
         finally:
             os.close(ranges)
@@ -212,7 +212,7 @@ def _create(folder: int, upload: Upload) -> None:
         finally:
             os.close(temp)
     except FileExistsError:
-        if not _adopt(folder, upload):  # another worker began the same upload at this moment
+        if not _adopt(folder, upload, target):  # another worker began the same upload at this moment
             raise
     except OSError:
         for name in (upload.id, ranges_name):
@@ -273,8 +273,25 @@ def _gone(upload: Upload) -> NoSuchUpload:
     return NoSuchUpload(f"{upload.key}: no such upload", upload.key)
 
 
-def _written_at(name: str, folder: int) -> int:
+def _target(id: str, folder: int) -> str:
+    """The name of the file an upload is for, as its ranges tell; without them the temporary's own."""
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
-    except FileNotFoundError:
-        return 0
+        fd = os.open(_ranges_of(id), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return id
+    try:
+        name = local_ranges.target_name(fd)
+    except OSError:
+        name = None
+    finally:
+        os.close(fd)
+    return id if name is None else encode_name(name)
+
+
+def _written_at(id: str, folder: int) -> int:
+    for name in (id, _ranges_of(id)):
+        try:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return 0

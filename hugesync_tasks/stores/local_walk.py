@@ -83,11 +83,10 @@ class Walk:
 
     def _files(self, level: _Level) -> Iterator[Entry]:
         """Entries of ``level`` up to its next folder, which stays in the queue, or to its end."""
-        self.token.check()
-        queue, prefix = level.queue, level.prefix
+        queue, prefix, check = level.queue, level.prefix, self.token.check
         while True:
+            check()
             if len(queue) < 2 and not level.drained:
-                self.token.check()
                 level.fill()
             if not queue:
                 return

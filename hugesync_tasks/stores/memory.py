@@ -44,6 +44,13 @@ class MemoryStore:
         self._page_size = page_size
         self._run_size = run_size
 
+    @property
+    def endpoint(self) -> str:
+        return f"memory://{id(self.bucket)}"
+
+    def probe(self, token: Token, writes: bool = True) -> Limits:
+        return self.limits
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         doorkeeper = Doorkeeper(enter)
         if self.limits.list_order == "utf8":

@@ -32,7 +32,7 @@ Opener = Callable[[Opening], Store]
 def _open_local(opening: Opening) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
-    return LocalStore(opening.location.local, links=opening.links)
+    return LocalStore(opening.location.local, follow_links=opening.links == "follow")
 
 
 def _open_s3(opening: Opening) -> Store:
@@ -43,7 +43,7 @@ def _open_s3(opening: Opening) -> Store:
         location.bucket,
         location.prefix,
         profile=location.profile,
-        endpoint=location.endpoint or None,
+        endpoint=None,  # never from a message: each process resolves its own
         limits=opening.limits,
     )
 

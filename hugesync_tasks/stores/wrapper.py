@@ -39,6 +39,13 @@ class Wrapper:
         of the body that goes with it."""
         return call()
 
+    @property
+    def endpoint(self) -> str:
+        return self.inner.endpoint
+
+    def probe(self, token: Token, writes: bool = True) -> Limits:
+        return self._do("probe", "", token, lambda: self.inner.probe(token, writes))
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         yield from self._do("list", start_after, token, lambda: self.inner.list(token, start_after, enter))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
 
 from hugesync_producer.filters import Filter
@@ -17,6 +17,7 @@ from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled, NotFound
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Meter, Token
 
 AHEAD = 4  # segments planned beyond what was asked for
@@ -91,7 +92,7 @@ class PlanFeed:
         else:
             self._feeds = [
                 Feed(store, Token(self._meter), name=name, start_after=self._start_after, enter=select.enter).start()
-                for store, name in ((job.source, "source"), (_MissingIsEmpty(job), "destination"))  # type: ignore[arg-type]
+                for store, name in ((job.source, "source"), (_MissingIsEmpty(job.dest), "destination"))
             ]
         large_from = job.dest.limits.max_copy if job.server_copy and job.dest.limits.remote else spec.options.part_size
         terms = Terms(
@@ -120,15 +121,12 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
-class _MissingIsEmpty:
-    """The destination's listing; a root that is not there yet is an empty one."""
+class _MissingIsEmpty(Wrapper):
+    """The destination; a root that is not there yet lists as an empty one."""
 
-    def __init__(self, job: JobContext) -> None:
-        self._store = job.dest
-
-    def list(self, token, start_after="", enter=None):  # type: ignore[no-untyped-def]
+    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         try:
-            yield from self._store.list(token, start_after, enter)
+            yield from self.inner.list(token, start_after, enter)
         except NotFound:
             return
 

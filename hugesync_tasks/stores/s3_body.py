@@ -1,0 +1,47 @@
+"""A request's body that renews the lease as it goes out and stops when the call must end."""
+
+from __future__ import annotations
+
+from hugesync_tasks.errors import Stopped
+from hugesync_tasks.token import Token
+
+# Bytes handed to the socket at once. Measured with 16 MiB parts (CPU per part, unsigned): `bytes` 5.5 ms; this class with
+# 16 KiB slices 5.1, 256 KiB 4.4, 1 MiB 4.1, 4 MiB 3.8: a view is cheaper than `bytes`, and 1 MiB keeps a cancel near.
+SLICE = 1 << 20
+
+
+class PacedBody:
+    """File-like over ``body``. ``stopped`` is what ended it: botocore wraps whatever ``read`` raises.
+
+    Bytes count as sent when they are handed to the socket; a repeat by the HTTP layer (``seek``) counts again, as it
+    should. ``Content-Length`` comes from ``len``.
+    """
+
+    def __init__(self, body: bytes, token: Token, overhead: bool = False) -> None:
+        self._view = memoryview(body)
+        self._at = 0
+        self._token = token
+        self._overhead = overhead
+        self.stopped: Stopped | None = None
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def read(self, size: int = -1) -> memoryview:
+        """The next slice; ``size`` is the caller's block size and only a hint to us."""
+        chunk = self._view[self._at : self._at + SLICE] if size is not None and size >= 0 else self._view[self._at :]
+        try:
+            self._token.moved(len(chunk))
+        except Stopped as why:
+            self.stopped = why
+            raise
+        self._at += len(chunk)
+        self._token.sent(len(chunk), self._overhead)
+        return chunk
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = (0, self._at, len(self._view))[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at

@@ -1,0 +1,76 @@
+"""Reading one pinned object: small ones through obstore, the rest streamed by boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hugesync_tasks.errors import Permanent, SourceChanged, VersionMismatch
+from hugesync_tasks.model import Head
+from hugesync_tasks.stores.base import KIB
+from hugesync_tasks.stores.s3_errors import translated
+from hugesync_tasks.token import Token
+
+CHUNK = 256 * KIB  # bytes read from the socket between two looks at the token
+
+
+class S3Reader:
+    """A Reader over chunks that the adapter fetches. ``length``: what must come, no more and no less."""
+
+    def __init__(self, head: Head, chunks: Iterator[bytes], length: int, token: Token, overhead: bool) -> None:
+        self.head = head
+        self._chunks = chunks
+        self._length = length
+        self._token = token
+        self._overhead = overhead
+
+    def __iter__(self) -> Iterator[bytes]:
+        came = 0
+        for chunk in self._chunks:
+            came += len(chunk)
+            self._token.received(len(chunk), self._overhead)
+            self._token.moved(len(chunk))
+            if came > self._length:
+                break
+            if chunk:
+                yield chunk
+        if came != self._length:
+            key = self.head.entry.key
+            raise SourceChanged(f"{key!r} gave {came} bytes of the {self._length} that were announced", key)
+
+    def __enter__(self) -> S3Reader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def streamed(body: Any, key: str) -> Iterator[bytes]:
+    """The chunks of a botocore ``StreamingBody``; closed however iteration ends."""
+    try:
+        while True:
+            try:
+                chunk = body.read(CHUNK)
+            except Exception as exc:
+                raise translated(exc, "get", key) from exc
+            if not chunk:
+                return
+            yield chunk
+    finally:
+        body.close()
+
+
+def checked_span(key: str, size: int, start: int, length: int | None) -> int:
+    """How many bytes a read of ``length`` from ``start`` must give. Raises Permanent when it goes past the end."""
+    wanted = size - start if length is None else length
+    if start < 0 or wanted < 0 or start + wanted > size:
+        raise Permanent(f"cannot get: bytes {start} to {start + wanted} of {key!r}, which has {size}", key)
+    return wanted
+
+
+def checked_version(key: str, version: str, etag: str) -> None:
+    """Some servers do not know If-Match on GET: what came must be what was asked for."""
+    if version and etag != version:
+        raise VersionMismatch("cannot get: the object is another version now", key)

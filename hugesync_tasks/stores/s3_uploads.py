@@ -1,0 +1,158 @@
+"""Multipart uploads of the S3 adapter. An upload is a value: any process may continue or end it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Permanent, StoreError, TooLarge, VersionMismatch
+from hugesync_tasks.model import Commit, Meta, Part, Upload
+from hugesync_tasks.stores.base import ANY, Parts, Store
+from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
+from hugesync_tasks.stores.s3_errors import translated
+from hugesync_tasks.stores.s3_listing import datetime_ns
+from hugesync_tasks.stores.s3_meta import quoted, unquoted
+from hugesync_tasks.stores.s3_root import S3Root, condition
+from hugesync_tasks.token import Token
+
+
+class S3Uploads(S3Root):
+    """The multipart half of ``S3Store``."""
+
+    def create_upload(self, key: str, size: int, part_size: int, meta: Meta, token: Token) -> Upload:
+        if size > self.limits.max_size:
+            raise TooLarge(f"{size} bytes are more than an object may have ({self.limits.max_size})", key)
+        whole = self._whole(key)
+        more = self._attributes(meta)
+        if self.limits.full_crc64:
+            more |= {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+        token.requested("create")
+        try:
+            answer = self.clients.control.create_multipart_upload(Bucket=self.bucket, Key=whole, **more)
+        except Exception as exc:
+            raise translated(exc, "begin an upload of", key) from exc
+        return Upload(key, str(answer["UploadId"]), meta.generation, size, part_size)
+
+    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+        crc64 = crc64_of(body)
+        checked = self.limits.full_crc64
+        more = self._of(upload) | {"PartNumber": number}
+        if checked:
+            more["ChecksumCRC64NVME"] = base64_of(crc64)
+        paced = PacedBody(body, token)
+        # without TLS and without a checksum the signed SHA-256 is all that guards the bytes on their way
+        client = self.clients.bulk if checked or self.clients.is_tls else self.clients.control
+        token.requested("part")
+        try:
+            answer = client.upload_part(Body=paced, **more)
+        except Exception as exc:
+            if paced.stopped is not None:
+                raise paced.stopped from None
+            raise translated(exc, f"put part {number} of", upload.key) from exc
+        etag = unquoted(answer["ETag"])
+        said = crc64_of_base64(answer.get("ChecksumCRC64NVME"))
+        wrong = said is not None and said != crc64
+        if not checked and self.limits.etag_is_md5:
+            wrong = wrong or hashlib.md5(body, usedforsecurity=False).hexdigest() != etag
+        if wrong:
+            raise Corrupted(f"cannot put part {number}: the store holds other bytes than were sent", upload.key)
+        return Part(number, len(body), etag, crc64)
+
+    def copy_part(
+        self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
+        token: Token,
+    ) -> Part:  # fmt: skip
+        more = self._of(upload) | {"PartNumber": number} | self._copy_source(source, source_key, source_version)
+        token.requested("part_copy")
+        try:
+            answer = self.clients.slow.upload_part_copy(CopySourceRange=f"bytes={start}-{start + length - 1}", **more)
+        except Exception as exc:
+            raise translated(exc, f"copy part {number} of", upload.key) from exc
+        token.copied_server_side(length)
+        token.moved(length)
+        result = answer["CopyPartResult"]
+        return Part(number, length, unquoted(result.get("ETag")), crc64_of_base64(result.get("ChecksumCRC64NVME")))
+
+    def list_parts(self, upload: Upload, token: Token) -> Parts:
+        parts: Parts = []
+        marker = 0
+        while True:
+            token.requested("list")
+            try:
+                answer = self.clients.control.list_parts(PartNumberMarker=marker, **self._of(upload))
+            except Exception as exc:
+                raise translated(exc, "list the parts of", upload.key) from exc
+            for part in answer.get("Parts", []):
+                crc64 = crc64_of_base64(part.get("ChecksumCRC64NVME"))
+                parts.append(Part(int(part["PartNumber"]), int(part["Size"]), unquoted(part["ETag"]), crc64))
+            following = int(answer.get("NextPartNumberMarker") or 0)
+            if not answer.get("IsTruncated") or following <= marker:
+                return parts
+            marker = following
+
+    def complete(
+        self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
+    ) -> Commit:
+        _check_cover(upload, parts)
+        proven = crc64 is not None and self.limits.full_crc64
+        more: dict[str, Any] = self._of(upload) | condition(expected)
+        if crc64 is not None and proven:
+            more |= {"ChecksumCRC64NVME": base64_of(crc64), "ChecksumType": "FULL_OBJECT"}
+        listed = [{"PartNumber": p.number, "ETag": quoted(p.etag)} for p in parts]
+        token.requested("complete")
+        try:
+            answer = self.clients.slow.complete_multipart_upload(
+                MultipartUpload={"Parts": listed}, MpuObjectSize=upload.size, **more
+            )
+        except Exception as exc:
+            error: StoreError = translated(exc, "complete", upload.key)
+            if isinstance(error, NotFound) and expected not in (None, ANY):
+                error = VersionMismatch("cannot complete: the object is gone", upload.key)
+            raise error from exc
+        return Commit(upload.key, unquoted(answer["ETag"]), upload.size, "crc64nvme" if proven else "")
+
+    def abort(self, upload: Upload, token: Token) -> None:
+        token.requested("abort")
+        try:
+            self.clients.control.abort_multipart_upload(**self._of(upload))
+        except Exception as exc:
+            error = translated(exc, "abort the upload of", upload.key)
+            if not isinstance(error, NoSuchUpload):
+                raise error from exc
+
+    def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
+        markers: dict[str, str] = {}
+        while True:
+            token.requested("list")
+            try:
+                answer = self.clients.control.list_multipart_uploads(
+                    Bucket=self.bucket, Prefix=self.prefix, EncodingType="url", **markers
+                )
+            except Exception as exc:
+                raise translated(exc, f"list the uploads of s3://{self.bucket}/{self.prefix}", "") from exc
+            decode = unquote_plus if answer.get("EncodingType") == "url" else str
+            for one in answer.get("Uploads", []):
+                key = decode(one["Key"])[len(self.prefix) :]
+                yield key, str(one["UploadId"]), datetime_ns(one["Initiated"])
+            following = {
+                "KeyMarker": decode(answer.get("NextKeyMarker", "")),
+                "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
+            }
+            if not answer.get("IsTruncated") or following == markers or not following["KeyMarker"]:
+                return
+            markers = {name: value for name, value in following.items() if value}
+
+    def _of(self, upload: Upload) -> dict[str, Any]:
+        return {"Bucket": self.bucket, "Key": self._whole(upload.key), "UploadId": upload.id}
+
+
+def _check_cover(upload: Upload, parts: Parts) -> None:
+    """A short object under its final name must be impossible, whatever the store checks."""
+    total = sum(part.size for part in parts)
+    if [part.number for part in parts] != list(range(1, len(parts) + 1)) or total != upload.size:
+        raise Permanent(
+            f"cannot complete: {len(parts)} parts of {total} bytes are not the {upload.size} planned", upload.key
+        )
