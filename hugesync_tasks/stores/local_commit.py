@@ -38,14 +38,17 @@ class Publisher:
         Raises VersionMismatch, leaving the rival's file as it is and the temporary in place; Transient where the
         temporary is no longer ours; OSError.
         """
-        if os.stat(temp, dir_fd=folder, follow_symlinks=False).st_ino != ours:
-            raise Transient(f"{key}: another attempt took the temporary file", key)
-        if expected is ABSENT:
-            self._new(folder, temp, name, key)
-        elif expected == ANY:
-            os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:
-            self._replace(folder, temp, name, expected, ours, key)
+        try:
+            if os.stat(temp, dir_fd=folder, follow_symlinks=False).st_ino != ours:
+                raise FileNotFoundError(errno.ENOENT, "it has another inode now", temp)
+            if expected is ABSENT:
+                self._new(folder, temp, name, key)
+            elif expected == ANY:
+                os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                self._replace(folder, temp, name, expected, ours, key)
+        except FileNotFoundError as e:
+            raise Transient(f"{key}: another attempt removed the temporary file", key) from e
         st = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if st.st_ino != ours:
             raise VersionMismatch(f"{key}: replaced right after it was written", key)

@@ -104,10 +104,7 @@ class LocalUploads:
                 os.fsync(temp)
             with self.place.folder(name.parent) as folder:
                 temporary = upload.id.encode()
-                try:
-                    st = self.publisher.publish(folder, temporary, name.name, expected, st.st_ino, upload.key)
-                except FileNotFoundError as e:
-                    raise _gone(upload) from e
+                st = self.publisher.publish(folder, temporary, name.name, expected, st.st_ino, upload.key)
                 local_temporary.remove(folder, _ranges_of(upload.id).encode())
             sync_folder(self.place, name.parent)
         return Commit(upload.key, version_of(st), upload.size, notes=notes)
