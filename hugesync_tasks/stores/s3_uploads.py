@@ -12,6 +12,7 @@ from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ANY, Parts, Store
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
+from hugesync_tasks.stores.s3_dialects import by_name
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_listing import datetime_ns
 from hugesync_tasks.stores.s3_meta import quoted, unquoted
@@ -133,7 +134,8 @@ class S3Uploads(S3Root):
                 )
             except Exception as exc:
                 raise translated(exc, f"list the uploads of s3://{self.bucket}/{self.prefix}", "") from exc
-            decode = unquote_plus if answer.get("EncodingType") == "url" else str
+            encoded = answer.get("EncodingType") == "url" and not by_name(self.limits.name).raw_uploads
+            decode = unquote_plus if encoded else str
             for one in answer.get("Uploads", []):
                 key = decode(one["Key"])[len(self.prefix) :]
                 yield key, str(one["UploadId"]), datetime_ns(one["Initiated"])
