@@ -214,6 +214,16 @@ def test_a_folders_object_with_bytes_is_reported_and_never_written() -> None:
         put(store, "d/", b"bytes")
 
 
+def test_a_folders_object_keeps_its_metadata() -> None:
+    store = small()
+    meta = Meta(mtime_ns=1_400_000_000_000_000_007, mode=0o750)
+    store.put("d/", b"", Meta(), ABSENT, Token())
+    assert store.finish_folder("d/", meta, Token()) == ()
+    head = store.head("d/", Token())
+    assert head is not None
+    assert (head.meta.mtime_ns, head.meta.mode) == (meta.mtime_ns, 0o750)
+
+
 # one bucket, several prefixes
 
 
