@@ -227,7 +227,8 @@ def test_a_source_without_folder_metadata_finishes_only_what_it_created() -> Non
     bare = Entry("a/", Kind.DIR, modified_ns=T, version="e")
     assert finished([bare, obj("a/f")], [folder("a/")]) == []
     assert finished([bare, obj("a/f")]) == ["a/"]
-    assert finished([bare, obj("a/f")], [folder("a/")], dir_metadata=True) == ["a/"]
+    assert finished([bare, obj("a/f")], [folder("a/"), file("a/f")]) == []
+    assert finished([bare, obj("a/f")], [folder("a/"), file("a/f")], dir_metadata=True) == ["a/"]
 
 
 def test_an_excluded_or_impossible_folder_is_neither_created_nor_finished() -> None:
