@@ -39,6 +39,8 @@ def configure(level: str = "WARNING", log_format: str = "text") -> None:
     root.handlers[:] = [handler]
     debug = level.upper() == "DEBUG"
     root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    for name in ("botocore", "boto3", "urllib3", "s3transfer"):  # they log each header; nobody finds ours among them
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in (OURS, "hugesync_tasks", "hugesync_producer", "hugesync_worker"):
         logging.getLogger(name).setLevel(level.upper())
     structlog.configure(

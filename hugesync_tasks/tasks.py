@@ -187,8 +187,13 @@ def _part(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
         lease.token.meter.take(),
         upload=large.upload.id,
     )
-    if answer is PartAnswer.MISMATCH:
-        why = Outcome("replan", "source_changed", "the same part was read twice with different bytes")
+    if answer in (PartAnswer.MISMATCH, PartAnswer.FENCED):
+        mixed = answer is PartAnswer.MISMATCH
+        why = (
+            Outcome("replan", "source_changed", "the same part was read twice with different bytes")
+            if mixed
+            else Outcome("replan", "upload_lost", "another upload of this file has begun")
+        )
         _settle(process.ledger, job_id, claim, {"error": why.wire()}, lease)
     return f"{large.upload.key} part {part.number}: {answer.lower()}"
 

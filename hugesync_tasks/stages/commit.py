@@ -17,7 +17,7 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
     """
     upload = large.upload
     crc64 = whole_crc64(parts)
-    head = job.source.head(job.source_key(upload.key), token)
+    head = job.source.head(job.source_key(upload.key), token, digest=True)
     if head is None or head.entry.version != large.source.version:
         abandon(job.dest, upload, token)
         return Outcome("replan", "source_changed", "the source changed during the run")
@@ -29,7 +29,7 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
         done = job.dest.complete(upload, parts, large.meta, job.expect(large.expected), crc64, token)
     except (VersionMismatch, NoSuchUpload) as error:
         # After a lost reply our own success looks like this. Only a HEAD can tell.
-        ours = job.dest.head(upload.key, token)
+        ours = job.dest.head(upload.key, token, digest=True)
         if ours is None or ours.meta.generation != upload.generation or ours.entry.size != upload.size:
             abandon(job.dest, upload, token)
             reason = "conflict" if isinstance(error, VersionMismatch) else "upload_lost"

@@ -42,7 +42,8 @@ def _same_bytes(job: JobContext, source: Entry, dest: Head, token: Token) -> boo
     if source.size != dest.entry.size or source.kind is not dest.entry.kind:
         return False
     source_key = job.source_key(source.key)
-    ours = job.source.head(source_key, token)
+    dest = job.dest.head(dest.entry.key, token, digest=True) or dest
+    ours = job.source.head(source_key, token, digest=True)
     if ours is None or ours.entry.version != source.version:
         return False  # it moved: transferring finds out what became of it
     for algorithm in ("crc64", "md5"):

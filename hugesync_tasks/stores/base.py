@@ -103,8 +103,9 @@ class Store(Protocol):
         """
         ...
 
-    def head(self, key: str, token: Token) -> Head | None:
-        """The object now, or None where nothing is. Locally a key without ``.rclonelink`` that names a symlink, or a
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
+        """The object now, or None where nothing is. ``digest``: with the digest that the store holds of it, where it holds
+        one; that may cost more CPU. Locally a key without ``.rclonelink`` that names a symlink, or a
         file key that names a folder, is returned with that kind, so that callers see what is in the way."""
         ...
 

@@ -79,7 +79,7 @@ class LocalStore(LocalUploads):
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         return Walk(self.reading, token, start_after, enter).entries()
 
-    def head(self, key: str, token: Token) -> Head | None:
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         token.check()
         return head_of(self.reading, parse(key))
 

@@ -60,7 +60,7 @@ class MemoryStore:
         admitted = (e for e in self._listed(token, None) if doorkeeper.admits(e.key))
         yield from (e for e in sorted_entries(admitted, self._run_size) if e.key > start_after)
 
-    def head(self, key: str, token: Token) -> Head | None:
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         whole = self._whole(key)
         token.requested("head")
         try:

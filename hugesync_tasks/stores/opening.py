@@ -18,13 +18,12 @@ _LIMITS = frozenset(f.name for f in fields(Limits))
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What an adapter is built from. ``limits``: as probed by the producer, None = the adapter's own table. ``links``:
-    what a local source does with symlinks (``Selection.links``). ``checksums``: a head tells the store's own checksum, where
-    that costs more than a head without (``Rules.checksum``). ``role`` (source, dest) is for sentences to a person."""
+    what a local source does with symlinks (``Selection.links``). ``role`` (source, destination) is for sentences to a
+    person."""
 
     location: Location
     limits: Limits | None
     links: str
-    checksums: bool
     role: str
 
 
@@ -47,7 +46,6 @@ def _open_s3(opening: Opening) -> Store:
         profile=location.profile,
         endpoint=None,  # never from a message: each process resolves its own
         limits=opening.limits,
-        stored_checksums=opening.checksums,
     )
 
 
@@ -66,7 +64,6 @@ def open_store(
     *,
     role: str,
     links: str = "keep",
-    checksums: bool = False,
     bytes_per_second: float | None = None,
     requests_per_second: float | None = None,
 ) -> Store:
@@ -83,7 +80,7 @@ def open_store(
     if location.scheme == "file" and not location.local:
         raise UsageError(f"{role}: this process does not see the root {location.root!r}")
     known = Limits(**{k: v for k, v in limits.items() if k in _LIMITS}) if limits else None
-    store: Store = opener(Opening(location, known, links, checksums, role))
+    store: Store = opener(Opening(location, known, links, role))
     if bytes_per_second is not None or requests_per_second is not None:
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
     return RetryingStore(store, attempts=options.retries)

@@ -38,8 +38,7 @@ class S3Store(S3Uploads):
     """One bucket and prefix ("" or ending in ``/``). Costs nothing until its first call; safe to construct before a fork.
 
     ``endpoint`` None: the boto chain decides. ``limits`` None: Amazon's from the table; of any other endpoint nothing is
-    believed until ``s3_probe.probe``. ``stored_checksums``: ``head`` asks for the object's CRC64NVME as well, through
-    boto3 at ten times the CPU; without it ``Head.crc64`` is None.
+    believed until ``probe``. A ``head`` for the digest goes through boto3, at ten times the CPU of obstore's.
     """
 
     def __init__(
@@ -51,11 +50,9 @@ class S3Store(S3Uploads):
         endpoint: str | None = None,
         limits: Limits | None = None,
         concurrency: int = 16,
-        stored_checksums: bool = False,
         page_size: int = PAGE,
     ) -> None:
         super().__init__(bucket, prefix, S3Clients(profile, endpoint, concurrency), limits)
-        self._stored_checksums = stored_checksums
         self._page_size = page_size
 
     @property
@@ -71,10 +68,10 @@ class S3Store(S3Uploads):
         listing = S3Listing(self.clients, self.bucket, self.prefix, self.limits, self._page_size)
         return listing.entries(token, start_after, enter)
 
-    def head(self, key: str, token: Token) -> Head | None:
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         whole = self._whole(key)
         token.requested("head")
-        if not self._stored_checksums and self._small.usable(whole):
+        if not (digest and self.limits.full_crc64) and self._small.usable(whole):
             try:
                 result = self._small.get(whole, "", None, head=True)
             except NotFound:

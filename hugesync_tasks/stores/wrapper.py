@@ -49,8 +49,8 @@ class Wrapper:
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         yield from self._do("list", start_after, token, lambda: self.inner.list(token, start_after, enter))
 
-    def head(self, key: str, token: Token) -> Head | None:
-        return self._do("head", key, token, lambda: self.inner.head(key, token))
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
+        return self._do("head", key, token, lambda: self.inner.head(key, token, digest))
 
     def open(
         self, key: str, version: str, token: Token, start: int = 0, length: int | None = None, overhead: bool = False

@@ -23,13 +23,16 @@ INCLUDE, EXCLUDE = "+", "-"
 class Filter:
     """``enter`` is for listings, ``selects`` for the planner. Both assume that the folders above were entered."""
 
-    def __init__(self, rules: Iterable[Rule] = (), min_size: int | None = None, max_size: int | None = None) -> None:
+    def __init__(
+        self, rules: Iterable[Rule] = (), min_size: int | None = None, max_size: int | None = None, links: bool = True
+    ) -> None:
+        self._links = links
         self._rules = [(action == INCLUDE, Pattern(pattern)) for action, pattern in rules]
         self._min, self._max = min_size, max_size
 
     @classmethod
     def of(cls, selection: Selection) -> Filter:
-        return cls(selection.filters, selection.min_size, selection.max_size)
+        return cls(selection.filters, selection.min_size, selection.max_size, links=selection.links != "skip")
 
     def enter(self, dir_key: str) -> bool:
         """Whether the folder ``dir_key`` (ends in "/") is listed at all."""
@@ -40,6 +43,8 @@ class Filter:
         only. What could not be looked at is asked by name, as a file or (key ending in "/") as a folder."""
         if entry.key.endswith("/"):
             return self.enter(entry.key)
+        if entry.kind is Kind.LINK and not self._links:  # --skip-links
+            return False
         if entry.kind is Kind.FILE:
             if self._min is not None and entry.size < self._min:
                 return False

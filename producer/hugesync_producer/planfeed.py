@@ -92,9 +92,9 @@ class PlanFeed:
         else:
             self._feeds = [
                 Feed(store, Token(self._meter), name=name, start_after=self._start_after, enter=select.enter).start()
-                for store, name in ((job.source, "source"), (_MissingIsEmpty(job.dest), "destination"))
+                for store, name in ((_MustBeThere(job), "source"), (_MissingIsEmpty(job.dest), "destination"))
             ]
-        large_from = job.dest.limits.max_copy if job.server_copy and job.dest.limits.remote else spec.options.part_size
+        large_from = job.dest.limits.max_copy if job.server_copy else spec.options.part_size
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -119,6 +119,30 @@ class PlanFeed:
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
+
+
+class _MustBeThere(Wrapper):
+    """The source; a prefix below which nothing lies is a missing source, as a folder that is not there would be."""
+
+    def __init__(self, job: JobContext) -> None:
+        super().__init__(job.source)
+        self._location = job.spec.source
+
+    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
+        excluded: list[str] = []
+
+        def asked(folder: str) -> bool:
+            if enter is None or enter(folder):
+                return True
+            excluded[:] = [folder]
+            return False
+
+        empty = True
+        for entry in self.inner.list(token, start_after, asked):
+            empty = False
+            yield entry
+        if empty and self._location.prefix and not start_after and not excluded:
+            raise NotFound(f"{self._location.display()}: nothing is there")
 
 
 class _MissingIsEmpty(Wrapper):

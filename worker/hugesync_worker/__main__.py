@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hugesync_tasks.config import load, option_help
+from hugesync_tasks.config import environment, load, option_help
 from hugesync_tasks.errors import HugeSyncError
 
 
@@ -38,22 +38,13 @@ def main(life_fd: int | None, task_events: bool, max_tasks_per_child: int | None
                 "a worker needs a broker: --broker URL, HUGESYNC_BROKER_URL or the configuration file"
             )
         # children of the pool, and Celery itself, read the same settings from the environment
-        os.environ.update(settings_environment(given))
+        os.environ.update(environment(given))
         from hugesync_worker.lifecycle import run
 
         sys.exit(run(settings, life_fd, task_events, max_tasks_per_child, verbose))
     except HugeSyncError as error:
         click.echo(f"hugesync-worker: {error}", err=True)
         sys.exit(error.exit_code)
-
-
-def settings_environment(given: dict[str, Any]) -> dict[str, str]:
-    """The options that were given, as the variables that mean the same."""
-    return {
-        f"HUGESYNC_{key.upper()}": os.pathsep.join(value) if isinstance(value, tuple) else str(value)
-        for key, value in given.items()
-        if value is not None
-    }
 
 
 if __name__ == "__main__":

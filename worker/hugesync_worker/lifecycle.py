@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
 
 from hugesync_tasks.celery import app, configure
@@ -25,7 +26,7 @@ def run(settings: Settings, life_fd: int | None, task_events: bool, max_tasks: i
     configure(app, settings)
     RegisterStep.life_fd = life_fd
     worker: Any = app.Worker(
-        hostname=f"hs@%h-{os.getpid()}",
+        hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
         pool="prefork",
         concurrency=default_slots(settings),
         queues=["hs.any", "hs.any.commit"],
