@@ -10,6 +10,7 @@ from hugesync_producer.filters import Filter, add_rule, add_rules_of_file
 from hugesync_producer.patterns import Pattern
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.spec import Selection
 
 # (pattern, path, a folder?, matches?)
 RSYNC = [
@@ -163,6 +164,15 @@ def test_a_link_is_matched_by_its_own_name() -> None:
     assert not rules.selects(Entry("a.txt.rclonelink", Kind.LINK, 3))
     assert rules.selects(file("a.txt.rclonelink"))
     assert rules.selects(Entry("b.rclonelink", Kind.LINK, 3))
+
+
+def test_skipped_links_do_not_take_part_and_the_other_settings_come_from_the_selection() -> None:
+    link = Entry("b.rclonelink", Kind.LINK, 3)
+    assert Filter.of(Selection()).selects(link)
+    skipping = Filter.of(Selection(filters=(("-", "x"),), min_size=2, max_size=4, links="skip"))
+    assert not skipping.selects(link)
+    assert [skipping.selects(file("f", n)) for n in (1, 2, 4, 5)] == [False, True, True, False]
+    assert not skipping.selects(file("x", 3))
 
 
 def test_sizes_limit_regular_files_only_and_are_inclusive() -> None:
