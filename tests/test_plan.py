@@ -363,7 +363,7 @@ def trees(draw: st.DrawFn) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for path in draw(st.lists(st.lists(names, min_size=1, max_size=4), max_size=25)):
         parents = ["/".join(path[: i + 1]) for i in range(len(path) - 1)]
-        if any(p in entries for p in parents) or "/".join(path) + "/" in entries:
+        if any(p in entries for p in [*parents, "/".join(path)]) or "/".join(path) + "/" in entries:
             continue
         for p in parents:
             entries.setdefault(p + "/", folder(p + "/"))
