@@ -1,4 +1,4 @@
-"""The S3 adapter against a real SeaweedFS, and against a scripted server for what SeaweedFS never does."""
+"""The S3 adapter against a real SeaweedFS; ``test_s3_wire`` has what SeaweedFS never does."""
 
 from __future__ import annotations
 
