@@ -1,7 +1,8 @@
 """Logs of every process: one line per event on stderr, as text or JSON, without secrets.
 
 Ours (structlog) and those of libraries (``logging``) go through the same handler, so that nothing passes by the
-redaction. Ours are shown from the level asked for, those of libraries from WARNING, or all of them under DEBUG.
+redaction. Ours are shown from the level asked for, those of libraries from WARNING, or all of them under DEBUG but the
+HTTP stack's, which logs every header.
 """
 
 from __future__ import annotations

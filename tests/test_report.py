@@ -327,9 +327,11 @@ def test_the_level_holds_for_ours_and_libraries_speak_from_warning_up(capsys: py
     logs.get_logger("hugesync_producer.x").info("ours-info")
     logging.getLogger("botocore").info("theirs-info")
     logs.configure("DEBUG")
-    logging.getLogger("botocore").debug("theirs-debug")
+    logging.getLogger("celery").debug("theirs-debug")
+    logging.getLogger("botocore").debug("each-header")
 
     err = capsys.readouterr().err
+    assert "each-header" not in err
     assert "ours-info" in err
     assert "theirs-debug" in err
     assert "ours-debug" not in err

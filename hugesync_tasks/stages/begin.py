@@ -77,9 +77,7 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     meta = describe(head, transfer.expected, job.options)
     copy = job.server_copy
     size = head.entry.size
-    step = part_size(
-        size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0)
-    )
+    step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
     how = "server_copy" if copy else "full"
     found = _adopt(job.dest, transfer.key, meta.generation, token)
     if found is not None:

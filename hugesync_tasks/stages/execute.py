@@ -120,7 +120,8 @@ class BatchRun:
         key = self._job.source_key(transfer.key)
         for last in (False,) * (SOURCE_TRIES - 1) + (True,):
             try:
-                with self._job.source.open(key, transfer.source.version, self._token) as reader:
+                size = transfer.source.size if transfer.source.kind is Kind.FILE else None
+                with self._job.source.open(key, transfer.source.version, self._token, 0, size) as reader:
                     body = b"".join(reader)
                     head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
                 return transfer, head, body, check_read(head, body)

@@ -10,7 +10,6 @@ from awscrt.checksums import combine_crc64nvme, crc64nvme
 from hugesync_tasks.errors import Corrupted
 from hugesync_tasks.model import Commit, Head, Part
 
-
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 

@@ -67,9 +67,9 @@ class Beneath:
         root = self.root_fd()
         if self.follow:
             return os.open(path or b".", flags, dir_fd=root)
-        flags |= os.O_NOFOLLOW
-        if self._use_openat2:
+        if self._use_openat2:  # no O_NOFOLLOW: with it a symlink in a folder's place would be ENOTDIR, not ELOOP
             return kernel.openat2(root, path or b".", flags, _RESOLVE)
+        flags |= os.O_NOFOLLOW
         parent, _, name = path.rpartition(b"/")
         fd = self._walk(parent, None)
         try:

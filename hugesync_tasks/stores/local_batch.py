@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable
 from threading import Lock
 
-from hugesync_tasks.errors import StoreError
+from hugesync_tasks.errors import StoreError, Transient
 from hugesync_tasks.model import Commit, Kind, Meta
 from hugesync_tasks.stores import local_temporary
 from hugesync_tasks.stores.beneath import Beneath
@@ -89,6 +89,11 @@ class LocalBatch:
             try:
                 self._fsync(item)
                 durable.append(item)
+            except FileNotFoundError as e:
+                answers[item.name.key] = taken = Transient(
+                    f"{item.name.key}: another attempt removed the temporary file", item.name.key
+                )
+                taken.__cause__ = e
             except OSError as e:
                 answers[item.name.key] = store_error(e, item.name.key)
                 self._remove([item])
@@ -121,18 +126,33 @@ class LocalBatch:
                 pass  # the folder is gone, and the temporary with it
 
     def _sync_folders(self, folders: list[bytes], answers: dict[str, Commit | Exception]) -> None:
+        """What cannot be made durable is visible, perhaps not for ever: its answer becomes the error."""
+        at_once = self._one_per_filesystem(folders) if len(folders) > FEW else []
         try:
-            if len(folders) <= FEW or not sync_filesystems(self._place, self._per_filesystem(folders)):
-                for path in folders:
-                    sync_folder(self._place, path)
+            if at_once and sync_filesystems(self._place, at_once):
+                return
         except OSError as e:
-            for key, answer in answers.items():
-                if isinstance(answer, Commit):  # visible, perhaps not for ever: not done
-                    answers[key] = store_error(e, key)
-
-    def _per_filesystem(self, folders: list[bytes]) -> list[bytes]:
-        devices: dict[int, bytes] = {}
+            _fail_below(b"", e, answers)
+            return
         for path in folders:
-            with self._place.folder(path) as fd:
-                devices[os.fstat(fd).st_dev] = path
+            try:
+                sync_folder(self._place, path)
+            except OSError as e:
+                _fail_below(path, e, answers)
+
+    def _one_per_filesystem(self, folders: list[bytes]) -> list[bytes]:
+        """Nothing where a folder is not what it was: then each is synced, and fails, by itself."""
+        devices: dict[int, bytes] = {}
+        try:
+            for path in folders:
+                with self._place.folder(path) as fd:
+                    devices[os.fstat(fd).st_dev] = path
+        except OSError:
+            return []
         return list(devices.values())
+
+
+def _fail_below(folder: bytes, e: OSError, answers: dict[str, Commit | Exception]) -> None:
+    for key, answer in answers.items():
+        if isinstance(answer, Commit) and (folder == b"" or parse(key).path.startswith(folder + b"/")):
+            answers[key] = store_error(e, key)

@@ -105,7 +105,9 @@ class PlanFeed:
             prefix_bytes=len(spec.dest.prefix.encode()),
         )
         judge = Judge(terms, self._open_folders())
-        sizes = Sizes(spec.options.batch_files, spec.options.batch_bytes)
+        # bytes that the store copies by itself are in nobody's hand: only their number fills a batch
+        batch_bytes = job.dest.limits.max_copy if job.server_copy else spec.options.batch_bytes
+        sizes = Sizes(spec.options.batch_files, batch_bytes)
         items = join(self._feeds[0], self._feeds[1])
         for segment in plan(items, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:

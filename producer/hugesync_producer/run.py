@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.coordinator import Coordinator
+from hugesync_producer.dispatch import Publish
 from hugesync_producer.dryrun import dry_run
 from hugesync_producer.embedded import Embedded
 from hugesync_producer.ends import open_end
@@ -62,9 +62,16 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
 
 
 def _coordinate(
-    job, ledger: Ledger, folder, tend, observer: Observer, fresh: bool, meter: Meter, began: float
-) -> Summary:  # type: ignore[no-untyped-def]
-    spec: Spec = job.spec
+    job: JobContext,
+    ledger: Ledger,
+    folder: JobFolder | None,
+    tend: Callable[[], str],
+    observer: Observer,
+    fresh: bool,
+    meter: Meter,
+    began: float,
+) -> Summary:
+    spec = job.spec
     holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
     if holder != spec.job:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
@@ -103,7 +110,9 @@ def _coordinate(
     return summary
 
 
-def _end(ledger: Ledger, pool: Pool, spec: Spec, folder, summary: Summary, coordinator: Coordinator) -> None:  # type: ignore[no-untyped-def]
+def _end(
+    ledger: Ledger, pool: Pool, spec: Spec, folder: JobFolder | None, summary: Summary, coordinator: Coordinator
+) -> None:
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
@@ -121,7 +130,7 @@ def _end(ledger: Ledger, pool: Pool, spec: Spec, folder, summary: Summary, coord
         pass  # the ledger is what was lost; its leases expire by themselves
 
 
-def _forget(ledger: Ledger, pool: Pool, spec: Spec, folder) -> None:  # type: ignore[no-untyped-def]
+def _forget(ledger: Ledger, pool: Pool, spec: Spec, folder: JobFolder | None) -> None:
     """The job never began: no history of it stays."""
     pool.retract()
     ledger.forget_job(spec.job, history=False)
@@ -190,7 +199,7 @@ def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
 
-def _publisher():  # type: ignore[no-untyped-def]
+def _publisher() -> Publish:
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
             app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
@@ -208,6 +217,3 @@ def _host() -> str:
     import socket
 
     return socket.gethostname()
-
-
-__all__ = ["replace", "run_job", "summarise"]
