@@ -56,11 +56,8 @@ def _same_bytes(job: JobContext, source: Entry, dest: Head, token: Token) -> boo
             return bool(b == _digest(job.source, source_key, source.version, algorithm, token))
         if a is not None:
             return bool(a == _digest(job.dest, dest.entry.key, dest.entry.version, algorithm, token))
-    return (
-        b
-        == _digest(job.source, source_key, source.version, "crc64", token)
-        == _digest(job.dest, dest.entry.key, dest.entry.version, "crc64", token)
-    )
+    here = _digest(job.source, source_key, source.version, "crc64", token)
+    return here == _digest(job.dest, dest.entry.key, dest.entry.version, "crc64", token)
 
 
 def _digest(store: Store, key: str, version: str, algorithm: str, token: Token) -> int | str:
