@@ -913,6 +913,15 @@ def test_any_worker_continues_an_upload_and_the_file_appears_at_once(store: Loca
         store.put_part(upload, 1, body[:MIB], Token())
 
 
+def test_a_private_files_temporary_is_private_from_its_first_byte(store: LocalStore, root: Path) -> None:
+    upload = store.create_upload("f", 3, 3, Meta(mode=0o600, generation=GENERATION), Token())
+    assert stat.S_IMODE((root / upload.id).stat().st_mode) == 0o600
+    batch = store.batch()
+    batch.put("g", b"x", Meta(mode=0o400), ABSENT, Token())
+    assert all(stat.S_IMODE(p.stat().st_mode) & 0o077 == 0 for p in root.iterdir())
+    batch.discard()
+
+
 def test_two_files_with_one_generation_in_one_folder_do_not_share_a_temporary(store: LocalStore, root: Path) -> None:
     a, b = begin(store, "a", 3, 3), begin(store, "b", 3, 3)
     assert a.id != b.id

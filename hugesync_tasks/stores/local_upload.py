@@ -24,6 +24,7 @@ from hugesync_tasks.stores.local_errors import translated
 from hugesync_tasks.stores.local_names import PART, RANGES, Name, is_temporary, parse, upload_name, version_of
 from hugesync_tasks.stores.local_read import open_regular, unchanged
 from hugesync_tasks.stores.local_sync import sync_folder
+from hugesync_tasks.stores.local_write import creation_mode
 from hugesync_tasks.token import Token
 
 _ID = re.compile(r"\.hugesync-[0-9a-f]{16}\.part")
@@ -48,7 +49,7 @@ class LocalUploads:
         with translated(key):
             with self.place.folder(name.parent, made) as folder:
                 if not _adopt(folder, upload, name.name):
-                    _create(folder, upload, name.name)
+                    _create(folder, upload, name.name, creation_mode(meta))
                     made.add(name.parent)
             for path in sorted(made):  # or a receipt could outlive its file
                 sync_folder(self.place, path)
@@ -189,7 +190,7 @@ def _adopt(folder: int, upload: Upload, target: bytes) -> bool:
         os.close(ranges)
 
 
-def _create(folder: int, upload: Upload, target: bytes) -> None:
+def _create(folder: int, upload: Upload, target: bytes, mode: int) -> None:
     """Both files new, the ranges first: a temporary never stands beside another upload's ranges."""
     ranges_name = _ranges_of(upload.id)
     for name in (upload.id, ranges_name):
@@ -202,7 +203,7 @@ def _create(folder: int, upload: Upload, target: bytes) -> None:
             os.fsync(ranges)
         finally:
             os.close(ranges)
-        temp = os.open(upload.id, flags, 0o666, dir_fd=folder)
+        temp = os.open(upload.id, flags, mode, dir_fd=folder)
         try:
             os.ftruncate(temp, upload.size)
             os.fsync(temp)
