@@ -37,7 +37,7 @@ from hugesync_tasks.token import Token
 LEASE_MS = 30_000  # renewed as bytes move
 COMMIT_LEASE_MS = 930_000  # a Complete may take minutes and moves no bytes: its read time-out + 30 s
 RENEW_EVERY = 1.0  # seconds; also how soon a cancel is seen
-RECEIPTS_EVERY = 1.0
+PATIENCE = 930.0  # seconds without a byte moved: longer than the longest silent call, a Complete's 900
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Lease:
         self._fence, self._lease_ms = claim.attempt, lease_ms
         self._lock = Lock()
         self._renewed = time.monotonic()
-        self.token = Token(pulse=self._pulse)
+        self.token = Token(pulse=self._pulse, patience=PATIENCE)
 
     def _pulse(self, _moved: int) -> None:
         if time.monotonic() - self._renewed < RENEW_EVERY or not self._lock.acquire(blocking=False):

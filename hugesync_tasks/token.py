@@ -34,7 +34,11 @@ class Meter:
 
 
 class Token:
-    """Deadline, cancel and meter in one value. ``pulse`` is called as bytes move (it renews the task's lease)."""
+    """Deadline, cancel and meter in one value. ``pulse`` is called as bytes move (it renews the task's lease).
+
+    ``patience`` (seconds): the deadline lies so far after the last byte that moved, so that a slow transfer lives and one
+    that stands still ends.
+    """
 
     def __init__(
         self,
@@ -42,12 +46,16 @@ class Token:
         deadline: float | None = None,
         pulse: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        patience: float | None = None,
     ) -> None:
         self.meter = meter or Meter()
         self.deadline = deadline  # on ``clock``, seconds
         self._pulse = pulse
         self._clock = clock
         self._cancelled: BaseException | None = None
+        self._patience = patience
+        if patience is not None and deadline is None:
+            self.deadline = clock() + patience
 
     def cancel(self, why: BaseException | None = None) -> None:
         """Every later ``check`` raises ``why`` (by default ``Cancelled``)."""
@@ -63,6 +71,8 @@ class Token:
     def moved(self, n: int) -> None:
         """``n`` bytes were read, hashed or moved; also a ``check``."""
         self.check()
+        if self._patience is not None:
+            self.deadline = self._clock() + self._patience
         if self._pulse is not None:
             self._pulse(n)
 
