@@ -654,8 +654,10 @@ def test_where_renames_know_no_conditions_the_limits_say_so(
 
     assert store.limits.conditional_commit == "enforced"
     monkeypatch.setattr(kernel, "renameat2", unsupported)
-    planned = store.put("f", b"one", Meta(), ABSENT, Token()).version
+    first = store.put("f", b"one", Meta(), ABSENT, Token())
+    planned = first.version
     assert store.limits.conditional_commit == "best effort"
+    assert first.notes == ("conflict guard was best effort: the filesystem has no conditional rename",)
     with pytest.raises(VersionMismatch):
         store.put("f", b"two", Meta(), ABSENT, Token())
     replaced = store.put("f", b"two", Meta(), planned, Token()).version

@@ -20,6 +20,7 @@ from hugesync_tasks.stores import local_kernel as kernel
 from hugesync_tasks.stores.base import ABSENT, ANY
 from hugesync_tasks.stores.local_names import same_content, version_of
 
+BEST_EFFORT = "conflict guard was best effort: the filesystem has no conditional rename"
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -29,6 +30,11 @@ class Publisher:
     def __init__(self, on_best_effort: Callable[[], None]) -> None:
         self.enforced = True
         self._on_best_effort = on_best_effort
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of a commit: the summary says where the guard was weaker than promised."""
+        return () if self.enforced else (BEST_EFFORT,)
 
     def publish(
         self, folder: int, temp: bytes, name: bytes, expected: str | None, ours: int, key: str

@@ -108,7 +108,7 @@ class LocalUploads:
                 st = self.publisher.publish(folder, temporary, name.name, expected, st.st_ino, upload.key)
                 local_temporary.remove(folder, _ranges_of(upload.id).encode())
             sync_folder(self.place, name.parent)
-        return Commit(upload.key, version_of(st), upload.size, notes=notes)
+        return Commit(upload.key, version_of(st), upload.size, notes=(*notes, *self.publisher.notes))
 
     def abort(self, upload: Upload, token: Token) -> None:
         token.check()

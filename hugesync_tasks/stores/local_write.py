@@ -71,7 +71,7 @@ def publish(place: Beneath, publisher: Publisher, item: Written) -> Commit:
             raise
         finally:
             local_temporary.remove_stale(folder, temporary)
-    return Commit(name.key, version_of(st), item.st.st_size, notes=item.notes)
+    return Commit(name.key, version_of(st), item.st.st_size, notes=(*item.notes, *publisher.notes))
 
 
 def make_folder(place: Beneath, name: Name, expected: str | None, made: set[bytes]) -> Commit:

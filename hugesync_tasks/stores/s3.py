@@ -71,14 +71,14 @@ class S3Store(S3Uploads):
     def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         whole = self._whole(key)
         token.requested("head")
-        if not (digest and self.limits.full_crc64) and self._small.usable(whole):
+        if not digest and self._small.usable(whole):
             try:
                 result = self._small.get(whole, "", None, head=True)
             except NotFound:
                 return None
             if result is not None:
                 return self._small_head(key, result)
-        checksum = {"ChecksumMode": "ENABLED"} if self.limits.full_crc64 else {}
+        checksum = {"ChecksumMode": "ENABLED"} if digest else {}
         try:
             answer = self.clients.control.head_object(Bucket=self.bucket, Key=whole, **checksum)
         except Exception as exc:

@@ -17,6 +17,7 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
+from hugesync_producer.sweep import sweep
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
@@ -26,7 +27,7 @@ from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
-from hugesync_tasks.token import Meter
+from hugesync_tasks.token import Meter, Token
 
 LOCK_MS = 60_000
 UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
@@ -75,6 +76,7 @@ def _coordinate(
     holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
     if holder != spec.job:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
+    started = time.time()
     checkpoint = Checkpoint(ledger, spec.job, folder)
     resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read()
     if resumed is None:
@@ -105,6 +107,8 @@ def _coordinate(
         if not coordinator.scanned_anything and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
             _forget(ledger, pool, spec, folder)
             raise
+    if resumed is not None and state in (State.DONE, State.DONE_WITH_ERRORS):
+        sweep(job, started, Token(meter))
     summary = summarise(job, state, window, coordinator, meter, began, reason)
     _end(ledger, pool, spec, folder, summary, coordinator)
     return summary
