@@ -1,0 +1,15 @@
+"""The one place where tests read the factor by which ``make test`` reduces the issues' numbers and sizes."""
+
+from __future__ import annotations
+
+import os
+
+
+def factor() -> float:
+    """``HUGESYNC_TEST_SCALE``: 1 is the issues' full size, 0.05 the default of ``make test``."""
+    return float(os.environ.get("HUGESYNC_TEST_SCALE") or "0.05")
+
+
+def scaled(n: int, least: int = 1) -> int:
+    """``n`` of the issue at today's factor, but never so little that the test would show nothing."""
+    return max(least, round(n * factor()))
