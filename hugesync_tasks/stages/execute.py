@@ -123,8 +123,7 @@ class BatchRun:
     def _read(self, transfer: Transfer) -> tuple[Transfer, Head, bytes, bool]:
         """The whole source, of one version. A source that changed is looked at again, a few times."""
         key = self._job.source_key(transfer.key)
-        for last in (False,) * (LOCAL_THREADS = 2  # from folder to folder nothing waits: 15,000 puts/s with one thread, 10,000 with eight (ext4)
-SOURCE_TRIES - 1) + (True,):
+        for last in (False,) * (SOURCE_TRIES - 1) + (True,):
             try:
                 size = transfer.source.size if transfer.source.kind is Kind.FILE else None
                 with self._job.source.open(key, transfer.source.version, self._token, 0, size) as reader:
