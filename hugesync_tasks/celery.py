@@ -42,6 +42,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
+        "worker_lost_wait": 1.0,  # seconds until a dead child's lease is given up; results it may have sent lie in the ledger
         "task_create_missing_queues": True,
         "task_default_queue": "hs.any",
         "imports": ("hugesync_tasks.tasks",),

@@ -13,8 +13,11 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import psutil
+from billiard.exceptions import WorkerLostError
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
@@ -22,10 +25,13 @@ from hugesync_tasks import process
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.register import Register
+from hugesync_tasks.state.base import expire_leases
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
 UNCLEAN = 70  # EX_SOFTWARE: exit code of a child that must not start
+
+MAIN = os.getpid()  # Celery loads this module in the process that forks, before it does
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Keeps this worker in the ledger's register, takes up queues it can serve, and watches the life pipe."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
+    _timer: Any = None
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     register: Register | None = None  # survives the consumer's restarts after a lost broker
 
@@ -63,15 +70,19 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
 
     def stop(self, consumer: Consumer) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
             os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
         try:
             assert self.register is not None
-            for queue in self.register.tick():
+            fresh, left = self.register.tick()
+            for queue in fresh:
                 consumer.add_task_queue(queue)
+            for queue in left:
+                consumer.cancel_task_queue(queue)
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
 
@@ -92,6 +103,18 @@ def _child_starts(**_: object) -> None:
     if RegisterStep.life_fd is not None:
         os.close(RegisterStep.life_fd)
     die_with_parent()
+    if os.getppid() != MAIN:
+        os._exit(UNCLEAN)  # the parent died before the line above
+
+
+@signals.task_failure.connect  # type: ignore[untyped-decorator]
+def _child_lost(exception: BaseException | None = None, args: Sequence[str] = (), **_: object) -> None:
+    """In the main process: a child died with this task in hand. Its lease need not run out first."""
+    if isinstance(exception, WorkerLostError) and RegisterStep.register is not None and len(args) == 2:
+        try:
+            expire_leases(RegisterStep.register.ledger, args[0], [args[1]])
+        except HugeSyncError as error:
+            log.warning("the lease of %s could not be given up: %s", args[1], error)
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

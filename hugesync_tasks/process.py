@@ -38,6 +38,7 @@ class Process:
         self.ledger = ledger
         self._roots = roots
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
+        self._attempts: dict[str, int] = {}
         self._lock = Lock()
         left = settings.memory - psutil.Process().memory_info().rss
         self.budget = Budget(max(LEAST, int(left * HEADROOM)))
@@ -78,7 +79,17 @@ class Process:
             return job
 
     def max_attempts(self, job_id: str) -> int:
-        return self.settings.retries
+        """The job's own ``--retries``; this worker's setting where the ledger has lost the job."""
+        known = self._attempts.get(job_id)
+        if known is None:
+            text = self.ledger.spec(job_id)
+            if text is None:
+                return self.settings.retries
+            known = Spec.unwire(json.loads(text)).options.retries
+            while len(self._attempts) >= JOBS_KEPT:
+                self._attempts.popitem()
+            self._attempts[job_id] = known
+        return known
 
     def placed(self, location: Location) -> Location:
         """The location as this worker sees it: a root's name becomes the folder it stands for here."""

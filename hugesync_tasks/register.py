@@ -24,67 +24,73 @@ class Register:
     """This worker's heartbeat, and the decision which announced queues it can serve."""
 
     def __init__(self, ledger: Ledger, name: str, slots: int, roots: dict[str, str], embedded: bool) -> None:
-        self._ledger, self._name, self._slots, self._roots = ledger, name, slots, roots
+        self.ledger = ledger
+        self._name, self._slots, self._roots = name, slots, roots
         self._embedded = embedded
         self._serving: set[str] = set()
-        self._dest_roots: set[str] = set()
-        self._sees: dict[str, list[str]] = {}
+        self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
+        self._sees: dict[str, list[str]] = {}  # destination root in use → whose tokens lie in it
+        self._shown: set[str] = set()  # destination roots that the last heartbeat named
         self._said: set[str] = set()
 
     def restarted(self) -> None:
         """The consumer lost its broker and starts anew: it consumes nothing yet."""
         self._serving.clear()
 
-    def tick(self) -> list[str]:
-        """Write the heartbeat; returns queues to consume from now on."""
-        fresh: list[str] = []
-        announced = self._ledger.announced()
-        if announced:
-            fellows = self._fellows()
-            for field, needs in announced.items():
-                queue = field.partition("|")[0]
-                if queue not in self._serving and self._can_serve(queue, json.loads(needs), fellows):
-                    self._serving.add(queue)
-                    fresh += [queue, f"{queue}.commit"]
-        self._ledger.heartbeat(
-            self._name,
-            json.dumps(
-                {
-                    "slots": self._slots,
-                    "pid": os.getpid(),
-                    "queues": ["hs.any", *sorted(self._serving)],
-                    "roots": self._roots,
-                    "dest_roots": sorted(self._dest_roots),
-                    "sees": self._sees,
-                    "version": __version__,
-                }
-            ),
-            HEARTBEAT_MS,
-        )
-        return fresh
+    def tick(self) -> tuple[list[str], list[str]]:
+        """Write the heartbeat; returns queues to consume from now on, and queues to consume no longer.
+
+        A queue is left when a further job on it shows that the root is not what that job's producer sees; a queue that
+        nobody announces any more is kept, for the next job."""
+        jobs = [(field, json.loads(needs)) for field, needs in self.ledger.announced().items()]
+        fellows = self._fellows() if jobs else {}
+        self._tokens({r["name"] for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")}, fellows)
+        able: dict[str, bool] = {}
+        for field, needs in jobs:
+            queue = field.rpartition("|")[0]
+            able[queue] = able.get(queue, True) and self._can_serve(field, queue, needs, fellows)
+        self._proven &= {_proof(field, needs) for field, needs in jobs}
+        fresh = [q for q, can in able.items() if can and q not in self._serving]
+        left = [q for q, can in able.items() if not can and q in self._serving]
+        self._serving = (self._serving | set(fresh)) - set(left)
+        self.ledger.heartbeat(self._name, json.dumps(self._row()), HEARTBEAT_MS)
+        self._shown = set(self._sees)
+        return [n for q in fresh for n in (q, f"{q}.commit")], [n for q in left for n in (q, f"{q}.commit")]
 
     def leave(self) -> None:
         """Take back the tokens and the heartbeat; what a kill leaves behind expires or is swept."""
-        for root in self._dest_roots:
-            _unlink(os.path.join(self._roots[root], TOKEN + self._name))
-        self._ledger.heartbeat(self._name, "", 1)
+        self._tokens(set(), {})
+        self.ledger.heartbeat(self._name, "", 1)
+
+    def _row(self) -> dict[str, Any]:
+        return {
+            "slots": self._slots,
+            "pid": os.getpid(),
+            "queues": ["hs.any", *sorted(self._serving)],
+            "roots": self._roots,
+            "dest_roots": sorted(self._sees),
+            "sees": self._sees,
+            "version": __version__,
+        }
 
     def _fellows(self) -> dict[str, dict[str, Any]]:
-        workers = self._ledger.workers()
+        workers = self.ledger.workers()
         return {name: json.loads(info) for name, info in workers.items() if name != self._name and info}
 
-    def _can_serve(self, queue: str, needs: dict[str, Any], fellows: dict[str, dict[str, Any]]) -> bool:
+    def _can_serve(self, field: str, queue: str, needs: dict[str, Any], fellows: dict[str, dict[str, Any]]) -> bool:
+        proof = _proof(field, needs)
         for root in needs.get("roots", []):
             path = self._roots.get(root["name"])
             if path is None:
                 return False
-            if root.get("probe") and not self._holds(path, root["probe"]):
+            if root.get("probe") and proof not in self._proven and not self._holds(path, root["probe"]):
                 self._say(
                     f"root {root['name']} at {path} is not the producer's: {root['probe'][0]!r} differs or is missing"
                 )
                 return False
-            if root.get("dest") and not self._embedded and not self._shares(root["name"], path, fellows):
+            if root.get("dest") and queue not in self._serving and not self._shares(root["name"], path, fellows):
                 return False
+        self._proven.add(proof)
         return True
 
     def _holds(self, path: str, probe: list[Any]) -> bool:
@@ -94,26 +100,41 @@ class Register:
             return False
         return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])
 
-    def _shares(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> bool:
-        self._dest_roots.add(root)
-        try:
-            with open(os.path.join(path, TOKEN + self._name), "w") as token:
-                token.write(self._name)
-            seen = [n.removeprefix(TOKEN) for n in os.listdir(path) if n.startswith(TOKEN)]
-        except OSError as error:
-            self._say(f"destination root {root} at {path} cannot be written: {error}")
-            return False
-        self._sees[root] = seen
-        for dead in set(seen) - set(fellows) - {self._name}:
-            _unlink(os.path.join(path, TOKEN + dead))
-        for name, fellow in fellows.items():
-            if root not in fellow.get("dest_roots", []):
+    def _tokens(self, wanted: set[str], fellows: dict[str, dict[str, Any]]) -> None:
+        """Leave our token in every destination root of ours that a job uses, look whose are there, sweep dead workers'."""
+        if self._embedded:
+            return
+        for root in set(self._sees) - wanted:
+            _unlink(os.path.join(self._roots[root], TOKEN + self._name))
+            del self._sees[root]
+        for root in sorted(wanted & set(self._roots)):
+            path = self._roots[root]
+            try:
+                with open(os.path.join(path, TOKEN + self._name), "w") as token:
+                    token.write(self._name)
+                seen = [n.removeprefix(TOKEN) for n in os.listdir(path) if n.startswith(TOKEN)]
+            except OSError as error:
+                self._say(f"destination root {root} at {path} cannot be written: {error}")
+                self._sees.pop(root, None)
                 continue
-            mutual = name in seen and self._name in fellow.get("sees", {}).get(root, [])
-            serving = any(root in q for q in fellow.get("queues", []))
+            for dead in set(seen) - set(fellows) - {self._name}:  # one that just starts writes its own again
+                _unlink(os.path.join(path, TOKEN + dead))
+            self._sees[root] = sorted(seen)
+
+    def _shares(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> bool:
+        if self._embedded:
+            return True
+        if root not in self._sees or root not in self._shown:
+            return False  # the others must have had a chance to see us, or two could begin at the same instant
+        for name, fellow in fellows.items():
+            serving = any(root in q.removeprefix("hs.").split("+") for q in fellow.get("queues", []))
+            if root not in fellow.get("dest_roots", []) and not serving:
+                continue
+            mutual = name in self._sees[root] and self._name in fellow.get("sees", {}).get(root, [])
             if not mutual and (serving or name < self._name):
                 self._say(
-                    f"destination root {root}: {name} does not share this worker's filesystem (yet); leaving it to {name}"
+                    f"destination root {root} at {path}: {name} does not share this worker's filesystem (yet); "
+                    f"leaving it to {name}"
                 )
                 return False
         return True
@@ -122,6 +143,11 @@ class Register:
         if sentence not in self._said:
             self._said.add(sentence)
             log.warning("%s", sentence)
+
+
+def _proof(field: str, needs: dict[str, Any]) -> str:
+    """One announcement, with the probes it was made with."""
+    return f"{field} {json.dumps([r.get('probe') for r in needs.get('roots', [])])}"
 
 
 def _unlink(path: str) -> None:

@@ -171,3 +171,11 @@ class Ledger(Protocol):
     def announced(self) -> dict[str, str]: ...
     def queue_length(self, queue: str) -> int: ...
     def close(self) -> None: ...
+
+
+def expire_leases(ledger: Ledger, job: str, tasks: list[str]) -> None:
+    """Let the leases of running ``tasks`` run out now: the processes that held them are known to be dead. Should one of them
+    live after all, its next renewal takes the lease back."""
+    for task, status in zip(tasks, ledger.statuses(job, tasks), strict=True):
+        if status.state == "running":
+            ledger.renew(job, task, status.attempts, 1, {})

@@ -11,6 +11,10 @@ from hugesync_tasks.errors import Refused
 from hugesync_tasks.state.base import Ledger
 
 
+class TakenOver(Refused):
+    """Another process coordinates the job now: nothing of it is ours to change any more."""
+
+
 class Checkpoint:
     """Where a job's checkpoint lies. The folder's copy is what survives the loss of Redis and producer together."""
 
@@ -18,11 +22,11 @@ class Checkpoint:
         self._ledger, self._job, self._folder = ledger, job, folder
 
     def write(self, owner: str, window: Window) -> None:
-        """Raises Refused when another coordinator has the lease: it, not we, says what is settled."""
+        """Raises TakenOver when another coordinator has the lease: it, not we, says what is settled."""
         wire = window.base.wire()
         failures = wire.pop("failures")
         if not self._ledger.checkpoint(self._job, owner, window.key, json.dumps(wire), json.dumps(failures)):
-            raise Refused(f"job {self._job} was taken over by another process")
+            raise TakenOver(f"job {self._job} was taken over by another process")
         if self._folder is not None:
             self._folder.save(checkpoint={"key": window.key, "counters": {**wire, "failures": failures}})
 

@@ -6,20 +6,20 @@ It can stop at any instant and be started again from the checkpoint in any proce
 from __future__ import annotations
 
 import json
-import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 
-from hugesync_producer.checkpoint import Checkpoint
+from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.scan import Signal
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
-from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable
+from hugesync_tasks.errors import HugeSyncError, Unreachable
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.state.base import Event, Ledger
 from hugesync_tasks.summary import Observer, Snapshot, State
 
 LEASE_MS = 30_000
@@ -44,25 +44,25 @@ class Coordinator:
         observer: Observer,
         tend: Callable[[], str],
         keep: Callable[[], object],
+        owner: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
         self._id = job.spec.job
         self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
-        self._owner = secrets.token_hex(8)
+        self._owner = owner  # of the job's lease, held already
         self._began = clock()
         self.dispatcher = Dispatcher(ledger, publish, self._id, clock)
         self.units = Units(job, ledger, self.dispatcher, window, pool)
         self._keep = keep
         self._due: dict[str, float] = {}
+        self._events: deque[Event] = deque()
         self.scan_complete = False
         self.traffic: dict[str, int] = {}
 
     def run(self) -> State:
         """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
-        Refused (another coordinator has the job), and what the listings raise."""
-        if not self._ledger.lead(self._id, self._owner, LEASE_MS):
-            raise Refused(f"job {self._id} is being run by another process")
+        TakenOver (another coordinator has the job), and what the listings raise."""
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
         self._planner.start()
         try:
@@ -105,9 +105,11 @@ class Coordinator:
     def _turn(self) -> State | None:
         if self._is_due("lease", LEASE_EVERY):
             if not self._ledger.lead(self._id, self._owner, LEASE_MS):
-                raise Refused(f"job {self._id} was taken over by another process")
+                raise TakenOver(f"job {self._id} was taken over by another process")
             self._keep()
         self._pull()
+        if not self.window.empty:
+            self._pool.probe(self._planner.first)
         self.units.fill()
         if self.scan_complete and self.window.empty:
             self._save()
@@ -117,8 +119,10 @@ class Coordinator:
                 else State.DONE
             )
         busy = not self.scan_complete and self.units.room() > 0
-        for event in self._ledger.events(self._id, 0.02 if busy else 0.25):
-            self.units.on_event(event)
+        self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
+        while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already
+            self.units.on_event(self._events[0])
+            self._events.popleft()
         if self.window.advance() and self._is_due("checkpoint", CHECKPOINT_EVERY):
             self._save()
         self._look()
@@ -135,22 +139,22 @@ class Coordinator:
             if isinstance(segment, Signal):
                 self.scan_complete = True
                 return
-            self._pool.probe(self._planner.first)
             self.units.add(segment)
 
     def _look(self) -> None:
-        lost = self.dispatcher.look()
-        if lost and self._ledger.spec(self._id) is None:
-            self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
-            self._restore()
+        self.dispatcher.look(self._restore)
         if self._is_due("tend", 0.5):
             notice = self._tend()
             if notice:
                 self._observer.on_notice(notice)
+                self.dispatcher.workers_died()
             self._pool.look(bool(self.dispatcher.out), self.dispatcher.progress)
 
     def _restore(self) -> None:
         """After a FLUSHALL: everything the ledger should hold is in this process's memory."""
+        if self._ledger.spec(self._id) is not None:
+            return
+        self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
         self._ledger.lead(self._id, self._owner, LEASE_MS)
         self._pool.announce()

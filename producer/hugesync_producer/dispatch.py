@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from hugesync_tasks.state.base import Ledger, Task, TaskStatus
+from hugesync_tasks.state.base import Ledger, Task, TaskStatus, expire_leases
 
 PATIENCE = 10.0  # seconds a younger task may run, or a queue be empty, before a queued one counts as lost
 CHECK_EVERY = 2.0  # seconds between looks at what is out
@@ -93,11 +93,11 @@ class Dispatcher:
             numbered.append(Out(replace(task, seq=self._seq), unit))
         if not numbered:
             return
+        for out in numbered:  # first: what the ledger or the broker then fails to take is found missing and sent again
+            self.out[out.task.id] = out
+            self._queues.setdefault(out.task.queue, QueueView()).empty_since = None
         self._ledger.put_tasks(self._job, [o.task for o in numbered])
         for out in numbered:
-            self.out[out.task.id] = out
-            view = self._queues.setdefault(out.task.queue, QueueView())
-            view.empty_since = None
             self._publish(f"hugesync.{out.task.kind}", out.task.queue, self._job, out.task.id)
 
     def settled(self, task_id: str) -> Out | None:
@@ -115,12 +115,12 @@ class Dispatcher:
         for task_id in list(task_ids):
             self.out.pop(task_id, None)
 
-    def look(self) -> list[Out]:
-        """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq. Returns those whose record had gone, so
-        that the caller can see whether the whole ledger did."""
+    def look(self, restore: Callable[[], object]) -> None:
+        """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq. Where records had gone, ``restore`` is called
+        first: the ledger may have lost everything, and a worker must never meet a task without its job."""
         now = self._clock()
         if now - self._checked < CHECK_EVERY or not self.out:
-            return []
+            return
         self._checked = now
         for name, view in self._queues.items():
             if self._ledger.queue_length(name) == 0:
@@ -138,6 +138,12 @@ class Dispatcher:
             for o, s in zip(outs, statuses, strict=True)
             if must_resend(s, o.task.seq, o.missing, self._queues[o.task.queue], now)
         ]
+        if any(s.state == "" for _, s in lost):
+            restore()
         self.resent += len(lost)
         self.send((o.task, o.unit) for o, _ in lost)
-        return [o for o, s in lost if s.state == ""]
+
+    def workers_died(self) -> None:
+        """Every process that could run a task of ours is gone (embedded: there is one worker): no lease need run out."""
+        expire_leases(self._ledger, self._job, list(self.out))
+        self._checked = float("-inf")

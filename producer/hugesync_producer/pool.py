@@ -42,15 +42,17 @@ class Pool:
         self.waiting_for = ""
 
     def probe(self, entry: Entry | None) -> None:
-        """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it."""
-        if self._announced:
+        """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be
+        called often: it is announced once, and once more when there is an entry at last."""
+        known = self._probe is not None or entry is None or self._spec.source.scheme != "file"
+        if self._announced and known:
             return
-        self._announced = True
-        if entry is not None and self._spec.source.scheme == "file" and entry.kind is Kind.FILE:
+        if not known and entry is not None and entry.kind is Kind.FILE:
             key = self._spec.single_source if self._spec.single_file else entry.key
             path = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
             self._probe = [key, entry.size, entry.mtime_ns, path.hex()]
         self.announce()
+        self._announced = True
 
     def announce(self) -> None:
         needs = [{"name": end.root, "dest": dest, "probe": None if dest else self._probe} for end, dest in self._roots]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from hugesync_producer.checkpoint import Checkpoint
-from hugesync_producer.coordinator import Coordinator
+from kombu.exceptions import OperationalError
+
+from hugesync_producer.checkpoint import Checkpoint, TakenOver
+from hugesync_producer.coordinator import LEASE_EVERY, LEASE_MS, Coordinator
 from hugesync_producer.dispatch import Publish
 from hugesync_producer.dryrun import dry_run
 from hugesync_producer.embedded import Embedded
@@ -77,10 +80,12 @@ def _coordinate(
     if holder != spec.job:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
     started = time.time()
+    owner = _lead(ledger, spec, folder, observer)
     checkpoint = Checkpoint(ledger, spec.job, folder)
-    resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read()
+    resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read() or ("", Counters())
     if resumed is None:
         ledger.forget_job(spec.job, history=False)
+        ledger.lead(spec.job, owner, LEASE_MS)
     observer.on_start(spec.job, resumed is not None)
     ledger.open_job(spec.job, json.dumps(spec.wire()))
     ledger.set_meta(spec.job, state="running", cancel="0", host=_host())
@@ -94,17 +99,20 @@ def _coordinate(
     pool = Pool(ledger, spec, embedded=folder is not None)
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
-        keep=lambda: ledger.lock(spec.dest.display(), spec.job, LOCK_MS),
+        keep=lambda: _keep(ledger, spec), owner=owner,
     )  # fmt: skip
     reason = ""
     try:
         if resumed is not None:
             failed_first(job, window, coordinator.units, meter)
         state = coordinator.run()
+    except TakenOver:
+        raise
     except (HugeSyncError, KeyboardInterrupt) as error:
         state = state_of_error(error)
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        if not coordinator.scanned_anything and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
+        never_began = resumed is None and not coordinator.scanned_anything
+        if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
             _forget(ledger, pool, spec, folder)
             raise
     if resumed is not None and state in (State.DONE, State.DONE_WITH_ERRORS):
@@ -112,6 +120,31 @@ def _coordinate(
     summary = summarise(job, state, window, coordinator, meter, began, reason)
     _end(ledger, pool, spec, folder, summary, coordinator)
     return summary
+
+
+def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observer) -> str:
+    """Take the job's lease before anything of the job is touched; returns the owner's token. A living coordinator is known by
+    its beat; the lease of a killed one is waited for. Raises Refused."""
+    if folder is not None:
+        owner = "embedded"  # the folder's lock has refused a second run already; a killed one's lease is ours
+    else:
+        owner = secrets.token_hex(8)
+    beat, began = ledger.meta(spec.job).get("beat"), time.monotonic()
+    told = False
+    while not ledger.lead(spec.job, owner, LEASE_MS):
+        if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
+            raise Refused(f"job {spec.job} is being run by another process, and writing to {spec.dest.display()}")
+        if not told and time.monotonic() - began > LEASE_EVERY:
+            told = True
+            observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")
+        time.sleep(0.2)
+    return owner
+
+
+def _keep(ledger: Ledger, spec: Spec) -> None:
+    """What a living coordinator renews beside its lease."""
+    ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
+    ledger.set_meta(spec.job, beat=repr(time.time()))
 
 
 def _end(
@@ -207,7 +240,7 @@ def _publisher() -> Publish:
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
             app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
-        except app.connection_for_write().connection_errors as error:
+        except (OperationalError, *app.connection_for_write().connection_errors) as error:
             raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
 
     return publish

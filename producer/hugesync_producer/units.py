@@ -16,7 +16,7 @@ from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks import identity
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, StoreError
-from hugesync_tasks.model import Kind, Outcome, Transfer, failed
+from hugesync_tasks.model import Kind, Outcome, Part, Transfer, failed
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger, Task
@@ -140,6 +140,10 @@ class Units:
 
     # events
     def on_event(self, event: Event) -> None:
+        known = self.dispatcher.out.get(event.task)
+        have: Mapping[int, Part] = {}
+        if known is not None and isinstance(known.unit, Large) and "file" in event.outcome:
+            have = self.ledger.parts(self.job.spec.job, known.unit.file.file)  # may raise: nothing has changed yet
         out = self.dispatcher.settled(event.task)
         if out is None:
             return  # of a unit given up, or a second event of a settled task: counts nothing
@@ -149,7 +153,7 @@ class Units:
         elif isinstance(unit, Folders):
             self._on_folders(unit, event.outcome)
         elif isinstance(unit, Large):
-            self._on_large(unit, event)
+            self._on_large(unit, event, have)
 
     def _on_batch(self, batch: Batch, outcome: Mapping[str, Any]) -> None:
         batch.segment.unsettled.discard(batch.number)
@@ -195,8 +199,7 @@ class Units:
             if result.state == "failed":
                 unit.segment.counters.failed(folder.key, result.reason, result.message)
 
-    def _on_large(self, large: Large, event: Event) -> None:
-        have = self.ledger.parts(self.job.spec.job, large.file.file) if "file" in event.outcome else {}
+    def _on_large(self, large: Large, event: Event, have: Mapping[int, Part]) -> None:
         large.file.on_event(event.task, event.outcome, have)
         if large.file.state == "ended":
             self._ended(large)
