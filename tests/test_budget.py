@@ -1,0 +1,74 @@
+"""The bound on the bytes in hand."""
+
+from __future__ import annotations
+
+import threading
+
+from hugesync_tasks.budget import Budget
+
+
+def test_what_does_not_fit_waits_until_something_is_given_back() -> None:
+    budget = Budget(10)
+    held, may_go, entered = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with budget.hold(8):
+            held.set()
+            may_go.wait(10)
+
+    def second() -> None:
+        held.wait(10)
+        with budget.hold(3):
+            entered.set()
+
+    threads = [threading.Thread(target=t) for t in (first, second)]
+    for t in threads:
+        t.start()
+    held.wait(10)
+    assert not entered.wait(0.05)
+    may_go.set()
+    for t in threads:
+        t.join(10)
+    assert entered.is_set()
+
+
+def test_more_than_the_whole_is_let_in_alone_and_nobody_waits_for_ever() -> None:
+    budget = Budget(10)
+    with budget.hold(1000):
+        pass
+    with budget.hold(10):
+        pass
+
+
+def test_what_is_held_is_given_back_when_the_work_fails() -> None:
+    budget = Budget(10)
+    for _ in range(3):
+        try:
+            with budget.hold(10):
+                raise ValueError("the work failed")
+        except ValueError:
+            pass
+    with budget.hold(10):
+        pass
+
+
+def test_many_threads_never_hold_more_than_the_whole() -> None:
+    budget = Budget(100)
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def work(n: int) -> None:
+        for _ in range(50):
+            with budget.hold(n):
+                with lock:
+                    now[0] += n
+                    most[0] = max(most[0], now[0])
+                with lock:
+                    now[0] -= n
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (10, 30, 60, 90)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert now[0] == 0
+    assert most[0] <= 100
