@@ -10,7 +10,8 @@ Nothing here waits, reads or writes. The order of the questions to a source entr
 
 Folders are not counted. Where the destination has real folders (``limits.folders``) a missing one is created like a
 small file, and finished (mode, owner, mtime) after its last descendant when it is new, differs, or something directly
-in it may be written. On object stores only empty folders become an object, with ``dir_metadata`` all of them.
+in it may be written. On object stores only empty folders become an object, and those that are one at the source; with
+``dir_metadata`` all of them.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ class Judge:
 
     def _folder(self, source: Entry, dest: Entry | None) -> Verdict:
         real = self._terms.dest_limits.folders
-        if not real and not (source.empty or self._terms.dir_metadata):
+        of_itself = source.modified_ns is not None  # an object at the source, which a store need not have for a folder
+        if not real and not (source.empty or of_itself or self._terms.dir_metadata):
             return Nothing()
         if dest is None:
             return Nothing() if self._terms.rules.existing else Send(Transfer(source), Way.SMALL)
