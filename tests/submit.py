@@ -127,7 +127,7 @@ def assert_true(ran: Ran) -> None:
     ended_well = ran.json["state"] in ("done", "done_with_errors")
     if ended_well and not ran.json["dry_run"]:
         assert ran.files["pending"] == ran.bytes["pending"] == 0, ran.json
-        assert ran.json["scan_complete"], ran.json
+        assert ran.json["scan_complete"], (ran.err, ran.json)
         assert sum(ran.json["skipped_by"].values()) == ran.files["skipped"], ran.json
         assert len(ran.json["failures"]) + ran.json["failures_omitted"] >= ran.files["failed"], ran.json
     if ran.code != 0:
