@@ -13,7 +13,7 @@ from collections.abc import Callable
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.planfeed import PlanFeed
-from hugesync_producer.pool import Pool
+from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
@@ -94,6 +94,8 @@ class Coordinator:
             try:
                 state = self._turn()
                 away_since = None
+            except Stalled:
+                raise
             except Unreachable as error:
                 away_since = away_since or self._clock()
                 if not self._ledger_may_return(error, away_since):

@@ -33,24 +33,31 @@ class Out:
 
 @dataclass(slots=True)
 class QueueView:
-    """What is known of one queue: for how long it has been empty, and the highest seq that was seen at work."""
+    """What is known of one queue: for how long it has been empty, and which seqs were seen at work since when.
+
+    Two sightings are kept: the one that matures next, and the highest. With one alone a steady stream of new tasks would
+    replace it for ever, and what was lost below it would never be missed.
+    """
 
     empty_since: float | None = None
-    passed_seq: int = 0
-    passed_since: float = 0.0
-    candidates: tuple[int, float] = (0, 0.0)
+    passed_seq: int = 0  # was at work ``PATIENCE`` ago
+    maturing: tuple[int, float] | None = None
+    highest: tuple[int, float] | None = None
 
     def saw_at_work(self, seq: int, since: float) -> None:
         """Task ``seq`` has been running, or was settled, since ``since``."""
-        best, when = self.candidates
-        if seq > best or (seq == best and since < when):
-            self.candidates = (seq, since)
+        if seq <= self.passed_seq:
+            return
+        if self.maturing is None:
+            self.maturing = (seq, since)
+        elif seq > self.maturing[0] and (self.highest is None or seq > self.highest[0]):
+            self.highest = (seq, since)
 
     def settled_past(self, now: float) -> int:
-        """The highest seq known to have been at work for ``PATIENCE``; lower ones that are queued were lost."""
-        best, since = self.candidates
-        if best > self.passed_seq and now - since >= PATIENCE:
-            self.passed_seq, self.passed_since = best, since
+        """A seq known to have been at work for ``PATIENCE``; lower ones that are queued were lost."""
+        while self.maturing is not None and now - self.maturing[1] >= PATIENCE:
+            self.passed_seq = max(self.passed_seq, self.maturing[0])
+            self.maturing, self.highest = self.highest, None
         return self.passed_seq
 
 
@@ -106,14 +113,6 @@ class Dispatcher:
         if out is not None:
             self._queues[out.task.queue].saw_at_work(out.task.seq, self._clock())
         return out
-
-    def out_on(self, queue: str) -> int:
-        return sum(1 for o in self.out.values() if o.task.queue == queue)
-
-    def drop(self, task_ids: Iterable[str]) -> None:
-        """Forget tasks whose unit was given up. Their records are settled by whoever still runs them, to no effect."""
-        for task_id in list(task_ids):
-            self.out.pop(task_id, None)
 
     def look(self, restore: Callable[[], object]) -> None:
         """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq. Where records had gone, ``restore`` is called

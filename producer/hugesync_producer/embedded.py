@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hugesync_producer.embedded_server import EmbeddedServer
+from hugesync_producer.pool import Stalled
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import Unreachable
 
 RESTARTS = 20  # a worker that ends so often in one job has a cause that starting again does not mend
 
@@ -39,13 +39,13 @@ class Embedded:
         return self.url
 
     def tend(self) -> str:
-        """Start the worker again if it died; returns a sentence when it did. Raises Unreachable when it keeps dying."""
+        """Start the worker again if it died; returns a sentence when it did. Raises Stalled when it keeps dying."""
         code = self._worker.poll()
         if code is None:
             return ""
         self._restarts += 1
         if self._restarts > RESTARTS:
-            raise Unreachable(f"the worker process ended {RESTARTS} times; its log is {self.folder / 'worker.log'}")
+            raise Stalled(f"the worker process ended {RESTARTS} times; its log is {self.folder / 'worker.log'}")
         self._worker = self._start_worker()
         return f"the worker process ended ({_why(code)}) and was started again"
 

@@ -19,6 +19,10 @@ PER_SLOT = 4
 START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
 
 
+class Stalled(Unreachable):
+    """The ledger answers; it is the workers that are missing or at a standstill. Waiting for the ledger would not help."""
+
+
 class Pool:
     """One job's queue and its consumers. ``progress`` passed to ``look`` is any value that changes when something moves."""
 
@@ -72,7 +76,7 @@ class Pool:
         return max(0, min(room, jobs - out) if jobs else room)
 
     def look(self, work_out: bool, progress: object) -> None:
-        """Count the consumers. Raises Unreachable when none came within 15 s of the first task, or nothing moved for
+        """Count the consumers. Raises Stalled when none came within 15 s of the first task, or nothing moved for
         ``--stall-timeout``; resumable both."""
         now = self._clock()
         workers = {name: json.loads(info) for name, info in self._ledger.workers().items() if info}
@@ -85,9 +89,9 @@ class Pool:
         elif work_out:
             self.waiting_for = self._missing(workers)
             if self._seen_at is None and not self._embedded and now - self._began > START_PATIENCE:
-                raise Unreachable(f"stalled: {self.waiting_for}")
+                raise Stalled(f"stalled: {self.waiting_for}")
         if work_out and now - self._moved_at > self._spec.options.stall_timeout:
-            raise Unreachable(
+            raise Stalled(
                 f"stalled: nothing moved for {self._spec.options.stall_timeout:.0f} s {self.waiting_for}".strip()
             )
 
