@@ -43,7 +43,7 @@ class Coordinator:
         checkpoint: Checkpoint,
         observer: Observer,
         tend: Callable[[], str],
-        keep: Callable[[], object],
+        keep_more: Callable[[], object],
         owner: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,7 +54,7 @@ class Coordinator:
         self._began = clock()
         self.dispatcher = Dispatcher(ledger, publish, self._id, clock)
         self.units = Units(job, ledger, self.dispatcher, window, pool)
-        self._keep = keep
+        self._keep = keep_more
         self._due: dict[str, float] = {}
         self._events: deque[Event] = deque()
         self.scan_complete = False
@@ -63,6 +63,8 @@ class Coordinator:
     def run(self) -> State:
         """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
         TakenOver (another coordinator has the job), and what the listings raise."""
+        self._due.pop("lease", None)
+        self.keep()
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
         self._planner.start()
         try:
@@ -70,6 +72,13 @@ class Coordinator:
         finally:
             self._planner.stop()
         return state
+
+    def keep(self) -> None:
+        """Renew what this process holds, when it is time to. Raises TakenOver where another process has the job now."""
+        if self._is_due("lease", LEASE_EVERY):
+            if not self._ledger.lead(self._id, self._owner, LEASE_MS):
+                raise TakenOver(f"job {self._id} was taken over by another process")
+            self._keep()
 
     def step_down(self) -> None:
         """Give the lease back: another process may coordinate the job at once."""
@@ -105,10 +114,7 @@ class Coordinator:
                 return state
 
     def _turn(self) -> State | None:
-        if self._is_due("lease", LEASE_EVERY):
-            if not self._ledger.lead(self._id, self._owner, LEASE_MS):
-                raise TakenOver(f"job {self._id} was taken over by another process")
-            self._keep()
+        self.keep()
         self._pull()
         if not self.window.empty:
             self._pool.probe(self._planner.first)

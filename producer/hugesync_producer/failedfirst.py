@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from hugesync_producer.plan import Segment
@@ -14,38 +16,35 @@ from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
 
 BATCH = 256
+THREADS = 16  # HEADs at a time
 
 
-def failed_first(job: JobContext, window: Window, units: Units, meter: Meter) -> None:
-    """Take the kept failures out of the counters as of K and plan each again as a checked transfer.
+def failed_first(job: JobContext, window: Window, units: Units, meter: Meter, keep: Callable[[], object]) -> None:
+    """Plan each kept failure that a worker met again, as a checked transfer; ``keep`` is called as it goes on.
 
-    A file is found, and counted, once: what is retried leaves "failed" and "found" and enters as pending.
+    All of them are one segment, and they stay failed in the counters as of K until it is settled: a job that is killed
+    before that resumes with them once more. A file that cannot be looked at now stays as it is.
     """
-    base = window.base
-    again: list[Entry] = []
-    kept = []
-    for failure in base.failures:
-        key, _, _, size = failure
-        entry = _now(job, key, meter)
-        if entry is None or size < 0:
-            kept.append(failure)
-            continue
-        again.append(entry)
-        for counts, n in ((base.tally.files, 1), (base.tally.bytes, size)):
-            counts["failed"] -= n
-            counts["found"] -= n
-    base.failures = kept
-    for at in range(0, len(again), BATCH):
-        some = again[at : at + BATCH]
-        tally = Tally()
-        for entry in some:
-            tally.find("pending", entry.size)
-        units.add(Segment(window.key, tally, (tuple(Transfer(e, check=True) for e in some),)))
+    failures = [f for f in window.base.failures if f.again]
+    token = Token(meter)
+    again = []
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="head") as pool:
+        for failure, entry in zip(failures, pool.map(lambda f: _now(job, f.key, token), failures)):
+            keep()
+            if entry is not None:
+                again.append((failure, entry))
+    if not again:
+        return
+    transfers = [Transfer(entry, check=True) for _, entry in again]
+    batches = tuple(tuple(transfers[at : at + BATCH]) for at in range(0, len(transfers), BATCH))
+    segment = units.add(Segment(window.key, Tally(), batches))
+    for failure, entry in again:
+        segment.counters.withdraw(failure, entry.size)
 
 
-def _now(job: JobContext, key: str, meter: Meter) -> Entry | None:
+def _now(job: JobContext, key: str, token: Token) -> Entry | None:
     try:
-        head = job.source.head(job.source_key(key), Token(meter))
+        head = job.source.head(job.source_key(key), token)
     except StoreError:
         return None
     if head is None or head.entry.kind not in (Kind.FILE, Kind.LINK):

@@ -99,12 +99,12 @@ def _coordinate(
     pool = Pool(ledger, spec, embedded=folder is not None)
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
-        keep=lambda: _keep(ledger, spec), owner=owner,
+        keep_more=lambda: _keep(ledger, spec), owner=owner,
     )  # fmt: skip
     reason = ""
     try:
         if resumed is not None:
-            failed_first(job, window, coordinator.units, meter)
+            failed_first(job, window, coordinator.units, meter, coordinator.keep)
         state = coordinator.run()
     except TakenOver:
         raise
@@ -142,8 +142,10 @@ def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observ
 
 
 def _keep(ledger: Ledger, spec: Spec) -> None:
-    """What a living coordinator renews beside its lease."""
-    ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
+    """What a living coordinator renews beside its lease. Raises TakenOver."""
+    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
+    if holder != spec.job:
+        raise TakenOver(f"this job's lock lapsed, and job {holder} is writing to {spec.dest.display()} now")
     ledger.set_meta(spec.job, beat=repr(time.time()))
 
 

@@ -65,7 +65,7 @@ class Units:
     _token: Token = field(default_factory=Token)
 
     # taking segments from the plan
-    def add(self, segment: Segment) -> None:
+    def add(self, segment: Segment) -> OpenSegment:
         open_segment = OpenSegment(segment.last_key, Counters(tally=segment.tally), finishes=list(segment.finishes))
         for failure in segment.failures:
             open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
@@ -74,6 +74,7 @@ class Units:
         for transfer in segment.larges:
             self._add_large(open_segment, transfer)
         self.window.add(open_segment)
+        return open_segment
 
     def _next(self) -> int:
         self._numbers += 1

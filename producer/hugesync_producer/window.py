@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.summary import FAILURES_KEPT, Failure
 from hugesync_tasks.tally import Tally
+
+
+class Failed(NamedTuple):
+    """One failure as the checkpoint keeps it."""
+
+    key: str
+    reason: str  # a FailureClass
+    message: str
+    size: int  # planned bytes; -1 of a folder, which no tally counts
+    again: bool  # a worker met it, so a resumed job tries again; what the plan refused it would refuse again
 
 
 @dataclass
@@ -25,8 +35,9 @@ class Counters:
     verified: int = 0
     conflicts: int = 0
     notes: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, str, str, int]] = field(default_factory=list)  # key, class, message, planned size
+    failures: list[Failed] = field(default_factory=list)
     omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
+    withdrawn: list[Failed] = field(default_factory=list)  # earlier failures whose files are pending again in here
 
     def add(self, other: Counters) -> None:
         self.tally.add(other.tally)
@@ -35,6 +46,9 @@ class Counters:
         self.conflicts += other.conflicts
         self.notes.update(other.notes)
         self.omitted.update(other.omitted)
+        if other.withdrawn:
+            back = set(other.withdrawn)
+            self.failures = [f for f in self.failures if f not in back]
         for failure in other.failures:
             self._keep(failure)
 
@@ -49,7 +63,7 @@ class Counters:
             self.transfers[outcome.how] += 1
             self.verified += outcome.verified
         elif outcome.state == "failed":
-            self._keep((key, outcome.reason, outcome.message, size))
+            self._keep(Failed(key, outcome.reason, outcome.message, size, True))
 
     def extras(self, outcome: Outcome) -> None:
         self.conflicts += outcome.conflicts
@@ -57,16 +71,26 @@ class Counters:
 
     def failed(self, key: str, reason: str, message: str, size: int = -1) -> None:
         """Record a failure that was counted by ``found``, or that is not a file's (a folder's: size -1)."""
-        self._keep((key, reason, message, size))
+        self._keep(Failed(key, reason, message, size, False))
 
-    def _keep(self, failure: tuple[str, str, str, int]) -> None:
+    def withdraw(self, failure: Failed, size: int) -> None:
+        """A file that is counted as failed elsewhere is tried again, with ``size`` planned bytes; it stays found once. Whoever
+        adds these counters to those others has it pending, and until then the others alone are as true as before."""
+        self.tally.files["failed"] -= 1
+        self.tally.bytes["failed"] -= failure.size
+        self.tally.files["pending"] += 1
+        self.tally.bytes["pending"] += size
+        self.tally.bytes["found"] += size - failure.size
+        self.withdrawn.append(failure)
+
+    def _keep(self, failure: Failed) -> None:
         if len(self.failures) < FAILURES_KEPT:
             self.failures.append(failure)
         else:
-            self.omitted[failure[1]] += 1
+            self.omitted[failure.reason] += 1
 
     def failure_list(self) -> tuple[Failure, ...]:
-        return tuple(Failure(key, FailureClass(reason), message) for key, reason, message, _ in self.failures)
+        return tuple(Failure(f.key, FailureClass(f.reason), f.message) for f in self.failures)
 
     def wire(self) -> dict[str, Any]:
         return {
@@ -87,7 +111,7 @@ class Counters:
             w["verified"],
             w["conflicts"],
             Counter(w["notes"]),
-            [(f[0], f[1], f[2], f[3]) for f in w["failures"]],
+            [Failed(*f) for f in w["failures"]],
             Counter(w["omitted"]),
         )
 
