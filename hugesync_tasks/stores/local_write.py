@@ -12,7 +12,7 @@ from hugesync_tasks.stores import local_meta, local_temporary
 from hugesync_tasks.stores.base import ABSENT
 from hugesync_tasks.stores.beneath import Beneath
 from hugesync_tasks.stores.local_commit import Publisher, compare
-from hugesync_tasks.stores.local_copy import write_at
+from hugesync_tasks.stores.local_copy import HOLE, write_at, write_sparse
 from hugesync_tasks.stores.local_names import Name, same_content, version_of
 from hugesync_tasks.stores.local_temporary import Temporary
 
@@ -42,7 +42,11 @@ def write(place: Beneath, name: Name, body: bytes, meta: Meta, expected: str | N
             return Written(name, temporary, st, expected, notes)
         temporary, fd = local_temporary.create(folder, name.name, creation_mode(meta))
         try:
-            write_at(fd, body, 0)
+            if len(body) < HOLE:
+                write_at(fd, body, 0)
+            else:
+                os.ftruncate(fd, len(body))  # a hole can only be left inside the file
+                write_sparse(fd, body, 0)
             notes = local_meta.apply(fd, meta)
             st = os.fstat(fd)
             os.close(fd)  # may report what a network filesystem could not keep
