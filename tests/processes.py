@@ -146,7 +146,7 @@ class Place:
 
     def living(self) -> list[psutil.Process]:
         """Everything that carries the mark: what was started here and whatever that started."""
-        return [p for p in psutil.process_iter() if alive(p) and _marked(p, self.mark)]
+        return [p for p in psutil.process_iter() if alive(p) and (_marked(p, self.mark) or _below(p, self.folder))]
 
     def left(self, within: float = 5.0) -> list[str]:
         """The command lines of what is still running after at most ``within`` s; [] is what a test wants."""
@@ -177,6 +177,14 @@ def alive(p: psutil.Process) -> bool:
 def _marked(p: psutil.Process, mark: str) -> bool:
     try:
         return p.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _below(p: psutil.Process, folder: Path) -> bool:
+    """Valkey writes its title over its environment; but it works in its job's folder."""
+    try:
+        return Path(p.cwd()).is_relative_to(folder)
     except (psutil.Error, OSError):
         return False
 
