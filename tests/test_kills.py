@@ -93,8 +93,7 @@ def assert_whole(ended: Ended, found: int) -> None:
     assert (files["found"], files["done"], files["failed"], files["pending"]) == (found, found, 0, 0)
 
 
-@pytest.mark.parametrize("strike", [kill_children, kill_main], ids=["children", "main"])
-@pytest.mark.parametrize("what", ["large", "small"])
+@pytest.mark.parametrize(("what", "strike"), [("large", kill_children), ("small", kill_children), ("large", kill_main)])
 def test_a_worker_killed_in_the_middle_of_an_upload_costs_nothing_but_time(
     what: str, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -117,8 +116,7 @@ def test_a_worker_killed_in_the_middle_of_an_upload_costs_nothing_but_time(
         assert "was started again" in ended.err
 
 
-@pytest.mark.parametrize("strike", [kill_children, kill_main], ids=["children", "main"])
-@pytest.mark.parametrize("what", ["large", "small"])
+@pytest.mark.parametrize(("what", "strike"), [("large", kill_children), ("small", kill_children), ("small", kill_main)])
 def test_a_worker_killed_in_the_middle_of_a_download_costs_nothing_but_time(
     what: str, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

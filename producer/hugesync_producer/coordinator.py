@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
+from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
@@ -57,8 +58,10 @@ class Coordinator:
         self._keep = keep_more
         self._due: dict[str, float] = {}
         self._events: deque[Event] = deque()
+        self._unsaved = False  # whether K moved since the last checkpoint
         self.scan_complete = False
         self.traffic: dict[str, int] = {}
+        self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
 
     def run(self) -> State:
         """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
@@ -66,12 +69,14 @@ class Coordinator:
         self._due.pop("lease", None)
         self.keep()
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
+        self._before = self._ledger.traffic(self._id)
         self._planner.start()
         try:
-            state = self._loop()
+            with Interrupts() as interrupts:
+                return self._loop(interrupts)
         finally:
+            self.units.replan.stop()
             self._planner.stop()
-        return state
 
     def keep(self) -> None:
         """Renew what this process holds, when it is time to. Raises TakenOver where another process has the job now."""
@@ -87,19 +92,28 @@ class Coordinator:
     def final_traffic(self) -> dict[str, int]:
         """The workers' traffic: the ledger's, or what was last seen of it where the ledger is gone."""
         try:
-            self.traffic = self._ledger.traffic(self._id)
+            self._count_traffic()
         except Unreachable:
             pass
-        return dict(self.traffic)
+        traffic = Counter(self.traffic)
+        traffic.update(self.units.replan.token.meter.take())
+        return dict(traffic)
+
+    def _count_traffic(self) -> None:
+        now = self._ledger.traffic(self._id)
+        if any(now.get(name, 0) < n for name, n in self._before.items()):
+            self._before = {}  # the ledger lost its data and counts from nothing
+        self.traffic = {name: n - self._before.get(name, 0) for name, n in now.items()}
 
     @property
     def scanned_anything(self) -> bool:
         """Whether the job got as far as having something to sum up."""
         return self.scan_complete or not self.window.empty or bool(self.window.key)
 
-    def _loop(self) -> State:
+    def _loop(self, interrupts: Interrupts) -> State:
         away_since: float | None = None
         while True:
+            interrupts.check()
             try:
                 state = self._turn()
                 away_since = None
@@ -115,6 +129,7 @@ class Coordinator:
 
     def _turn(self) -> State | None:
         self.keep()
+        self.units.collect()
         self._pull()
         if not self.window.empty:
             self._pool.probe(self._planner.first)
@@ -131,7 +146,8 @@ class Coordinator:
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already
             self.units.on_event(self._events[0])
             self._events.popleft()
-        if self.window.advance() and self._is_due("checkpoint", CHECKPOINT_EVERY):
+        self._unsaved = self.window.advance() or self._unsaved
+        if self._unsaved and self._is_due("checkpoint", CHECKPOINT_EVERY):
             self._save()
         self._look()
         if self._is_due("observe", OBSERVE_EVERY):
@@ -164,6 +180,7 @@ class Coordinator:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
+        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch))
         self._ledger.lead(self._id, self._owner, LEASE_MS)
         self._pool.announce()
         self.units.restore()
@@ -171,18 +188,23 @@ class Coordinator:
 
     def _save(self) -> None:
         self._checkpoint.write(self._owner, self.window)
+        self._unsaved = False
 
     def _told_to_stop(self) -> State | None:
         if self.units.conflict_stop:
             self._ledger.cancel(self._id)
             return State.CONFLICT
-        if self._is_due("cancel", 1.0) and self._ledger.meta(self._id).get("cancel") == "1":
-            return State.CANCELLED
+        if self._is_due("cancel", 1.0):
+            meta = self._ledger.meta(self._id)
+            if meta.get("cancel") == "1":
+                return State.CANCELLED
+            if "state" not in meta:  # flushed: new tasks must not meet a ledger that does not know their job
+                self._restore()
         return None
 
     def _observe(self) -> None:
         total = self.window.total()
-        self.traffic = self._ledger.traffic(self._id)
+        self._count_traffic()
         moved = sum(self.traffic.get(f"bytes.{n}", 0) for n in ("sent", "received", "copied_server_side", "reused"))
         self.dispatcher.progress = (moved, self.window.key, len(self.dispatcher.out))
         self._observer.on_progress(

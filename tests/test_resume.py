@@ -1,0 +1,238 @@
+"""Ended in the middle, by whatever means: the same command, or ``hugesync resume``, goes on and does not begin again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compare import bucket as bucket_tree
+from compare import differences, tree
+from conftest import Bucket
+from processes import Place
+from scale import scaled
+from slowproxy import SlowProxy
+
+PART = 5 << 20
+LARGE = scaled(1 << 30, 30 << 20) // PART * PART + 12_345
+SMALL = scaled(20_000, 1_600)
+
+
+@pytest.fixture
+def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
+    with SlowProxy(s3_bucket.endpoint) as it:
+        yield it
+
+
+@pytest.fixture
+def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Iterator[Place]:
+    env = {
+        **s3_bucket.env,
+        "AWS_ENDPOINT_URL_S3": proxy.endpoint,
+        "HUGESYNC_PART_SIZE": str(PART),
+        "HUGESYNC_WORKER_CONCURRENCY": "2",
+    }
+    it = Place(tmp_path / "place", env)
+    yield it
+    it.end()
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "large").write_bytes(os.urandom(LARGE))
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    for i in range(SMALL):
+        path = folder / f"d{i % 20:02}" / f"f{i:05}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(2_000))
+    return folder
+
+
+def parts_in_the_store(s3: Bucket) -> int:
+    """Bytes of the parts of the one open upload."""
+    (upload,) = s3.client.list_multipart_uploads(Bucket=s3.bucket)["Uploads"]
+    listed = s3.client.list_parts(Bucket=s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    return sum(p["Size"] for p in listed.get("Parts", []))
+
+
+def assert_same(source: Path, s3: Bucket, prefix: str) -> None:
+    assert differences(tree(source, folders="none"), bucket_tree(s3.client, s3.bucket, prefix)) == []
+    assert s3.client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", []) == []
+
+
+def test_everything_killed_in_an_upload_and_the_same_command_again_sends_only_what_is_missing(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
+) -> None:
+    to = f"s3://{s3_bucket.bucket}/to"
+    proxy.hold_after(up=LARGE // 2)
+    place.submit(large, to)
+    proxy.held()
+    place.kill_all()
+    proxy.release()
+    there = parts_in_the_store(s3_bucket)
+    assert 0 < there < LARGE
+
+    ended = place.submit(large, to).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" in ended.err
+    assert ended.summary["bytes"]["sent"] <= LARGE - there
+    assert_same(large, s3_bucket, "to/")
+    assert place.left() == []
+
+
+def test_everything_killed_in_a_download_and_the_same_command_again_fetches_only_what_is_missing(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
+) -> None:
+    at = f"s3://{s3_bucket.bucket}/from"
+    assert place.submit(large, at).finish().code == 0
+    out = tmp_path / "out"
+    proxy.hold_after(down=LARGE // 2)
+    place.submit(at, out)
+    proxy.held()
+    place.kill_all()
+    proxy.release()
+    assert not (out / "large").exists()
+
+    ended = place.submit(at, out).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" in ended.err
+    in_flight = 4 * PART  # two children, each with a part read and one being read
+    assert ended.summary["bytes"]["received"] <= LARGE - LARGE // 2 + in_flight
+    assert differences(tree(large, folders="none"), tree(out, folders="none")) == []
+    assert list(out.rglob(".hugesync*")) == []
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_everything_killed_among_small_files_and_the_same_command_again_sends_the_rest(
+    way: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, small: Path, tmp_path: Path
+) -> None:
+    store, out = f"s3://{s3_bucket.bucket}/t", tmp_path / "out"
+    command = (small, store)
+    if way == "down":
+        assert place.submit(*command).finish().code == 0
+        command = (store, out)
+    proxy.hold_after(requests=SMALL * 3 // 4)  # two children, batches of 512: at least one batch has ended
+    place.submit(*command)
+    proxy.held()
+    place.kill_all()
+    proxy.release()
+
+    ended = place.submit(*command).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" in ended.err
+    files = ended.summary["files"]
+    assert files["found"] == files["done"] + files["skipped"] == SMALL
+    assert ended.summary["requests"]["put" if way == "up" else "get"] < SMALL
+    if way == "up":
+        assert_same(small, s3_bucket, "t/")
+    else:
+        assert differences(tree(small, folders="none"), tree(out, folders="none")) == []
+        assert list(out.rglob(".hugesync*")) == []
+    assert place.submit(*command).finish().summary["files"]["skipped"] == SMALL
+
+
+def test_fresh_begins_anew_and_leaves_no_upload_of_the_killed_run(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
+) -> None:
+    to = f"s3://{s3_bucket.bucket}/to"
+    proxy.hold_after(up=LARGE // 2)
+    place.submit(large, to)
+    proxy.held()
+    place.kill_all()
+    proxy.release()
+
+    ended = place.submit("--fresh", large, to).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" not in ended.err
+    assert_same(large, s3_bucket, "to/")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupted_job_says_so_and_resume_finishes_it(
+    how: signal.Signals, place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
+) -> None:
+    proxy.hold_after(up=LARGE // 2)
+    run = place.submit(large, f"s3://{s3_bucket.bucket}/to")
+    proxy.held()
+    run.process.send_signal(how)
+    ended = run.finish(10)
+    assert place.left(within=1.0) == []
+    assert (ended.code, ended.summary["state"]) == (130, "interrupted")
+    assert ended.summary["files"] | {"pending": 1, "found": 1, "done": 0} == ended.summary["files"]
+    proxy.release()
+    job = ended.summary["job_id"]
+    listed = place.command("jobs")
+    assert job in listed.out
+    assert "interrupted, resumable" in listed.out
+
+    again = place.resume(job).finish()
+
+    assert again.code == 0, again.err
+    assert again.summary["files"]["done"] == 1
+    assert again.summary["bytes"]["sent"] < LARGE
+    assert_same(large, s3_bucket, "to/")
+    assert "done" in place.command("jobs").out
+    refused = place.resume(job).finish()
+    assert refused.code == 2, "there is nothing to resume"
+
+
+def test_a_cancelled_job_stops_at_once_and_can_be_resumed(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
+) -> None:
+    proxy.hold_after(up=LARGE // 2)
+    run = place.submit(large, f"s3://{s3_bucket.bucket}/to")
+    proxy.held()
+    (job,) = [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]]
+    shown = place.command("status", job, "--json")
+    assert shown.summary["state"] == "running"
+
+    assert place.command("cancel", job).code == 0
+    told = time.monotonic()
+    ended = run.finish(10)
+
+    assert time.monotonic() - told < 2.0
+    assert (ended.code, ended.summary["state"]) == (130, "cancelled")
+    assert place.left(within=1.0) == []
+    assert place.command("status", job, "--json").summary["state"] == "cancelled"
+    assert place.command("cancel", job).code == 2, "there is nothing to cancel"
+    proxy.release()
+    again = place.resume(job).finish()
+    assert (again.code, again.summary["state"]) == (0, "done"), again.err
+    assert_same(large, s3_bucket, "to/")
+
+
+def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_id(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
+) -> None:
+    to = f"s3://{s3_bucket.bucket}/to"
+    proxy.hold_after(up=LARGE // 2)
+    first = place.submit(large, to)
+    proxy.held()
+    (job,) = [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]]
+    other = tmp_path / "other"
+    other.mkdir()
+
+    for source in (large, other):
+        second = place.submit(source, to, AWS_ENDPOINT_URL_S3=s3_bucket.endpoint).finish()
+        assert second.code == 4, second.err
+        assert job in second.err
+
+    proxy.release()
+    ended = first.finish()
+    assert (ended.code, ended.summary["job_id"]) == (0, job)
+    assert_same(large, s3_bucket, "to/")
