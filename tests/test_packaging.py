@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hugesync_tasks
+from servers import start_valkey
 
 REPO = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
@@ -273,3 +275,47 @@ def test_the_image_runs_every_command_as_an_ordinary_user(image: str, command: s
 
     assert user.stdout.strip() == "10001"
     assert command in shown.stdout
+
+
+@pytest.mark.system
+def test_a_job_goes_through_the_image_producer_and_worker_in_containers_of_their_own(
+    image: str, tmp_path: Path
+) -> None:
+    server = start_valkey(tmp_path / "valkey")
+    data = tmp_path / "data"
+    for folder in (tmp_path, data, data / "src", data / "dst"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    for n in range(50):
+        (data / "src" / f"file {n}").write_bytes(os.urandom(100 + n))
+    (data / "src" / "large").write_bytes(os.urandom(20 << 20))
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    confined = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
+    settings = ["-e", f"HUGESYNC_BROKER_URL={server.url}", "-e", "HUGESYNC_WORKER_ROOTS=data=/data"]
+    run = [
+        "podman",
+        "--runtime",
+        "runc",
+        "run",
+        "--network",
+        "host",
+        *limits,
+        *confined,
+        *settings,
+        "-v",
+        f"{data}:/data",
+    ]
+    worker = subprocess.run([*run, "--detach", image, "hugesync-worker"], capture_output=True, text=True, check=True)
+    try:
+        done = subprocess.run(
+            [*run, "--rm", image, "hugesync-submit", "--json", "/data/src", "/data/dst"],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    finally:
+        subprocess.run(["podman", "rm", "--force", worker.stdout.strip()], capture_output=True, check=True)
+        server.stop()
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"]["done"] == 51
+    for source in (data / "src").iterdir():
+        assert (data / "dst" / source.name).read_bytes() == source.read_bytes()
