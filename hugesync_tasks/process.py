@@ -15,7 +15,7 @@ import psutil
 
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.config import Settings, load
-from hugesync_tasks.errors import Permanent
+from hugesync_tasks.errors import Permanent, Unreachable
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
@@ -60,7 +60,8 @@ class Process:
                 return known
             text = self.ledger.spec(job_id)
             if text is None:
-                raise Permanent(f"the ledger no longer knows job {job_id}")
+                # flushed: its coordinator writes it anew. The task is not failed, its lease lapses and it is sent again.
+                raise Unreachable(f"the ledger does not know job {job_id}")
             spec = Spec.unwire(json.loads(text))
             job = JobContext(
                 spec,

@@ -27,7 +27,7 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Entry, Meta, Outcome, Part, Transfer, failed
 from hugesync_tasks.process import Process
-from hugesync_tasks.stages.begin import LargeFile, abandon, begin
+from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
 from hugesync_tasks.stages.commit import commit
 from hugesync_tasks.stages.execute import BatchRun
 from hugesync_tasks.stages.parts import send_part
@@ -87,9 +87,10 @@ class Lease:
         self.token.check()
 
 
-def perform(job_id: str, task_id: str) -> str:
-    """Run one task to its end: claim, work, settle. Returns what happened, for logs and Flower."""
-    process = Process.current()
+def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
+    """Run one task to its end: claim, work, settle. Returns what happened, for logs and Flower. ``process``: by default this
+    worker child's."""
+    process = process or Process.current()
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
     owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -156,6 +157,7 @@ def _begin(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
         # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.
         if job.dest.limits.intents:
             job.dest.abort(large.upload, lease.token)
+            put_intent(job.dest, LargeFile.of(stands).upload, lease.token)
         large, listed = LargeFile.of(stands), []
     outcome = {"file": large.fields(), "listed": [p.wire() for p in listed]}
     _settle(process.ledger, job_id, claim, outcome, lease)
@@ -213,9 +215,9 @@ def _commit(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
 
 def _abandon(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
     assert claim.task is not None
-    if claim.file:
-        job = process.job(job_id)
-        abandon(job.dest, LargeFile.of(dict(claim.file)).upload, lease.token)
+    fields = dict(claim.file) or json.loads(claim.task.payload)  # the coordinator's, where the ledger lost its own
+    if fields:
+        abandon(process.job(job_id).dest, LargeFile.of(fields).upload, lease.token)
     _settle(process.ledger, job_id, claim, {"abandoned": True}, lease, close_file=claim.task.file)
     return "abandoned"
 

@@ -79,21 +79,22 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     size = head.entry.size
     step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
     how = "server_copy" if copy else "full"
-    found = _adopt(job.dest, transfer.key, meta.generation, token)
+    found = _adopt(job.dest, transfer.key, meta.generation, size, token)
     if found is not None:
         return LargeFile(found[0], meta, head.entry, transfer.expected, how), found[1]
     upload = job.dest.create_upload(transfer.key, size, step, meta, token)
     if not job.dest.limits.intents:  # the upload itself shows its generation; parts an earlier run left are listed
         return LargeFile(upload, meta, head.entry, transfer.expected, how), job.dest.list_parts(upload, token)
     try:
-        _put_intent(job.dest, upload, token)
+        put_intent(job.dest, upload, token)
     except BaseException:
         job.dest.abort(upload, Token(token.meter))  # nobody could find it again
         raise
     return LargeFile(upload, meta, head.entry, transfer.expected, how), []
 
 
-def _put_intent(dest: Store, upload: Upload, token: Token) -> None:
+def put_intent(dest: Store, upload: Upload, token: Token) -> None:
+    """Say beside ``upload.key`` which upload of this generation goes on; an earlier one's word is replaced."""
     body = json.dumps(
         {
             "version": 1,
@@ -110,20 +111,27 @@ def _put_intent(dest: Store, upload: Upload, token: Token) -> None:
     dest.put(key, body, Meta(content_type="application/json"), ANY, token, overhead=True)
 
 
-def _adopt(dest: Store, key: str, generation: str, token: Token) -> tuple[Upload, list[Part]] | None:
+def _adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tuple[Upload, list[Part]] | None:
     if not dest.limits.intents:
         return None
     name = intent_key(key, generation, dest)
     try:
         with dest.open(name, "", token, overhead=True) as reader:
             intent = json.loads(b"".join(reader))
-        upload = Upload(key, intent["upload"], generation, int(intent["size"]), int(intent["part_size"]))
+        step = int(intent["part_size"])
+        upload = Upload(key, intent["upload"], generation, int(intent["size"]), step)
         if intent["generation"] != generation or intent["key"] != key or not isinstance(upload.id, str):
+            return None
+        if (
+            upload.size != size
+            or not 0 < step <= dest.limits.max_part
+            or part_count(size, step) > dest.limits.max_parts
+        ):
             return None
         return upload, dest.list_parts(upload, token)
     except (NotFound, NoSuchUpload):
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None  # not written by us, or damaged: never trusted, overwritten by the next intent
 
 

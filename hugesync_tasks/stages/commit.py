@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hugesync_tasks.errors import Corrupted, NoSuchUpload, VersionMismatch
+from hugesync_tasks.errors import Corrupted, NoSuchUpload, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Outcome, Part
 from hugesync_tasks.stages.begin import LargeFile, abandon, forget
 from hugesync_tasks.stages.context import JobContext
@@ -35,6 +35,9 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
             reason = "conflict" if isinstance(error, VersionMismatch) else "upload_lost"
             return Outcome("replan", reason, str(error), conflicts=int(reason == "conflict"))
         done = Commit(upload.key, ours.entry.version, ours.entry.size, "crc64nvme" if ours.crc64 == crc64 else "")
-    verified = check_commit(done, upload.size, proven)
-    forget(job.dest, upload, token)
-    return Outcome("done", how=large.how, verified=verified, notes=done.notes)
+    verified, notes = check_commit(done, upload.size, proven), done.notes
+    try:
+        forget(job.dest, upload, token)
+    except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
+        notes = (*notes, f"an upload's intent could not be deleted: {error}")
+    return Outcome("done", how=large.how, verified=verified, notes=notes)

@@ -5,13 +5,14 @@ A batch is a list of independent files: each has its own condition, outcome and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.decide import Decision
-from hugesync_tasks.errors import NotFound, SourceChanged, StoreError, VersionMismatch
+from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext, describe
@@ -22,6 +23,8 @@ from hugesync_tasks.token import Token
 THREADS = 16  # I/O in flight inside one task; the GIL is released in sockets, hashing and file calls
 LOCAL_THREADS = 2  # from folder to folder nothing waits: 15,000 puts/s with one thread, 10,000 with eight (ext4)
 SOURCE_TRIES = 3  # a source that changes under each of so many readings is source_changed
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Mapping[int, Outcome]], None]
 
@@ -70,7 +73,7 @@ class BatchRun:
                     waiting[result.transfer.key] = result
                 else:
                     done[index] = result
-            results = puts.finish(self._token)
+            results = self._finish(puts, waiting)
         except BaseException:
             puts.discard()
             raise
@@ -84,18 +87,32 @@ class BatchRun:
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
 
+    def _finish(self, puts: PutBatch, waiting: Mapping[str, _Pending]) -> Mapping[str, Commit | Exception]:
+        try:
+            return puts.finish(self._token)
+        except Stopped:
+            raise
+        except Exception as error:  # none of them is known to be durable; files that ended before are
+            puts.discard()
+            return dict.fromkeys(waiting, _known(error))
+
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | _Pending:
         index, transfer = item
         with self._budget.hold(self._in_hand(transfer.source)):
             try:
                 return self._start(index, transfer, puts)
-            except StoreError as error:
-                return failed(error)
+            except Stopped:
+                raise
+            except Exception as error:  # whatever it is, it fails one file
+                return failed(_known(error))
             finally:
                 self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:
         return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)
+
+    def _copies(self, transfer: Transfer) -> bool:
+        return self._job.server_copy and transfer.source.kind is Kind.FILE
 
     def _start(self, index: int, transfer: Transfer, puts: PutBatch) -> Outcome | _Pending:
         if transfer.check:
@@ -109,11 +126,12 @@ class BatchRun:
             meta = describe(Head(transfer.source, Meta()), transfer.expected, self._job.options)
             puts.put(transfer.key, b"", meta, self._job.expect(transfer.expected), self._token)
             return _Pending(index, transfer, meta, b"", False)
-        if self._job.server_copy and transfer.source.kind is Kind.FILE:
+        if self._copies(transfer):
+            transfer, head, meta = self._describe_copy(transfer)
             try:
-                return self._server_copy(transfer)
+                return self._server_copy(transfer, head, meta)
             except VersionMismatch:
-                return self._resolve(_Pending(index, transfer, Meta(), b"", False))
+                return self._resolve(_Pending(index, transfer, meta, b"", False))
         transfer, head, body, proven = self._read(transfer)
         self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
@@ -130,6 +148,12 @@ class BatchRun:
                     body = b"".join(reader)
                     head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
                 return transfer, head, body, check_read(head, body)
+            except Corrupted:  # by what lies between the source and here, perhaps: it is read once more
+                if last:
+                    raise
+                continue
+            except NotFound as error:
+                raise SourceChanged("the source vanished during the run", key) from error
             except (VersionMismatch, SourceChanged) as error:
                 if last:
                     raise SourceChanged(f"the source kept changing while it was read ({error})", key) from error
@@ -147,7 +171,8 @@ class BatchRun:
             raise SourceChanged("the source grew during the run", key)
         return replace(head.entry, key=transfer.key)
 
-    def _server_copy(self, transfer: Transfer) -> Outcome:
+    def _describe_copy(self, transfer: Transfer) -> tuple[Transfer, Head, Meta]:
+        """The source as it is now, and what its copy will carry."""
         key = self._job.source_key(transfer.key)
         head = self._job.source.head(key, self._token)
         if head is None or head.entry.version != transfer.source.version:
@@ -156,7 +181,10 @@ class BatchRun:
         if head is None:
             raise SourceChanged("the source vanished during the run", key)
         head = replace(head, entry=replace(head.entry, key=transfer.key))
-        meta = describe(head, transfer.expected, self._job.options)
+        return transfer, head, describe(head, transfer.expected, self._job.options)
+
+    def _server_copy(self, transfer: Transfer, head: Head, meta: Meta) -> Outcome:
+        key = self._job.source_key(transfer.key)
         try:
             commit = self._job.dest.copy(
                 self._job.source,
@@ -179,30 +207,42 @@ class BatchRun:
             self._token.sent(n)
 
     def _resolve(self, pending: _Pending) -> Outcome:
-        """Somebody else's version is there (design §2, Conflict): compare afresh, and plan against it a few times."""
-        transfer, options = pending.transfer, self._job.options
-        if options.on_conflict != "retry":
-            return Outcome("failed", "conflict", "the destination changed since it was listed", conflicts=1)
-        for conflicts in range(1, options.conflict_retries + 1):
-            try:
+        """Another version is there than was planned against (design §2, Conflict). Ours, from an attempt whose reply was lost:
+        done. Else compare afresh, and plan against it at most ``conflict_retries`` times."""
+        transfer, options, conflicts = pending.transfer, self._job.options, 0
+        try:
+            for tries in range(options.conflict_retries + 1):
                 found = self._job.dest.head(transfer.key, self._token)
-                if found is not None and pending.meta.generation and found.meta.generation == pending.meta.generation:
-                    return Outcome("done", conflicts=conflicts - 1)  # a lost reply: it is ours
+                if found is not None and found.meta.generation and found.meta.generation == pending.meta.generation:
+                    how = "server_copy" if self._copies(transfer) else "full"
+                    return Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
+                version = found.entry.version if found else None
+                if version != transfer.expected:  # else a copy's source is what changed
+                    conflicts += 1
+                    if options.on_conflict != "retry":
+                        return Outcome(
+                            "failed", "conflict", "the destination changed since it was listed", conflicts=conflicts
+                        )
+                if tries == options.conflict_retries:
+                    break
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = _as_outcome(decision, transfer, found, self._job)
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
-                transfer = replace(transfer, expected=found.entry.version if found else None, check=False)
-                return replace(self._put_alone(transfer), conflicts=conflicts)
-            except VersionMismatch:
-                continue
-            except StoreError as error:
-                return failed(error, conflicts=conflicts)
-        return Outcome("failed", "conflict", "the destination kept changing", conflicts=options.conflict_retries)
+                transfer = replace(transfer, expected=version, check=False)
+                try:
+                    return replace(self._put_alone(transfer), conflicts=conflicts)
+                except VersionMismatch:
+                    continue
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, it fails one file
+            return failed(_known(error), conflicts=conflicts)
+        return Outcome("failed", "conflict", "the destination kept changing", conflicts=conflicts)
 
     def _put_alone(self, transfer: Transfer) -> Outcome:
-        if self._job.server_copy and transfer.source.kind is Kind.FILE:
-            return self._server_copy(transfer)
+        if self._copies(transfer):
+            return self._server_copy(*self._describe_copy(transfer))
         if transfer.source.kind is Kind.DIR:
             head, body, proven = Head(transfer.source, Meta()), b"", False
         else:
@@ -221,6 +261,12 @@ def _outcome(pending: _Pending, result: Commit | Exception) -> Outcome:
         return Outcome("done", verified=check_commit(result, size, pending.proven), notes=result.notes)
     except StoreError as error:
         return failed(error)
+
+
+def _known(error: Exception) -> Exception:
+    if not isinstance(error, StoreError):
+        log.exception("a file failed in an unexpected way", exc_info=error)
+    return error
 
 
 def _as_outcome(decision: Decision, transfer: Transfer, found: Head | None, job: JobContext) -> Outcome | None:

@@ -17,11 +17,11 @@ class LargeFileUnit:
     States: begin → parts → commit → ended; any failure → abandon → ended. ``outcome`` is set when ended.
     """
 
-    def __init__(self, file: str, transfer: Transfer, queue: str, commit_queue: str) -> None:
+    def __init__(self, file: str, transfer: Transfer, queue: str, commit_queue: str, conflicts: int = 0) -> None:
         self.file = file
         self.transfer = transfer
         self.tries = 0
-        self.conflicts = 0
+        self.conflicts = conflicts
         self._queue, self._commit_queue = queue, commit_queue
         self._reset("begin")
 
@@ -71,7 +71,8 @@ class LargeFileUnit:
             task = Task(f"{self.file}:{number}", "part", self._queue, 0, payload, self.file)
         else:
             self._sent = True
-            payload = json.dumps(self.transfer.wire()) if self.state == "begin" else ""
+            # an abandon says what to abort by itself: the ledger may have lost its record
+            payload = json.dumps({"begin": self.transfer.wire(), "abandon": self.fields}.get(self.state, {}))
             queue = self._queue if self.state == "begin" else self._commit_queue
             task = Task(f"{self.file}:{self.state}", self.state, queue, 0, payload, self.file)
         self.out.add(task.id)

@@ -12,15 +12,13 @@ from hugesync_producer.dispatch import Dispatcher
 from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.plan import Segment
 from hugesync_producer.pool import Pool
+from hugesync_producer.replan import Replan, refusal
 from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks import identity
-from hugesync_tasks.decide import Decision
-from hugesync_tasks.errors import FailureClass, StoreError
-from hugesync_tasks.model import Kind, Outcome, Part, Transfer, failed
-from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.errors import FailureClass
+from hugesync_tasks.model import Kind, Outcome, Part, Transfer
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger, Task
-from hugesync_tasks.token import Token
 
 FOLDERS_PER_TASK = 512
 
@@ -62,7 +60,9 @@ class Units:
     _ready: deque[Batch] = field(default_factory=deque)
     _larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
     _finishing: Folders | None = None
-    _token: Token = field(default_factory=Token)
+
+    def __post_init__(self) -> None:
+        self.replan: Replan[Large] = Replan(self.job)
 
     # taking segments from the plan
     def add(self, segment: Segment) -> OpenSegment:
@@ -85,9 +85,11 @@ class Units:
         segment.unsettled.add(batch.number)
         self._ready.append(batch)
 
-    def _add_large(self, segment: OpenSegment, transfer: Transfer, planned: int | None = None) -> None:
+    def _add_large(
+        self, segment: OpenSegment, transfer: Transfer, planned: int | None = None, conflicts: int = 0
+    ) -> None:
         file = identity.file_id(self.job.spec.dest.display(), transfer.key)
-        unit = LargeFileUnit(file, transfer, self.pool.queue, self.pool.commit_queue)
+        unit = LargeFileUnit(file, transfer, self.pool.queue, self.pool.commit_queue, conflicts)
         large = Large(self._next(), segment, unit, transfer.source.size if planned is None else planned)
         segment.unsettled.add(large.number)
         self._larges[file] = large
@@ -96,7 +98,7 @@ class Units:
     def hungry(self) -> bool:
         """Whether another segment is needed to keep the window full."""
         waiting = len(self._ready) + sum(1 for large in self._larges.values() if large.file.waiting)
-        return waiting == 0 and self.room() > 0
+        return waiting == 0 and not self.replan.full and self.room() > 0
 
     def room(self) -> int:
         return self.pool.room(len(self.dispatcher.out))
@@ -178,7 +180,7 @@ class Units:
     def _settle(self, segment: OpenSegment, transfer: Transfer, outcome: Outcome) -> None:
         if outcome.state == "large":
             expected = replace(transfer, check=False, expected=outcome.found)
-            self._add_large(segment, expected, transfer.source.size)
+            self._add_large(segment, expected, transfer.source.size, outcome.conflicts)
             return
         if transfer.source.kind is Kind.DIR:  # folders are not counted as files
             segment.counters.extras(outcome)
@@ -209,40 +211,26 @@ class Units:
         outcome = large.file.outcome or Outcome("failed", FailureClass.PERMANENT, "it ended without an outcome")
         large.file.conflicts += outcome.conflicts
         if outcome.state == "replan":
-            again = self._look_again(large, outcome)
-            if again is None:
+            refused = refusal(outcome, large.file.tries, self.job.options)
+            if refused is None:
+                self.replan.ask(large, large.file.transfer.key, large.file.fields.get("gen", ""))
                 return
-            outcome = again
+            outcome = refused
+        self._close(large, outcome)
+
+    def _close(self, large: Large, outcome: Outcome) -> None:
         del self._larges[large.file.file]
         large.segment.unsettled.discard(large.number)
         outcome = replace(outcome, conflicts=large.file.conflicts)
         self._settle(large.segment, replace(large.file.transfer, source=_sized(large)), outcome)
 
-    def _look_again(self, large: Large, outcome: Outcome) -> Outcome | None:
-        """The world moved under a large file: decide afresh. None = it is being sent again, against what is there now."""
-        conflict = outcome.reason == "conflict"
-        options = self.job.options
-        if conflict and options.on_conflict != "retry":
-            return Outcome("failed", FailureClass.CONFLICT, "the destination changed since it was listed")
-        if large.file.tries >= (options.conflict_retries if conflict else options.retries):
-            reason = FailureClass.CONFLICT if conflict else FailureClass.SOURCE_CHANGED
-            return Outcome("failed", reason, outcome.message)
-        key = large.file.transfer.key
-        try:
-            source = self.job.source.head(self.job.source_key(key), self._token)
-            if source is None or source.entry.kind is not Kind.FILE:
-                return Outcome("failed", FailureClass.SOURCE_CHANGED, "the source vanished during the run")
-            entry = replace(source.entry, key=key)
-            dest = self.job.dest.head(key, self._token)
-            decision = look_again(self.job, entry, dest, self._token)
-        except StoreError as error:
-            return failed(error)
-        if decision is Decision.SAME:
-            return Outcome("skipped", "same")
-        if decision is Decision.EXISTING:
-            return Outcome("skipped", "existing")
-        large.file.again(Transfer(entry, dest.entry.version if dest else None))
-        return None
+    def collect(self) -> None:
+        """Take up the large files that were looked at again."""
+        for large, found in self.replan.answers():
+            if isinstance(found, Transfer):
+                large.file.again(found)
+            else:
+                self._close(large, found)
 
     # after the ledger lost its data
     def restore(self) -> None:
