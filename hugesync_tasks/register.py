@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from typing import Any
 
 from hugesync_tasks import __version__
@@ -17,6 +18,8 @@ from hugesync_tasks.state.base import Ledger
 
 HEARTBEAT_MS = 20_000
 TOKEN = ".hugesync-token-"
+MARK = ".hugesync-job-"  # the producer's, at the top of a destination root while its job runs
+MARK_LIVES = 3600.0  # seconds: that of a job which nobody announces any more was left by a killed producer
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,8 @@ class Register:
         nobody announces any more is kept, for the next job."""
         jobs = [(field, json.loads(needs)) for field, needs in self.ledger.announced().items()]
         fellows = self._fellows() if jobs else {}
-        self._tokens({r["name"] for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")}, fellows)
+        roots = [r for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")]
+        self._tokens({r["name"] for r in roots}, {r["mark"] for r in roots if r.get("mark")}, fellows)
         able: dict[str, bool] = {}
         for field, needs in jobs:
             queue = field.rpartition("|")[0]
@@ -59,7 +63,7 @@ class Register:
 
     def leave(self) -> None:
         """Take back the tokens and the heartbeat; what a kill leaves behind expires or is swept."""
-        self._tokens(set(), {})
+        self._tokens(set(), set(), {})
         self.ledger.heartbeat(self._name, "", 1)
 
     def _row(self) -> dict[str, Any]:
@@ -88,6 +92,9 @@ class Register:
                     f"root {root['name']} at {path} is not the producer's: {root['probe'][0]!r} differs or is missing"
                 )
                 return False
+            if root.get("mark") and proof not in self._proven and not os.path.lexists(os.path.join(path, root["mark"])):
+                self._say(f"destination root {root['name']} at {path} is not the producer's: {root['mark']} is missing")
+                return False
             if root.get("dest") and queue not in self._serving and not self._shares(root["name"], path, fellows):
                 return False
         self._proven.add(proof)
@@ -100,8 +107,8 @@ class Register:
             return False
         return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])
 
-    def _tokens(self, wanted: set[str], fellows: dict[str, dict[str, Any]]) -> None:
-        """Leave our token in every destination root of ours that a job uses, look whose are there, sweep dead workers'."""
+    def _tokens(self, wanted: set[str], marks: set[str], fellows: dict[str, dict[str, Any]]) -> None:
+        """Leave our token in every destination root of ours that a job uses, look whose are there, sweep what the dead left."""
         if self._embedded:
             return
         for root in set(self._sees) - wanted:
@@ -112,13 +119,16 @@ class Register:
             try:
                 with open(os.path.join(path, TOKEN + self._name), "w") as token:
                     token.write(self._name)
-                seen = [n.removeprefix(TOKEN) for n in os.listdir(path) if n.startswith(TOKEN)]
+                names = os.listdir(path)
             except OSError as error:
                 self._say(f"destination root {root} at {path} cannot be written: {error}")
                 self._sees.pop(root, None)
                 continue
+            seen = [n.removeprefix(TOKEN) for n in names if n.startswith(TOKEN)]
             for dead in set(seen) - set(fellows) - {self._name}:  # one that just starts writes its own again
                 _unlink(os.path.join(path, TOKEN + dead))
+            for mark in {n for n in names if n.startswith(MARK)} - marks:
+                _unlink_old(os.path.join(path, mark))
             self._sees[root] = sorted(seen)
 
     def _shares(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> bool:
@@ -147,7 +157,15 @@ class Register:
 
 def _proof(field: str, needs: dict[str, Any]) -> str:
     """One announcement, with the probes it was made with."""
-    return f"{field} {json.dumps([r.get('probe') for r in needs.get('roots', [])])}"
+    return f"{field} {json.dumps(needs)}"
+
+
+def _unlink_old(path: str) -> None:
+    try:
+        if time.time() - os.lstat(path).st_mtime > MARK_LIVES:
+            os.unlink(path)
+    except OSError:
+        pass
 
 
 def _unlink(path: str) -> None:

@@ -6,11 +6,14 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.names import decode_name
+from hugesync_tasks.register import MARK
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
 
@@ -35,6 +38,8 @@ class Pool:
         self.commit_queue = f"{self.queue}.commit"
         self._field = f"{self.queue}|{spec.job}"
         self._probe: list[Any] | None = None
+        self._mark = f"{MARK}{spec.job}"
+        self._marked: list[str] = []
         self._slots = 0
         self._looked = self._length_at = 0.0
         self._length = 0
@@ -53,16 +58,25 @@ class Pool:
             return
         if not known and entry is not None and entry.kind is Kind.FILE:
             key = self._spec.single_source if self._spec.single_file else entry.key
-            path = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
-            self._probe = [key, entry.size, entry.mtime_ns, path.hex()]
+            place = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
+            self._probe = [key, entry.size, entry.mtime_ns, place.hex()]
+        if not self._announced and not self._embedded:
+            self._marked = [path for end, dest in self._roots if dest and (path := _leave(end, self._mark))]
         self.announce()
         self._announced = True
 
     def announce(self) -> None:
-        needs = [{"name": end.root, "dest": dest, "probe": None if dest else self._probe} for end, dest in self._roots]
+        mark = self._mark if self._marked else None
+        needs = [
+            {"name": end.root, "dest": True, "mark": mark} if dest else {"name": end.root, "probe": self._probe}
+            for end, dest in self._roots
+        ]
         self._ledger.announce(self._field, json.dumps({"roots": needs}))
 
     def retract(self) -> None:
+        for path in self._marked:
+            with suppress(OSError):
+                os.unlink(path)
         self._ledger.retract(self._field)
 
     def room(self, out: int) -> int:
@@ -100,6 +114,20 @@ class Pool:
         roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
         return f"no worker {need}; workers: {there or 'none'}"
+
+
+def _leave(end: Location, mark: str) -> str:
+    """Leave the job's mark at the top of a destination root, so that workers can tell that theirs is the same folder. "" where
+    this process may not write: then only the workers' own tokens keep them together."""
+    top = Path(end.local)
+    if end.path:
+        top = top.parents[len(Path(end.path).parts) - 1]
+    try:
+        top.mkdir(parents=True, exist_ok=True)
+        (top / mark).touch()
+    except OSError:
+        return ""
+    return str(top / mark)
 
 
 def as_root(location: Location, name: str) -> Location:
