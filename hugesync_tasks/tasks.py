@@ -25,10 +25,11 @@ from hugesync_tasks.errors import (
     Stopped,
     Unreachable,
 )
-from hugesync_tasks.model import Entry, Meta, Outcome, Part, Transfer, failed
+from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
 from hugesync_tasks.stages.commit import commit
+from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.execute import BatchRun
 from hugesync_tasks.stages.parts import send_part
 from hugesync_tasks.state.base import Claim, Claimed, Ledger, PartAnswer, Renewed
@@ -229,15 +230,8 @@ def _folders(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
     results = []
     for wire in json.loads(claim.task.payload):
         folder = Entry.unwire(wire)
-        keep = job.options.metadata
-        meta = Meta(
-            mtime_ns=folder.mtime_ns if keep else None,
-            mode=folder.mode if keep else None,
-            uid=folder.uid if job.options.owner else None,
-            gid=folder.gid if job.options.owner else None,
-            owner=job.options.owner,
-        )
         try:
+            meta = finishing(job, folder, lease.token)
             results.append(Outcome("done", notes=job.dest.finish_folder(folder.key, meta, lease.token)).wire())
         except HugeSyncError as error:
             if isinstance(error, Stopped):

@@ -9,6 +9,7 @@ from hugesync_tasks import identity
 from hugesync_tasks.model import Entry, Head, Kind, Meta
 from hugesync_tasks.spec import RULES_VERSION, Options, Spec
 from hugesync_tasks.stores.base import ANY, Store
+from hugesync_tasks.token import Token
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,26 @@ def describe(source: Head, expected: str | None, options: Options) -> Meta:
         )
     generation = identity.generation(identity.fingerprint(entry), expected, bare, RULES_VERSION)
     return Meta(**{**{f: getattr(bare, f) for f in bare.__slots__}, "generation": generation})
+
+
+def folder_head(job: JobContext, folder: Entry, token: Token) -> Head:
+    """A folder with what its source knows of it: a store's listing shows neither mode nor time, its object may hold both."""
+    found = None if folder.modified_ns is None else job.source.head(folder.key, token)
+    return Head(folder, found.meta if found is not None else Meta())
+
+
+def finishing(job: JobContext, folder: Entry, token: Token) -> Meta:
+    """What a folder gets when everything in it is there. Its object at a source store is asked only with
+    ``--dir-metadata``: a request per folder."""
+    options = job.options
+    stored = folder_head(job, folder, token).meta if options.dir_metadata else Meta()
+    return Meta(
+        mtime_ns=_first(folder.mtime_ns, stored.mtime_ns) if options.metadata else None,
+        mode=_first(folder.mode, stored.mode) if options.metadata else None,
+        uid=_first(folder.uid, stored.uid) if options.owner else None,
+        gid=_first(folder.gid, stored.gid) if options.owner else None,
+        owner=options.owner,
+    )
 
 
 def content_type(entry: Entry) -> str | None:

@@ -15,7 +15,7 @@ from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.compare import look_again
-from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stages.context import JobContext, describe, folder_head
 from hugesync_tasks.stages.verify import check_commit, check_read
 from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
@@ -123,7 +123,8 @@ class BatchRun:
                 return verdict
             transfer = replace(transfer, check=False, expected=found.entry.version if found else None)
         if transfer.source.kind is Kind.DIR:
-            meta = describe(Head(transfer.source, Meta()), transfer.expected, self._job.options)
+            head = folder_head(self._job, transfer.source, self._token)
+            meta = describe(head, transfer.expected, self._job.options)
             puts.put(transfer.key, b"", meta, self._job.expect(transfer.expected), self._token)
             return _Pending(index, transfer, meta, b"", False)
         if self._copies(transfer):
@@ -244,7 +245,7 @@ class BatchRun:
         if self._copies(transfer):
             return self._server_copy(*self._describe_copy(transfer))
         if transfer.source.kind is Kind.DIR:
-            head, body, proven = Head(transfer.source, Meta()), b"", False
+            head, body, proven = folder_head(self._job, transfer.source, self._token), b"", False
         else:
             transfer, head, body, proven = self._read(transfer)
             self._count(len(body))
