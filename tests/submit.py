@@ -14,7 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUBMIT = "import sys; sys.argv[0] = 'hugesync-submit'; from hugesync_producer.cli import submit; sys.exit(submit())"
-_PR_CAPBSET_DROP, _DAC_OVERRIDE, _DAC_READ_SEARCH = 24, 1, 2
+_PR_CAPBSET_DROP = 24
+_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = 0, 1, 2, 3
 OUTCOMES = ("done", "skipped", "failed", "pending")
 
 
@@ -73,27 +74,29 @@ class Submit:
         }
 
     def start(self, *args: str | bytes | os.PathLike[str], weak: bool = False, **popen: Any) -> subprocess.Popen[bytes]:
-        """The process, not waited for. ``weak``: without root's power to read and write what modes forbid."""
+        """The process, not waited for. ``weak``: without root's power over modes and owners."""
         command = [sys.executable, "-c", _SUBMIT, *args]
         popen.setdefault("env", self.environment())
         if weak and os.geteuid() == 0:
-            popen["preexec_fn"] = _without_dac_override()
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen
-        )
+            popen["preexec_fn"] = _as_anybody()
+        popen.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
 
     def __call__(
         self,
         *args: str | bytes | os.PathLike[str],
         weak: bool = False,
         timeout: float = 300,
+        stdin: bytes | None = None,
         json: bool = True,
         **popen: Any,
     ) -> Ran:
         """Run to the end. With ``json`` the law, the exit code and the streams are checked, whatever the outcome."""
+        if stdin is not None:
+            popen["stdin"] = subprocess.PIPE
         process = self.start(*args, *(["--json"] if json else []), weak=weak, **popen)
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(stdin, timeout)
         except BaseException:
             process.kill()
             process.communicate()
@@ -142,7 +145,7 @@ def assert_moved_nothing(ran: Ran) -> None:
     assert ran.files["skipped"] == ran.files["found"] > 0, ran.json
 
 
-def _without_dac_override() -> Callable[[], None]:
+def _as_anybody() -> Callable[[], None]:
     """Root keeps its uid and loses its power over modes, so that a folder of mode 000 is closed to it as to anybody.
 
     A child of another uid would do as well, were Python not so often installed where only root can read.
@@ -150,7 +153,7 @@ def _without_dac_override() -> Callable[[], None]:
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def drop() -> None:
-        for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
+        for capability in (_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER):
             prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
     return drop

@@ -18,17 +18,9 @@ import pytest
 import compare
 import nasty
 import servers
-from hugesync_producer.plan import Segment
-from hugesync_producer.planfeed import PlanFeed
-from hugesync_tasks.budget import Budget
-from hugesync_tasks.model import Entry, Meta, Outcome
-from hugesync_tasks.spec import Location, Spec
-from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.execute import BatchRun
-from hugesync_tasks.stores.base import Store
+from carry import carry
 from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.memory import MemoryStore
-from hugesync_tasks.token import Meter, Token
 from scale import factor, scaled
 from submit import Ran, Submit, assert_moved_nothing
 
@@ -208,39 +200,6 @@ def test_between_two_endpoints_everything_passes_through_the_worker(journey: Jou
         other.stop()
 
 
-@dataclass
-class Carried:
-    found: int
-    outcomes: list[Outcome]
-    refused: dict[str, str]
-
-
-def carry(source: Store, dest: Store) -> Carried:
-    """What coordinator and worker do with one job, in this process and without a queue between them."""
-    job = JobContext(Spec("job", Location("file", local="/source"), Location("file", local="/dest")), source, dest)
-    done = Carried(0, [], {})
-    finishes: list[Entry] = []
-    feed = PlanFeed(job, Meter())
-    feed.start()
-    try:
-        for segment in feed.segments():
-            _carry_segment(job, segment, done)
-            finishes += segment.finishes
-    finally:
-        feed.stop()
-    for folder in finishes:
-        dest.finish_folder(folder.key, Meta(mtime_ns=folder.mtime_ns, mode=folder.mode), Token())
-    return done
-
-
-def _carry_segment(job: JobContext, segment: Segment, done: Carried) -> None:
-    done.found += segment.tally.files["found"]
-    done.refused.update({f.key: f.message for f in segment.failures})
-    assert segment.larges == ()
-    for batch in segment.batches:
-        BatchRun(job, Token(), lambda o: done.outcomes.extend(o.values()), Budget(64 * MIB)).run(dict(enumerate(batch)))
-
-
 def test_names_that_no_real_test_server_can_hold_travel_through_the_strict_fake(tmp_path: Path) -> None:
     source, back, again = tmp_path / "source", tmp_path / "back", tmp_path / "again"
     nasty.plant(source, strict=True)
@@ -253,10 +212,10 @@ def test_names_that_no_real_test_server_can_hold_travel_through_the_strict_fake(
     for a, b in hops:
         first = carry(a, b)
         assert first.refused == {}
-        assert [o for o in first.outcomes if o.state != "done"] == []
+        assert first.unlike("done") == {}
         second = carry(a, b)
         assert second.found == first.found > 100
-        assert [o for o in second.outcomes if (o.state, o.reason) != ("skipped", "same")] == []
+        assert second.unlike("skipped", "same") == {}
     wanted = compare.tree(source, "names")
     assert compare.differences(wanted, compare.tree(back, "names")) == []
     assert compare.differences(compare.tree(back), compare.tree(again)) == []
