@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -95,9 +96,23 @@ def _closed(fd: int) -> bool:
         return False
 
 
+_threads_at_fork = 0
+
+
+def _count_threads() -> None:
+    """Just before a fork, in the parent: a child sees nothing of its parent's threads but the locks they held."""
+    global _threads_at_fork
+    if os.getpid() == MAIN:
+        tasks = Path("/proc/self/task")  # a library's own threads, too
+        _threads_at_fork = len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+
+
+os.register_at_fork(before=_count_threads)
+
+
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _child_starts(**_: object) -> None:
-    if process.Process._current is not None or "obstore" in sys.modules or threading.active_count() > 1:
+    if process.Process._current is not None or "obstore" in sys.modules or _threads_at_fork > 1:
         log.critical("the main process used a store client or a thread before it forked; this child would hang")
         os._exit(UNCLEAN)
     if RegisterStep.life_fd is not None:

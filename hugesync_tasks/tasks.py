@@ -100,7 +100,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
         return claim.answer.lower()
     if claim.answer is Claimed.POISON:
         why = Outcome(
-            "failed", str(FailureClass.PERMANENT), f"its task was attempted {claim.attempt} times and never ended"
+            "failed", str(FailureClass.PERMANENT), f"its task was attempted {claim.attempt - 1} times and never ended"
         )
         ledger.settle(job_id, task_id, {"error": why.wire(), "receipts": dict(claim.receipts)}, {}, fence=claim.attempt)
         return "poison"

@@ -223,10 +223,10 @@ def test_without_a_worker_that_serves_the_root_the_job_ends_in_time_and_says_who
     assert f"-{worker.pid} (roots data" in ended[1].err
     assert f"-{worker.pid} (roots data" in ended[2].err
     assert "is not the producer's" in worker.said()
-    assert sorted(p.name for p in other.rglob("*")) == ["d00", "f00000", "src"]
     assert s3_bucket.client.list_objects_v2(Bucket=s3_bucket.bucket, Prefix="b/")["KeyCount"] == 0
     worker.stop()
     assert ours(data) == []
+    assert sorted(p.name for p in other.rglob("*")) == ["d00", "f00000", "src"]
 
 
 class Host:
@@ -358,7 +358,7 @@ def test_children_replaced_after_every_task_never_hang(
     place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
 ) -> None:
     (data / "src").mkdir()
-    for i in range(40):
+    for i in range(10):
         with open(data / "src" / f"f{i}", "wb") as out:
             out.truncate((9 << 20) + i)  # too large for a batch: a task each
     worker = start_worker(place, broker, tmp_path / "mounts" / "data", "--max-tasks-per-child", "1", slots=2)
@@ -367,12 +367,11 @@ def test_children_replaced_after_every_task_never_hang(
         runs += 1
         ended = place.submit("--broker", broker.url, "-I", data / "src", data / "out").finish()
         assert ended.code == 0, ended.err
-        assert ended.summary["files"]["done"] == 40
+        assert ended.summary["files"]["done"] == 10
         assert ended.summary["retries"] == 0
-    pids = set(re.findall(r"ForkPoolWorker-(\d+)", worker.said())) or set(re.findall(r" (\d+) INFO", worker.said()))
     assert worker.stop() == 0
-    assert "could not start" not in worker.said()
-    assert len(pids) >= 1
+    ran_in = re.findall(r"(\d+) INFO Task \S+ succeeded", worker.said())
+    assert len(ran_in) == len(set(ran_in)) >= 40 * runs, "a process for each task, and each task once"
     assert differences(tree(data / "src", folders="none"), tree(data / "out", folders="none")) == []
 
 
@@ -496,7 +495,7 @@ def test_a_second_run_in_the_fleet_is_refused_a_cancelled_one_resumes_and_a_kill
     proxy.hold_after(up=LARGE // 3)
     run = place.resume(job, *fleet)
     proxy.held()
-    run.kill()  # its lease stands until it has run out
+    run.kill()  # its lease still stands
     proxy.release()
     ended = place.resume(job, *fleet).finish()
 

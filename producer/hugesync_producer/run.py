@@ -20,6 +20,7 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
+from hugesync_producer.processes import is_dead, this_process
 from hugesync_producer.sweep import sweep
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
@@ -86,6 +87,7 @@ def _coordinate(
     if resumed is None:
         ledger.forget_job(spec.job, history=False)
         ledger.lead(spec.job, owner, LEASE_MS)
+        ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
     observer.on_start(spec.job, resumed is not None)
     ledger.open_job(spec.job, json.dumps(spec.wire()))
     ledger.set_meta(spec.job, state="running", cancel="0", host=_host())
@@ -124,12 +126,15 @@ def _coordinate(
 
 def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observer) -> str:
     """Take the job's lease before anything of the job is touched; returns the owner's token. A living coordinator is known by
-    its beat; the lease of a killed one is waited for. Raises Refused."""
+    its beat; the lease of one killed on this host is taken, another host's is waited for. Raises Refused."""
     if folder is not None:
         owner = "embedded"  # the folder's lock has refused a second run already; a killed one's lease is ours
     else:
         owner = secrets.token_hex(8)
-    beat, began = ledger.meta(spec.job).get("beat"), time.monotonic()
+    meta, began = ledger.meta(spec.job), time.monotonic()
+    beat = meta.get("beat")
+    if folder is None and is_dead(meta.get("coordinator", "")):
+        ledger.step_down(spec.job, meta.get("owner", ""))
     told = False
     while not ledger.lead(spec.job, owner, LEASE_MS):
         if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
@@ -138,6 +143,7 @@ def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observ
             told = True
             observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")
         time.sleep(0.2)
+    ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
     return owner
 
 
