@@ -38,6 +38,7 @@ def _open_local(opening: Opening) -> Store:
 
 def _open_s3(opening: Opening) -> Store:
     from hugesync_tasks.stores.s3 import S3Store  # the SDK is loaded only by a process that needs it
+    from hugesync_tasks.stores.s3_client import FIRST_READ_TIMEOUT, READ_TIMEOUT
 
     location = opening.location
     return S3Store(
@@ -46,6 +47,7 @@ def _open_s3(opening: Opening) -> Store:
         profile=location.profile,
         endpoint=None,  # never from a message: each process resolves its own
         limits=opening.limits,
+        read_timeout=FIRST_READ_TIMEOUT if opening.limits is None else READ_TIMEOUT,
     )
 
 

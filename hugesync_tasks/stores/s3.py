@@ -22,7 +22,7 @@ from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64, md5_of
-from hugesync_tasks.stores.s3_client import S3Clients
+from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_listing import PAGE, S3Listing, datetime_ns
 from hugesync_tasks.stores.s3_meta import entry_of, meta_of, quoted, unquoted
@@ -51,8 +51,9 @@ class S3Store(S3Uploads):
         limits: Limits | None = None,
         concurrency: int = 16,
         page_size: int = PAGE,
+        read_timeout: float = READ_TIMEOUT,
     ) -> None:
-        super().__init__(bucket, prefix, S3Clients(profile, endpoint, concurrency), limits)
+        super().__init__(bucket, prefix, S3Clients(profile, endpoint, concurrency, read_timeout), limits)
         self._page_size = page_size
 
     @property

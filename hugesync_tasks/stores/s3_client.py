@@ -19,6 +19,7 @@ from hugesync_tasks.stores.s3_errors import translated
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0
+FIRST_READ_TIMEOUT = 10.0  # of an endpoint that nobody has heard from yet: a person waits for the answer
 SLOW_READ_TIMEOUT = 900.0
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
@@ -37,8 +38,15 @@ class Credentials(NamedTuple):
 class S3Clients:
     """The clients of one (profile, endpoint). Thread-safe."""
 
-    def __init__(self, profile: str = "", endpoint: str | None = None, concurrency: int = 16) -> None:
+    def __init__(
+        self,
+        profile: str = "",
+        endpoint: str | None = None,
+        concurrency: int = 16,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
         self.profile = profile
+        self.read_timeout = read_timeout  # seconds
         self._endpoint = endpoint or None
         self._concurrency = concurrency
         self._lock = RLock()
@@ -135,7 +143,7 @@ class S3Clients:
                 s3=s3,
                 signature_version="s3v4",
                 connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=SLOW_READ_TIMEOUT if name == "slow" else READ_TIMEOUT,
+                read_timeout=SLOW_READ_TIMEOUT if name == "slow" else self.read_timeout,
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 max_pool_connections=self._concurrency + 2,
                 request_checksum_calculation="when_required",  # we send our own

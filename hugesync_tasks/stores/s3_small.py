@@ -202,8 +202,8 @@ class S3Small:
         options: dict[str, Any] = {
             "allow_http": not clients.is_tls,
             "connect_timeout": f"{CONNECT_TIMEOUT:.0f}s",
-            "read_timeout": f"{READ_TIMEOUT:.0f}s",
-            "timeout": f"{READ_TIMEOUT:.0f}s",  # of the whole call: SMALL bytes at 140 KB/s
+            "read_timeout": f"{clients.read_timeout:.0f}s",
+            "timeout": f"{clients.read_timeout:.0f}s",  # of the whole call: SMALL bytes at 140 KB/s
         }
         if bundle := clients.ca_bundle:
             options["root_certificate"] = Path(bundle).read_bytes()
