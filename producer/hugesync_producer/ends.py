@@ -40,6 +40,7 @@ def resolve(source: str, dest: str, source_profile: str, dest_profile: str, opti
         how = overlap(a, b)
         if how is not Overlap.NONE:
             raise Refused(f"{a.display()} is {how} {b.display()}: source and destination must lie apart")
+        _can_be_folder(dest, b)
         return Ends(a, b)
     if names_folder(dest) or _is_folder(b):
         target, folder = name, b
@@ -142,6 +143,15 @@ def _parent(location: Location) -> tuple[Location, str]:
     if not name:
         raise UsageError(f"{location.display()}: a single file needs a key, or a destination that ends in /")
     return replace(location, prefix=prefix + "/" if prefix else ""), name
+
+
+def _can_be_folder(text: str, location: Location) -> None:
+    """Raises UsageError where a file stands in the way of a local destination, itself or further up."""
+    path = location.local
+    while path and not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if path and not os.path.isdir(path):
+        raise UsageError(f"{text}: {path} is there and is not a folder")
 
 
 def _is_folder(location: Location) -> bool:
