@@ -102,7 +102,7 @@ class Submit:
             process.communicate()
             raise
         ran = Ran(process.returncode, out.decode(), err.decode(errors="replace"), as_object(out) if json else {})
-        assert "Traceback" not in ran.err, ran.err
+        assert "Traceback" not in ran.err or "--debug" in args, ran.err
         if json:
             assert_true(ran)
         return ran
