@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from hugesync_tasks.celery import app
 from hugesync_tasks.errors import (
@@ -37,8 +37,11 @@ from hugesync_tasks.token import Token
 
 LEASE_MS = 30_000  # renewed as bytes move
 COMMIT_LEASE_MS = 930_000  # a Complete may take minutes and moves no bytes: its read time-out + 30 s
+LEDGER_PATIENCE = 25.0  # seconds; shorter than a lease
 RENEW_EVERY = 1.0  # seconds; also how soon a cancel is seen
 PATIENCE = 930.0  # seconds without a byte moved: longer than the longest silent call, a Complete's 900
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,17 @@ class Lease:
                 self.token.meter.take(),
             )
         )
+
+    def insist(self, record: Callable[[], T]) -> T:
+        """Record work that is done. A ledger that restarts is waited for, or the work would be thrown away."""
+        until = time.monotonic() + LEDGER_PATIENCE
+        while True:
+            try:
+                return record()
+            except Unreachable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
 
     def _heard(self, answer: Renewed) -> None:
         if answer is Renewed.LOST:
@@ -124,7 +138,8 @@ def _settle(
     ledger: Ledger, job: str, claim: Claim, outcome: dict[str, Any], lease: Lease, close_file: str = ""
 ) -> None:
     assert claim.task is not None
-    ledger.settle(job, claim.task.id, outcome, lease.token.meter.take(), close_file=close_file, fence=claim.attempt)
+    task, traffic = claim.task.id, lease.token.meter.take()
+    lease.insist(lambda: ledger.settle(job, task, outcome, traffic, close_file=close_file, fence=claim.attempt))
 
 
 def _batch(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
@@ -181,14 +196,9 @@ def _part(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
         reason = "source_changed" if isinstance(error, SourceChanged) else "upload_lost"
         _settle(process.ledger, job_id, claim, {"error": Outcome("replan", reason, str(error)).wire()}, lease)
         return reason
-    answer = process.ledger.part_done(
-        job_id,
-        claim.task.id,
-        claim.task.file,
-        large.upload.generation,
-        part,
-        lease.token.meter.take(),
-        upload=large.upload.id,
+    task, generation, traffic = claim.task, large.upload.generation, lease.token.meter.take()
+    answer = lease.insist(
+        lambda: process.ledger.part_done(job_id, task.id, task.file, generation, part, traffic, upload=large.upload.id)
     )
     if answer in (PartAnswer.MISMATCH, PartAnswer.FENCED):
         mixed = answer is PartAnswer.MISMATCH
