@@ -3,6 +3,7 @@ so that a test can find whatever of it is still running, however it was started.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 
 import psutil
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 REPO = Path(__file__).parents[1]
 MARK = "TEST_PROCESS_MARK"
 _SUBMIT = "import sys; sys.argv[0] = 'hugesync-submit'; from hugesync_producer.cli import submit; sys.exit(submit())"
@@ -112,7 +114,8 @@ class Place:
             **more,
         }
 
-    def start(self, command: Sequence[str], **env: str) -> Running:
+    def start(self, command: Sequence[str], *, bound_by_modes: bool = False, **env: str) -> Running:
+        """``bound_by_modes``: also root may not read what nobody may."""
         self.started += 1
         self.folder.mkdir(parents=True, exist_ok=True)
         out, err = (self.folder / f"{self.started}.{name}" for name in ("out", "err"))
@@ -125,20 +128,23 @@ class Place:
                 cwd=self.folder,
                 env=self.environment(**env),
                 start_new_session=True,
+                preexec_fn=_obey_modes if bound_by_modes else None,
             )
         return Running(process, out, err)
 
-    def submit(self, *args: object, **env: str) -> Running:
+    def submit(self, *args: object, bound_by_modes: bool = False, **env: str) -> Running:
         """hugesync-submit --json ARGS"""
-        return self.start([sys.executable, "-c", _SUBMIT, "--json", *map(str, args)], **env)
+        command = [sys.executable, "-c", _SUBMIT, "--json", *map(str, args)]
+        return self.start(command, bound_by_modes=bound_by_modes, **env)
 
     def command(self, *args: object, **env: str) -> Ended:
         """One of the commands of ``hugesync``, to its end."""
         return self.start([sys.executable, "-c", _COMMANDS, *map(str, args)], **env).finish()
 
-    def resume(self, *args: object, **env: str) -> Running:
+    def resume(self, *args: object, bound_by_modes: bool = False, **env: str) -> Running:
         """hugesync resume ARGS --json"""
-        return self.start([sys.executable, "-c", _COMMANDS, "resume", *map(str, args), "--json"], **env)
+        command = [sys.executable, "-c", _COMMANDS, "resume", *map(str, args), "--json"]
+        return self.start(command, bound_by_modes=bound_by_modes, **env)
 
     def worker(self, broker: str, *args: object, **env: str) -> Running:
         command = [sys.executable, "-m", "hugesync_worker", "--broker", broker, "-v", *map(str, args)]
@@ -165,6 +171,13 @@ class Place:
 
     def end(self) -> None:
         self.kill_all()
+
+
+def _obey_modes() -> None:
+    """Take CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH from what is executed next; nobody but root has them or may do this."""
+    if _LIBC is not None and os.geteuid() == 0:
+        for capability in (1, 2):
+            _LIBC.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def alive(p: psutil.Process) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ import pytest
 from compare import bucket as bucket_tree
 from compare import differences, tree
 from conftest import Bucket
-from processes import Place
+from processes import Place, wait_until
 from scale import scaled
 from slowproxy import SlowProxy
 
@@ -236,3 +237,43 @@ def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_i
     ended = first.finish()
     assert (ended.code, ended.summary["job_id"]) == (0, job)
     assert_same(large, s3_bucket, "to/")
+
+
+def test_resume_plans_the_failed_first_and_counts_each_once(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, small: Path
+) -> None:
+    """Files that failed behind the checkpoint: one is mended, one stays unreadable; then the interrupted job is resumed."""
+    mended, broken = small / "a", small / "b"  # names before all others, so that they lie behind K
+    for path in (mended, broken):
+        path.write_bytes(b"x" * 100)
+        path.chmod(0)
+    to = f"s3://{s3_bucket.bucket}/t"
+    proxy.hold_after(requests=SMALL * 3 // 4)
+    run = place.submit(small, to, bound_by_modes=True)
+    proxy.held()
+    checkpoint = wait_until(lambda: failures_in_the_checkpoint(place), what="a checkpoint with the failures")
+    assert sorted(checkpoint) == ["a", "b"]
+    run.process.send_signal(signal.SIGINT)
+    ended = run.finish(10)
+    assert ended.code == 130
+    assert ended.summary["files"]["failed"] == 2
+    proxy.release()
+    mended.chmod(0o644)
+
+    again = place.resume(ended.summary["job_id"], bound_by_modes=True).finish()
+
+    assert again.code == 1, again.err
+    files = again.summary["files"]
+    assert (files["found"], files["failed"], files["pending"]) == (SMALL + 2, 1, 0)
+    assert files["done"] + files["skipped"] == SMALL + 1
+    assert [f["path"] for f in again.summary["failures"]] == ["b"]
+    counts = again.summary["bytes"]
+    assert counts["found"] == SMALL * 2_000 + 200 == counts["done"] + counts["skipped"] + counts["failed"]
+    broken.unlink()
+    assert_same(small, s3_bucket, "t/")
+
+
+def failures_in_the_checkpoint(place: Place) -> list[str]:
+    (path,) = (place.folder / "state" / "hugesync" / "jobs").glob("*/job.json")
+    saved = json.loads(path.read_text()).get("checkpoint")
+    return [failure[0] for failure in saved["counters"]["failures"]] if saved else []
