@@ -13,7 +13,7 @@ from threading import Lock
 
 import psutil
 
-from hugesync_tasks.budget import Budget
+from hugesync_tasks.budget import Budget, return_freed_memory
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
 from hugesync_tasks.spec import Location, Spec
@@ -47,6 +47,7 @@ class Process:
     def current(cls) -> Process:
         """This child's process; a fork's copy of the parent's is never used."""
         if cls._current is None or cls._current.pid != os.getpid():
+            return_freed_memory()
             settings = load({})
             cls._current = Process(settings, open_ledger(settings), roots_of(settings))
         return cls._current

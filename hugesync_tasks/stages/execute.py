@@ -16,6 +16,7 @@ from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, S
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
+from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.stages.verify import check_commit, check_read
 from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
@@ -146,7 +147,7 @@ class BatchRun:
             try:
                 size = transfer.source.size if transfer.source.kind is Kind.FILE else None
                 with self._job.source.open(key, transfer.source.version, self._token, 0, size) as reader:
-                    body = b"".join(reader)
+                    body = whole(reader)
                     head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
                 return transfer, head, body, check_read(head, body)
             except Corrupted:  # by what lies between the source and here, perhaps: it is read once more

@@ -11,6 +11,7 @@ from hugesync_tasks.model import Part
 from hugesync_tasks.parts import part_range
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.token import Token
 
 
@@ -36,7 +37,7 @@ def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | Non
 
 def _read(job: JobContext, large: LargeFile, key: str, start: int, length: int, token: Token) -> bytes:
     with job.source.open(key, large.source.version, token, start, length) as reader:
-        body = b"".join(reader)
+        body = whole(reader)
     if len(body) != length:  # a short read must never become a short object
         raise SourceChanged(f"read {len(body)} of {length} bytes", key)
     return body

@@ -1,0 +1,150 @@
+"""Memory stays under the number given, and does not grow with the tree: producer and workers, RSS sampled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from conftest import Bucket
+from hugesync_tasks.stages.reading import whole
+from scale import factor, scaled
+from submit import ROOT, Submit
+
+MIB = 1 << 20
+MOST = 200 * MIB  # of the producer, at any number of files
+GROWTH = 8 * MIB  # what counts as flat: the allocator's slack
+FILES = scaled(1_000_000, 50_000)
+RUN = scaled(
+    100_000, 5_000
+)  # entries sorted in memory, and files after which memory is flat; above them runs go to disk
+SETTLED = max(20_000, RUN)  # both listings' buffers are full by then
+
+
+@pytest.fixture
+def roomy() -> Iterator[Path]:
+    """A folder for very many files: in memory where there is a tmpfs."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="hsm", dir=shm if os.access(shm, os.W_OK) else None))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def flat_folder(at: Path, files: int) -> None:
+    """Empty files whose order of creation is not that of their names."""
+    at.mkdir()
+    step = next(p for p in (7919, 7907, 7901) if files % p)
+    fd = os.open(at, os.O_RDONLY)
+    for i in range(files):
+        os.mknod(f"{i * step % files:07d}-a name of ordinary length", 0o100644, dir_fd=fd)
+    os.close(fd)
+
+
+def run(folder: Path, source: str, dest: str, dry_run: bool, keys: int = 0) -> dict[str, Any]:
+    asked = {"source": source, "dest": dest, "dry_run": dry_run, "keys": keys, "run_size": RUN}
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "tests/memory_run.py"), json.dumps(asked)],
+        env={**Submit(folder).environment(), "TMPDIR": str(folder)},
+        capture_output=True,
+        timeout=3000,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()[-4000:]
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    assert answer["state"] == "done"
+    assert answer["files"]["found"] == (keys or FILES)
+    return answer
+
+
+def assert_bounded(samples: list[list[int]]) -> None:
+    """Never above ``MOST``, and flat from ``SETTLED`` files on."""
+    early = max(rss for found, rss in samples if found <= SETTLED)
+    late = max(rss for found, rss in samples if found > SETTLED)
+    assert len([found for found, _ in samples if found > SETTLED]) >= 2, "too few samples to tell"
+    assert max(early, late) <= MOST, (early, late)
+    assert late <= early + GROWTH, (early, late)
+
+
+def test_the_producer_is_flat_over_a_flat_folder_that_is_there_already(roomy: Path) -> None:
+    flat_folder(roomy / "from", FILES)
+    (roomy / "to").mkdir()
+    for name in os.listdir(roomy / "from"):
+        os.link(roomy / "from" / name, roomy / "to" / name)
+    answer = run(roomy, str(roomy / "from"), str(roomy / "to"), dry_run=False)
+    assert answer["files"]["skipped"] == FILES
+    assert_bounded(answer["samples"])
+
+
+def test_the_producer_is_flat_over_a_flat_folder_that_is_all_new(roomy: Path) -> None:
+    flat_folder(roomy / "from", FILES)
+    answer = run(roomy, str(roomy / "from"), str(roomy / "to"), dry_run=True)
+    assert answer["files"]["pending"] == FILES
+    assert_bounded(answer["samples"])
+
+
+def test_the_producer_is_flat_over_listings_in_path_segment_order(roomy: Path) -> None:
+    answer = run(roomy, "s3://one", "s3://two", dry_run=True, keys=FILES)
+    assert answer["files"]["skipped"] == FILES
+    assert_bounded(answer["samples"])
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b"a"], [b"a", b"bc"], [b"a", b"b", b"c" * 5000]])
+def test_a_body_is_the_chunks_of_its_reader_in_order(chunks: list[bytes]) -> None:
+    assert whole(iter(chunks)) == b"".join(chunks)  # type: ignore[arg-type]
+
+
+def test_each_worker_process_stays_under_its_memory_with_large_files_and_many_small_ones(
+    tmp_path: Path, s3_bucket: Bucket
+) -> None:
+    """Small files of 1 MiB, so many at once that their bytes together would pass the bound; and parts of 16 MiB."""
+    memory = 256 * MIB
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for i in range(scaled(2000, 150)):
+        (tree / f"small {i}").write_bytes(os.urandom(MIB) if i % 2 else b"x" * (7 * MIB))
+    for i in range(scaled(20, 3)):
+        (tree / f"large {i}").write_bytes(os.urandom(MIB) * 80)
+    submit = Submit(tmp_path / "us", s3_bucket.env)
+    there, back = f"s3://{s3_bucket.bucket}/tree", tmp_path / "back"
+    for source, dest in ((tree, there), (there, back)):
+        highest = peak_of_children(submit, str(source), str(dest), "--memory", "256MiB")
+        assert highest, "no worker was seen"
+        assert max(highest.values()) <= memory, {pid: rss // MIB for pid, rss in highest.items()}
+    assert sorted(p.name for p in back.iterdir()) == sorted(p.name for p in tree.iterdir())
+    assert factor() < 1 or len(highest) >= 2
+
+
+def peak_of_children(submit: Submit, *arguments: str) -> dict[int, int]:
+    """Run to the end; pid → the highest RSS seen of each worker process."""
+    process = submit.start(*arguments, "--quiet")
+    highest: dict[int, int] = {}
+    while process.poll() is None:
+        for child in _workers(process.pid):
+            try:
+                highest[child.pid] = max(highest.get(child.pid, 0), child.memory_info().rss)
+            except psutil.Error:
+                continue
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    _, said = process.communicate()
+    assert process.returncode == 0, said.decode()
+    return highest
+
+
+def _workers(producer: int) -> list[psutil.Process]:
+    """The worker's main process and its children."""
+    try:
+        return [p for p in psutil.Process(producer).children(recursive=True) if "hugesync_worker" in p.cmdline()]
+    except psutil.Error:
+        return []
