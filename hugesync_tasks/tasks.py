@@ -167,7 +167,11 @@ def _begin(process: Process, job_id: str, claim: Claim, lease: Lease) -> str:
     except SourceChanged as error:
         _settle(process.ledger, job_id, claim, {"error": Outcome("replan", "source_changed", str(error)).wire()}, lease)
         return "source changed"
-    mine = large.fields()
+    mine, before = large.fields(), dict(claim.file)
+    if before.get("upload") and before["gen"] != mine["gen"]:
+        abandon(
+            job.dest, LargeFile.of(before).upload, lease.token
+        )  # source or destination changed: nobody goes on with it
     stands = process.ledger.set_upload(job_id, claim.task.file, mine)
     if stands["upload"] != mine["upload"]:
         # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.

@@ -394,6 +394,18 @@ def test_the_first_upload_of_a_generation_stands_and_another_generation_replaces
     assert ledger.file("j", "F")["upload"] == "u3"
 
 
+def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) -> None:
+    assert ledger.open_files("j") == []
+    for file in ("f1", "f2", "f3"):
+        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
+    ledger.close_file("j", "f2")
+    ledger.put_tasks("j", [Task("f3:commit", "commit", "q", 1, "", "f3")])
+    ledger.settle("j", "f3:commit", {}, {}, close_file="f3")
+    assert ledger.open_files("j") == ["f1"]
+    ledger.forget_job("j")
+    assert ledger.open_files("j") == []
+
+
 def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger) -> None:
     ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}

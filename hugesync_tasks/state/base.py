@@ -160,6 +160,8 @@ class Ledger(Protocol):
         a CRC64 is unknown, another ETag) change nothing. A repeat answers the same and pushes no second event."""
 
     def close_file(self, job: str, file: str) -> None: ...
+    def open_files(self, job: str) -> list[str]:
+        """The files that have a record: their upload was begun, and no commit of it has settled."""
 
     # traffic, workers, announcements
     def traffic(self, job: str) -> dict[str, int]: ...

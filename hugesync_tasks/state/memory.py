@@ -148,6 +148,10 @@ class MemoryLedger(MemoryJobs):
         with self._changed:
             self._job(job).files.pop(file, None)
 
+    def open_files(self, job: str) -> list[str]:
+        with self._changed:
+            return list(self._job(job).files)
+
     # traffic
     def traffic(self, job: str) -> dict[str, int]:
         with self._changed:

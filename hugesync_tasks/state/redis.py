@@ -134,6 +134,10 @@ class RedisLedger(RedisJobs):
 
         self._server.call(drop)
 
+    def open_files(self, job: str) -> list[str]:
+        found: Any = self._server.call(lambda r: r.smembers(self._key(job, "files")))
+        return sorted(found)
+
     # traffic
     def traffic(self, job: str) -> dict[str, int]:
         return {name: int(n) for name, n in self._hash(self._key(job, "traffic")).items()}

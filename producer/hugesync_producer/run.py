@@ -21,7 +21,7 @@ from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.processes import is_dead, this_process
-from hugesync_producer.sweep import sweep
+from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
@@ -117,8 +117,10 @@ def _coordinate(
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
             _forget(ledger, pool, spec, folder)
             raise
-    if resumed is not None and state in (State.DONE, State.DONE_WITH_ERRORS):
-        sweep(job, started, Token(meter))
+    if state in (State.DONE, State.DONE_WITH_ERRORS):
+        sweep_uploads(job, ledger, Token(meter))
+        if resumed is not None:
+            sweep(job, started, Token(meter))
     summary = summarise(job, state, window, coordinator, meter, began, reason)
     _end(ledger, pool, spec, folder, summary, coordinator)
     return summary

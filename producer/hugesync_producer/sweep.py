@@ -1,15 +1,31 @@
-"""After a resumed job: what the killed run left on a filesystem, under names that are ours alone, is removed.
+"""After a job: what a killed process left behind, under names that are ours alone, is removed.
 
 A kill between the exchange of two files and the removal of the old one leaves a temporary that no later put would meet:
-its file compares equal. On stores nothing is swept here: an upload without an intent may be another tool's.
+its file compares equal. Between a commit and the deletion of its intent it leaves the intent, which the ledger still knows.
+On stores nothing else is swept here: an upload without an intent may be another tool's.
 """
 
 from __future__ import annotations
 
-from hugesync_tasks.errors import NotFound, StoreError
+from contextlib import suppress
+
+from hugesync_tasks.errors import NotFound, StoreError, Unreachable
 from hugesync_tasks.model import Upload
+from hugesync_tasks.stages.begin import LargeFile, abandon
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.token import Token
+
+
+def sweep_uploads(job: JobContext, ledger: Ledger, token: Token) -> None:
+    """Forget the uploads that the ledger still knows when every file of the job has ended."""
+    with suppress(Unreachable):  # they stay, with their intents, for the next run or whoever cleans up there
+        for file in ledger.open_files(job.spec.job):
+            fields = ledger.file(job.spec.job, file)
+            with suppress(StoreError):
+                if fields.get("upload"):
+                    abandon(job.dest, LargeFile.of(fields).upload, token)
+                ledger.close_file(job.spec.job, file)
 
 
 def sweep(job: JobContext, before: float, token: Token) -> None:
