@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any
 
 from hugesync_tasks.errors import UsageError
@@ -52,6 +53,17 @@ def _open_s3(opening: Opening) -> Store:
 
 
 _OPENERS: dict[str, Opener] = {"file": _open_local, "s3": _open_s3}
+
+
+def preload(scheme: str) -> None:
+    """Load what stores of ``scheme`` are made of, and make none: for a process that will fork and must stay clean."""
+    if scheme == "file":
+        import_module("hugesync_tasks.stores.local")
+    elif scheme == "s3":
+        import_module("hugesync_tasks.stores.s3")
+        from hugesync_tasks.stores.s3_client import preload as preload_sdk
+
+        preload_sdk()
 
 
 def register(scheme: str, opener: Opener) -> None:

@@ -28,6 +28,7 @@ class Embedded:
     folder: Path  # the job's, 0700
     settings: Settings
     roots: dict[str, str]
+    schemes: tuple[str, ...] = ()  # of both ends
 
     def start(self) -> str:
         """Start the server, then the worker (without waiting for it); returns the server's URL. Raises Unreachable."""
@@ -63,6 +64,8 @@ class Embedded:
             "--memory", str(self.settings.memory),
             "--life-fd", str(self._life),
         ]  # fmt: skip
+        for scheme in self.schemes:
+            command += ["--preload", scheme]
         for name, path in self.roots.items():
             command += ["--root", f"{name}={path}"]
         if self.settings.jobs or self.settings.worker_concurrency:

@@ -51,7 +51,7 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         folder: JobFolder | None = None
         if not settings.broker_url:
             folder = stack.enter_context(_folder(spec, settings, fresh))
-            embedded = Embedded(folder.path, settings, _roots(spec))
+            embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
             url = embedded.start()
             stack.callback(embedded.stop)
             folder.save(broker=url)

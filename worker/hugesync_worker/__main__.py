@@ -11,6 +11,8 @@ import click
 from hugesync_tasks.config import environment, load, option_help
 from hugesync_tasks.errors import HugeSyncError
 
+SCHEMES = ("file", "s3")
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--broker", "broker_url", help=option_help("broker_url"))
@@ -24,7 +26,17 @@ from hugesync_tasks.errors import HugeSyncError
 @click.option("--max-tasks-per-child", type=click.IntRange(1), help="Replace a child process after so many tasks.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each task.")
 @click.option("--life-fd", type=int, hidden=True, help="End when this pipe closes: embedded, the producer is gone.")
-def main(life_fd: int | None, task_events: bool, max_tasks_per_child: int | None, verbose: bool, **given: Any) -> None:
+@click.option(
+    "--preload", multiple=True, hidden=True, help="Stores of the one job: what others are made of is left out."
+)
+def main(
+    life_fd: int | None,
+    task_events: bool,
+    max_tasks_per_child: int | None,
+    verbose: bool,
+    preload: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Start a worker that does the hashing and moving for HugeSync jobs.
 
     It consumes `hs.any` (store to store) and the queue of every root that it is given and in which it finds what the
@@ -41,7 +53,7 @@ def main(life_fd: int | None, task_events: bool, max_tasks_per_child: int | None
         os.environ.update(environment(given))
         from hugesync_worker.lifecycle import run
 
-        sys.exit(run(settings, life_fd, task_events, max_tasks_per_child, verbose))
+        sys.exit(run(settings, life_fd, task_events, max_tasks_per_child, verbose, preload or SCHEMES))
     except HugeSyncError as error:
         click.echo(f"hugesync-worker: {error}", err=True)
         sys.exit(error.exit_code)

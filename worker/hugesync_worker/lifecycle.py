@@ -11,10 +11,19 @@ from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent
 from hugesync_tasks.process import open_ledger
+from hugesync_tasks.stores.opening import preload
 
 
-def run(settings: Settings, life_fd: int | None, task_events: bool, max_tasks: int | None, verbose: bool) -> int:
-    """Serve until told to stop; returns the exit code. Raises Unreachable or Refused before anything starts."""
+def run(
+    settings: Settings,
+    life_fd: int | None,
+    task_events: bool,
+    max_tasks: int | None,
+    verbose: bool,
+    schemes: tuple[str, ...],
+) -> int:
+    """Serve until told to stop; returns the exit code. The stores of ``schemes`` are loaded once, before the children are
+    forked. Raises Unreachable or Refused before anything starts."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     if life_fd is not None:
@@ -24,6 +33,8 @@ def run(settings: Settings, life_fd: int | None, task_events: bool, max_tasks: i
     with_ledger.check_server()
     with_ledger.close()
     configure(app, settings)
+    for scheme in schemes:
+        preload(scheme)
     RegisterStep.life_fd = life_fd
     worker: Any = app.Worker(
         hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
