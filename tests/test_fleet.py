@@ -134,6 +134,11 @@ def test_two_workers_share_a_large_file_up_and_down(
     place: Place, broker: servers.ValkeyServer, s3_bucket: Bucket, data: Path, tmp_path: Path
 ) -> None:
     source = large_file(data / "src")
+    for name in (
+        ".hugesync-token-vm-1",
+        f".hugesync-job-{'0' * 20}",
+    ):  # another job's, whose destination is this folder
+        (source / name).touch()
     workers = [start_worker(place, broker, tmp_path / "mounts" / "data") for _ in range(2)]
     wait_until(lambda: registered(broker) == 2, what="two workers")
     to = f"s3://{s3_bucket.bucket}/up"
@@ -145,6 +150,10 @@ def test_two_workers_share_a_large_file_up_and_down(
     assert all(took), "one worker did everything"
     assert sorted(took[0] + took[1]) == list(range(1, LARGE // PART + 2)), "each part once"
     assert up.summary["bytes"]["sent"] == LARGE
+    assert up.summary["files"]["found"] == 1
+    assert list(bucket_tree(s3_bucket.client, s3_bucket.bucket, "up/")) == [b"large"]
+    for left in ours(source):
+        (source / left).unlink()
     rclone_check(s3_bucket, "up", source)
 
     before = [len(t) for t in took]
@@ -358,7 +367,7 @@ def test_children_replaced_after_every_task_never_hang(
     place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
 ) -> None:
     (data / "src").mkdir()
-    for i in range(10):
+    for i in range(6):
         with open(data / "src" / f"f{i}", "wb") as out:
             out.truncate((9 << 20) + i)  # too large for a batch: a task each
     worker = start_worker(place, broker, tmp_path / "mounts" / "data", "--max-tasks-per-child", "1", slots=2)
@@ -367,11 +376,11 @@ def test_children_replaced_after_every_task_never_hang(
         runs += 1
         ended = place.submit("--broker", broker.url, "-I", data / "src", data / "out").finish()
         assert ended.code == 0, ended.err
-        assert ended.summary["files"]["done"] == 10
+        assert ended.summary["files"]["done"] == 6
         assert ended.summary["retries"] == 0
     assert worker.stop() == 0
     ran_in = re.findall(r"(\d+) INFO Task \S+ succeeded", worker.said())
-    assert len(ran_in) == len(set(ran_in)) >= 40 * runs, "a process for each task, and each task once"
+    assert len(ran_in) == len(set(ran_in)) >= 24 * runs, "a process for each task, and each task once"
     assert differences(tree(data / "src", folders="none"), tree(data / "out", folders="none")) == []
 
 

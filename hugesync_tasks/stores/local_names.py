@@ -16,7 +16,7 @@ from hugesync_tasks.names import decode_name, not_on_filesystem
 MAX_PATH, MAX_SEGMENT = 4096, 255
 PART, RANGES = ".part", ".ranges"
 _TEMPORARY = re.compile(r"\.hugesync-[0-9a-f]{16}\.(part|ranges)")
-_TOKEN = re.compile(r"\.hugesync-token-[^/]+", re.DOTALL)
+_TOKEN = re.compile(r"\.hugesync-(token-[^/]+|job-[0-9a-f]{20})", re.DOTALL)
 
 
 class Name(NamedTuple):
