@@ -133,11 +133,14 @@ def test_an_endpoint_that_accepts_and_never_answers_is_said_within_15_seconds(so
         assert time.monotonic() - began < 15
 
 
-def test_an_unreachable_broker_is_said_within_15_seconds(tmp_path: Path, source: Path, hs: Submit) -> None:
+def test_an_unreachable_broker_or_ledger_is_said_within_15_seconds(
+    tmp_path: Path, source: Path, hs: Submit, valkey: servers.ValkeyServer
+) -> None:
     (port,) = servers.free_ports(1)
     for options in (
         ["--broker", f"redis://:hunter2@127.0.0.1:{port}/0"],
         ["--broker", f"redis+socket://{tmp_path}/no.sock"],
+        ["--broker", valkey.url, "--state", f"redis://:hunter2@127.0.0.1:{port}/0"],
     ):
         began = time.monotonic()
         ran = hs(str(source), str(tmp_path / "dest"), *options, timeout=60)

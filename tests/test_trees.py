@@ -21,7 +21,7 @@ import servers
 from carry import carry
 from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.memory import MemoryStore
-from scale import factor, scaled
+from scale import scaled
 from submit import Ran, Submit, assert_moved_nothing
 
 MIB = 1 << 20
@@ -117,9 +117,10 @@ def test_a_second_run_of_a_hop_moves_nothing(journey: Journey, hop: str) -> None
 
 
 @pytest.mark.parametrize("hop", ["up", "down", "local"])
-def test_a_second_run_asks_about_no_single_object_whose_listing_tells_enough(journey: Journey, hop: str) -> None:
+def test_a_second_run_reads_and_writes_no_object_and_asks_about_each_at_most_once(journey: Journey, hop: str) -> None:
     requests = journey.second[hop].json["requests"]
-    assert requests["get"] == requests["part"] == requests["complete"] - requests["create"] == 0 or hop == "up"
+    assert requests["get"] == 0
+    assert requests["put"] <= 1  # the probe of the endpoint, whose condition cannot hold
     assert requests["head"] <= journey.second[hop].files["found"] + 1  # S3's listing lacks our mtime: at most one each
 
 
@@ -247,4 +248,3 @@ def test_the_judge_sees_what_differs(tmp_path: Path) -> None:
     found = "\n".join(compare.differences(compare.tree(tmp_path / "a", "none"), compare.tree(tmp_path / "b", "none")))
     for line in ("b'-n': mtime_ns", "b'star*': mode", "b'con.txt': content", "b'links/dangling': only in the first"):
         assert line in found
-    assert factor() > 0
