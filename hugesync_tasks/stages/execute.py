@@ -6,7 +6,8 @@ A batch is a list of independent files: each has its own condition, outcome and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
 
 THREADS = 16  # I/O in flight inside one task; the GIL is released in sockets, hashing and file calls
-LOCAL_THREADS = 2  # from folder to folder nothing waits: 15,000 puts/s with one thread, 10,000 with eight (ext4)
+SLOW = 0.005  # seconds, plus 2 ns a byte, for one file from folder to folder: above it threads are worth their cost
 SOURCE_TRIES = 3  # a source that changes under each of so many readings is source_changed
 
 log = logging.getLogger(__name__)
@@ -54,22 +55,31 @@ class BatchRun:
         """Raises only ``Stopped``: everything else is some file's outcome."""
         step = self._job.dest.limits.finish_every
         numbered = list(items.items())
-        with ThreadPoolExecutor(self._threads(), thread_name_prefix="file") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="file") as pool:
             for at in range(0, len(numbered), step):
                 self._run_group(numbered[at : at + step], pool)
 
-    def _threads(self) -> int:
-        remote = self._job.source.limits.remote or self._job.dest.limits.remote
-        return THREADS if remote else LOCAL_THREADS
+    def _begin_all(
+        self, group: list[tuple[int, Transfer]], puts: PutBatch, pool: ThreadPoolExecutor
+    ) -> Iterator[Outcome | _Pending]:
+        """The group's answers in its order. From folder to folder one after another, as long as nothing waits: 11,000
+        files/s (tmpfs) against 7,500 with two threads, which spend the rest on handing over; a slow one (a cold disk, a
+        network) sends those after it to the threads."""
+        waits = self._job.source.limits.remote or self._job.dest.limits.remote
+        for at, item in enumerate(group):
+            if waits:
+                yield from pool.map(lambda it: self._begin(it, puts), group[at:])
+                return
+            began = time.perf_counter()
+            yield self._begin(item, puts)
+            waits = time.perf_counter() - began > SLOW + 2e-9 * item[1].source.size
 
     def _run_group(self, group: list[tuple[int, Transfer]], pool: ThreadPoolExecutor) -> None:
         puts = self._job.dest.batch()
         done: dict[int, Outcome] = {}
         waiting: dict[str, _Pending] = {}
         try:
-            for index, result in zip(
-                (i for i, _ in group), pool.map(lambda it: self._begin(it, puts), group), strict=True
-            ):
+            for (index, _), result in zip(group, self._begin_all(group, puts, pool), strict=True):
                 if isinstance(result, _Pending):
                     waiting[result.transfer.key] = result
                 else:
