@@ -82,10 +82,12 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     found = _adopt(job.dest, transfer.key, meta.generation, size, token)
     if found is not None:
         return LargeFile(found[0], meta, head.entry, transfer.expected, how), found[1]
+    token.moved(0)  # a worker that stood still learns here that the task is another's, and leaves nothing behind
     upload = job.dest.create_upload(transfer.key, size, step, meta, token)
     if not job.dest.limits.intents:  # the upload itself shows its generation; parts an earlier run left are listed
         return LargeFile(upload, meta, head.entry, transfer.expected, how), job.dest.list_parts(upload, token)
     try:
+        token.moved(0)
         put_intent(job.dest, upload, token)
     except BaseException:
         job.dest.abort(upload, Token(token.meter))  # nobody could find it again
