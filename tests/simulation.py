@@ -25,9 +25,10 @@ from hugesync_producer import planfeed, replan, run
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
-from hugesync_tasks import tasks
+from hugesync_tasks import lease
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Refused, Unreachable
+from hugesync_tasks.perform import perform
 from hugesync_tasks.spec import Location, Options, Rules, Spec
 from hugesync_tasks.stages import execute
 from hugesync_tasks.stages.context import JobContext
@@ -191,7 +192,7 @@ class Simulation(World):
         process = Worker(SimLedger(self), Budget(1 << 30), contexts, self.spec.options.retries)
 
         def work() -> None:
-            answer = tasks.perform(JOB, task, process)  # type: ignore[arg-type]
+            answer = perform(JOB, task, process)  # type: ignore[arg-type]
             self.note(f"{task} → {answer}")
 
         return Baton(f"w{self.steps} {task[-12:]}", work)
@@ -237,7 +238,7 @@ class Simulation(World):
         clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
         for module in (run, coordinator_module, planfeed):
             monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(tasks, "time", clock)
+        monkeypatch.setattr(lease, "time", clock)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.ThreadPoolExecutor", Inline)
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)

@@ -1,0 +1,80 @@
+"""A worker's hold on one task: renewed as bytes move, given up when the ledger says that it is no longer ours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import TypeVar
+
+from hugesync_tasks.errors import Cancelled, LeaseLost, Unreachable
+from hugesync_tasks.model import Outcome
+from hugesync_tasks.state.base import Claim, Ledger, Renewed
+from hugesync_tasks.token import Token
+
+LEASE_MS = 30_000  # renewed as bytes move
+COMMIT_LEASE_MS = 930_000  # a Complete may take minutes and moves no bytes: its read time-out + 30 s
+LEDGER_PATIENCE = 25.0  # seconds; shorter than a lease
+RENEW_EVERY = 1.0  # seconds; also how soon a cancel is seen
+PATIENCE = 930.0  # seconds without a byte moved: longer than the longest silent call, a Complete's 900
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """Keeps one claim alive while bytes move, and ends the task when the ledger says it is no longer ours."""
+
+    def __init__(self, ledger: Ledger, job: str, claim: Claim, lease_ms: int) -> None:
+        assert claim.task is not None
+        self._ledger, self._job, self._task = ledger, job, claim.task.id
+        self._fence, self._lease_ms = claim.attempt, lease_ms
+        self._lock = Lock()
+        self._renewed = time.monotonic()
+        self.token = Token(pulse=self._pulse, patience=PATIENCE)
+
+    def _pulse(self, _moved: int) -> None:
+        if time.monotonic() - self._renewed < RENEW_EVERY or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._renewed < RENEW_EVERY:
+                return
+            self._heard(self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, self.token.meter.take()))
+        except Unreachable:
+            log.warning("the ledger cannot be reached; going on with the task in hand")
+        finally:
+            self._renewed = time.monotonic()
+            self._lock.release()
+
+    def receipts(self, items: Mapping[int, Outcome]) -> None:
+        """Record finished files of a batch; a crash after this repeats none of them."""
+        self._heard(
+            self._ledger.receipts(
+                self._job,
+                self._task,
+                self._fence,
+                {i: o.wire() for i, o in items.items()},
+                self._lease_ms,
+                self.token.meter.take(),
+            )
+        )
+
+    def insist(self, record: Callable[[], T]) -> T:
+        """Record work that is done. A ledger that restarts is waited for, or the work would be thrown away."""
+        until = time.monotonic() + LEDGER_PATIENCE
+        while True:
+            try:
+                return record()
+            except Unreachable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    def _heard(self, answer: Renewed) -> None:
+        if answer is Renewed.LOST:
+            self.token.cancel(LeaseLost("another worker has this task now"))
+        elif answer is Renewed.CANCELLED:
+            self.token.cancel(Cancelled("the job was cancelled"))
+        self.token.check()

@@ -1,0 +1,194 @@
+"""Perform one task: claim it, call a stage, record what became of it. All that is known of it is in the ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hugesync_tasks.errors import FailureClass, HugeSyncError, NoSuchUpload, SourceChanged, Stopped, Unreachable
+from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
+from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
+from hugesync_tasks.process import Process
+from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
+from hugesync_tasks.stages.commit import commit
+from hugesync_tasks.stages.context import JobContext, finishing
+from hugesync_tasks.stages.execute import BatchRun
+from hugesync_tasks.stages.parts import send_part
+from hugesync_tasks.state.base import Claim, Claimed, PartAnswer, Task
+
+log = logging.getLogger(__name__)
+
+
+def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
+    """Run one task to its end. Returns what happened, for logs and Flower. ``process``: by default this worker child's."""
+    process = process or Process.current()
+    ledger = process.ledger
+    lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
+    if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
+        return claim.answer.lower()
+    work = _Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms))
+    if claim.answer is Claimed.POISON:
+        why = f"its task was attempted {claim.attempt - 1} times and never ended"
+        work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
+        return "poison"
+    try:
+        return _HANDLERS[claim.task.kind](work)
+    except Stopped as stop:
+        log.info("task %s ended early: %s", task_id, stop)
+        return type(stop).__name__
+    except Unreachable:
+        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task_id)
+        return "unreachable"
+    except Exception as error:
+        if not isinstance(error, HugeSyncError):
+            log.exception("task %s failed in an unexpected way", task_id)
+        work.settle({"error": failed(error).wire()})
+        return "failed"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One claimed task and all that it takes to do it."""
+
+    process: Process
+    job_id: str
+    task: Task
+    claim: Claim
+    lease: Lease
+
+    @property
+    def job(self) -> JobContext:
+        return self.process.job(self.job_id)
+
+    def settle(self, outcome: dict[str, Any], close_file: str = "") -> None:
+        """Record the outcome; the task is over, once."""
+        traffic = self.lease.token.meter.take()
+        self.lease.insist(
+            lambda: self.process.ledger.settle(
+                self.job_id, self.task.id, outcome, traffic, close_file=close_file, fence=self.claim.attempt
+            )
+        )
+
+    def replan(self, reason: str, message: str) -> str:
+        """The world moved: the coordinator looks at both ends again."""
+        self.settle({"error": Outcome("replan", reason, message).wire()})
+        return reason
+
+
+def _failure(kind: FailureClass, message: str) -> dict[str, Any]:
+    return {"error": Outcome("failed", str(kind), message).wire()}
+
+
+def _batch(work: _Work) -> str:
+    items = {i: Transfer.unwire(w) for i, w in enumerate(json.loads(work.task.payload))}
+    done = {i: Outcome.unwire(w) for i, w in work.claim.receipts.items()}
+
+    def report(finished: Mapping[int, Outcome]) -> None:
+        done.update(finished)
+        if len(done) < len(items):
+            work.lease.receipts(finished)
+
+    run = BatchRun(work.job, work.lease.token, report, work.process.budget)
+    run.run({i: t for i, t in items.items() if i not in done})
+    work.settle({"items": [done[i].wire() for i in range(len(items))]})
+    return f"{len(items)} files"
+
+
+def _begin(work: _Work) -> str:
+    job, token = work.job, work.lease.token
+    try:
+        large, listed = begin(job, Transfer.unwire(json.loads(work.task.payload)), token)
+    except SourceChanged as error:
+        return work.replan("source_changed", str(error))
+    mine, before = large.fields(), dict(work.claim.file)
+    if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
+        abandon(job.dest, LargeFile.of(before).upload, token)
+    stands = work.process.ledger.set_upload(work.job_id, work.task.file, mine)
+    if stands["upload"] != mine["upload"]:
+        # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.
+        if job.dest.limits.intents:
+            job.dest.abort(large.upload, token)
+            put_intent(job.dest, LargeFile.of(stands).upload, token)
+        large, listed = LargeFile.of(stands), []
+    work.settle({"file": large.fields(), "listed": [p.wire() for p in listed]})
+    return f"{large.upload.key} in {large.fields()['total']} parts"
+
+
+def _part(work: _Work) -> str:
+    if not work.claim.file:
+        return work.replan("upload_lost", "the ledger has no record of the upload")
+    large = LargeFile.of(dict(work.claim.file))
+    todo = json.loads(work.task.payload)
+    listed = Part.unwire(todo["listed"]) if todo.get("listed") else None
+    try:
+        with work.process.budget.hold(0 if work.job.copies_parts else large.upload.part_size):
+            part = send_part(work.job, large, todo["number"], listed, work.lease.token)
+    except SourceChanged as error:
+        return work.replan("source_changed", str(error))
+    except NoSuchUpload as error:
+        return work.replan("upload_lost", str(error))
+    generation, traffic = large.upload.generation, work.lease.token.meter.take()
+    answer = work.lease.insist(
+        lambda: work.process.ledger.part_done(
+            work.job_id, work.task.id, work.task.file, generation, part, traffic, upload=large.upload.id
+        )
+    )
+    if answer is PartAnswer.MISMATCH:
+        return work.replan("source_changed", "the same part was read twice with different bytes")
+    if answer is PartAnswer.FENCED:
+        return work.replan("upload_lost", "another upload of this file has begun")
+    return f"{large.upload.key} part {part.number}: {answer.lower()}"
+
+
+def _commit(work: _Work) -> str:
+    if not work.claim.file:
+        return work.replan("upload_lost", "the ledger has no record of the upload")
+    large = LargeFile.of(dict(work.claim.file))
+    parts = sorted(work.process.ledger.parts(work.job_id, work.task.file).values(), key=lambda p: p.number)
+    outcome = commit(work.job, large, parts, work.lease.token)
+    work.settle({"error": outcome.wire()}, close_file=work.task.file)
+    return f"{large.upload.key}: {outcome.state}"
+
+
+def _abandon(work: _Work) -> str:
+    fields = dict(work.claim.file) or json.loads(work.task.payload)  # the coordinator's, where the ledger lost its own
+    if fields:
+        abandon(work.job.dest, LargeFile.of(fields).upload, work.lease.token)
+    work.settle({"abandoned": True}, close_file=work.task.file)
+    return "abandoned"
+
+
+def _folders(work: _Work) -> str:
+    """Give finished folders their metadata, deepest first, one after another: a folder may lose its own w or x."""
+    results = []
+    for wire in json.loads(work.task.payload):
+        folder = Entry.unwire(wire)
+        try:
+            meta = finishing(work.job, folder, work.lease.token)
+            notes = work.job.dest.finish_folder(folder.key, meta, work.lease.token)
+            results.append(Outcome("done", notes=notes).wire())
+        except Stopped:
+            raise
+        except HugeSyncError as error:
+            results.append(failed(error).wire())
+        work.lease.token.moved(0)
+    work.settle({"items": results})
+    return f"{len(results)} folders"
+
+
+_HANDLERS: dict[str, Callable[[_Work], str]] = {
+    "batch": _batch,
+    "begin": _begin,
+    "part": _part,
+    "commit": _commit,
+    "abandon": _abandon,
+    "folders": _folders,
+}
+KINDS = tuple(_HANDLERS)
