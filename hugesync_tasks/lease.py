@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 class Lease:
     """Keeps one claim alive while bytes move, and ends the task when the ledger says it is no longer ours."""
 
-    def __init__(self, ledger: Ledger, job: str, claim: Claim, lease_ms: int) -> None:
+    def __init__(self, ledger: Ledger, job: str, claim: Claim, lease_ms: int, asked: float) -> None:
+        """``asked``: when the claim was sent (monotonic). A process may have stood still since then, its lease may be over."""
         assert claim.task is not None
         self._ledger, self._job, self._task = ledger, job, claim.task.id
         self._fence, self._lease_ms = claim.attempt, lease_ms
         self._lock = Lock()
-        self._renewed = time.monotonic()
+        self._renewed = asked
         self.token = Token(pulse=self._pulse, patience=PATIENCE)
 
     def _pulse(self, _moved: int) -> None:

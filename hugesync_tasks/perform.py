@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +31,11 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    asked = time.monotonic()
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
-    work = _Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms))
+    work = _Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms, asked))
     if claim.answer is Claimed.POISON:
         why = f"its task was attempted {claim.attempt - 1} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
@@ -110,7 +112,7 @@ def _begin(work: _Work) -> str:
     mine, before = large.fields(), dict(work.claim.file)
     if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
         abandon(job.dest, LargeFile.of(before).upload, token)
-    stands = work.process.ledger.set_upload(work.job_id, work.task.file, mine)
+    stands = work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
     if stands["upload"] != mine["upload"]:
         # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.
         if job.dest.limits.intents:

@@ -52,7 +52,7 @@ def check_bytes(sim: Simulation, failed: set[str]) -> None:
 def check_leftovers(sim: Simulation) -> None:
     intents = [k for k in sim.dest_bucket.dump() if k.startswith("dst/") and ".hugesync" in k]
     uploads = {u.id: u.key for u in sim.dest_bucket.list_uploads("dst/") if u.id in sim.named}
-    if (sim.flushes and sim.restarts) or (sim.edits and (sim.kills or sim.restarts)):
+    if (sim.flushes and sim.restarts) or (sim.edits and (sim.chaotic or sim.restarts)):
         return  # who knew of them is gone, or looks for another generation; ``uploads abort --older-than`` finds them
     assert not intents, f"left behind: {intents}"
     assert not uploads, f"left behind: {uploads}"

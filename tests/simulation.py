@@ -26,6 +26,7 @@ from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
 from hugesync_tasks import lease
+from hugesync_tasks import perform as perform_module
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Refused, Unreachable
 from hugesync_tasks.perform import perform
@@ -229,6 +230,12 @@ class Simulation(World):
             self.edit()
 
     @property
+    def recorded(self) -> bool:
+        """Whether the end of the job is known: with the ledger away at that instant the next run resumes it instead."""
+        state = self.folder.data["state"] if self.folder else self.ledger.meta(JOB).get("state")
+        return state in ("done", "done_with_errors")
+
+    @property
     def chaotic(self) -> bool:
         c = self.chaos_began
         return bool(c.kill or c.stall or c.store or c.ledger or c.outage or c.flush or c.crash)
@@ -238,7 +245,8 @@ class Simulation(World):
         clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
         for module in (run, coordinator_module, planfeed):
             monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(lease, "time", clock)
+        for module in (lease, perform_module):
+            monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.ThreadPoolExecutor", Inline)
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)

@@ -32,7 +32,7 @@ def replay(kind: str, seed: int, path: Path) -> None:
         try:
             summary = sim.play(monkeypatch)
             check(sim, summary)
-            if not (sim.rivals or sim.edits or summary.failures):
+            if sim.recorded and not (sim.rivals or sim.edits or summary.failures):
                 check_second_run(sim, sim.play(monkeypatch))
         except BaseException as error:
             story = "\n".join(sim.story[-200:])

@@ -12,7 +12,7 @@ from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.token import Token
 
 PART = 1024
-LIMITS = replace(S3_LIKE, min_part=256, max_part=4096, max_parts=100, max_copy=5 * PART)
+LIMITS = replace(S3_LIKE, min_part=256, max_part=PART, max_parts=100, max_copy=5 * PART)
 
 
 class World:
