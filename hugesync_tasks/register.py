@@ -102,7 +102,8 @@ class Register:
 
     def _holds(self, path: str, probe: list[Any]) -> bool:
         try:
-            found = os.lstat(os.path.join(path, os.fsdecode(bytes.fromhex(probe[3])) if len(probe) > 3 else probe[0]))
+            # followed: with --copy-links the entry that was planned is what a link points to
+            found = os.stat(os.path.join(path, os.fsdecode(bytes.fromhex(probe[3])) if len(probe) > 3 else probe[0]))
         except OSError:
             return False
         return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])

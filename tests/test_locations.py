@@ -281,3 +281,32 @@ def test_empty_folders_arrive_everywhere_and_an_empty_tree_is_a_tree(tmp_path: P
     (tmp_path / "nothing").mkdir()
     ran = hs(str(tmp_path / "nothing"), str(tmp_path / "to"))
     assert (ran.code, ran.files["found"]) == (0, 0)
+
+
+def test_a_single_link_is_a_link_under_its_new_name_and_followed_on_request(tmp_path: Path, hs: Submit) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_bytes(b"what the link points to")
+    (source / "link").symlink_to("file")
+    (source / "dangling").symlink_to("nowhere")
+
+    assert hs(source / "link", tmp_path / "kept").code == 0
+    assert os.readlink(tmp_path / "kept") == "file"
+    assert hs(source / "dangling", tmp_path / "also kept").code == 0
+    assert os.readlink(tmp_path / "also kept") == "nowhere"
+    followed = hs("--copy-links", source / "link", tmp_path / "followed", timeout=60)
+    assert followed.code == 0
+    assert not (tmp_path / "followed").is_symlink()
+    assert (tmp_path / "followed").read_bytes() == b"what the link points to"
+    nothing = hs("--copy-links", source / "dangling", tmp_path / "never")
+    assert nothing.code == 2
+    assert "points nowhere" in nothing.err
+
+
+def test_a_tree_whose_first_file_is_a_link_that_is_followed_is_served(tmp_path: Path, hs: Submit) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "z file").write_bytes(b"bytes")
+    (source / "a link").symlink_to("z file")
+    assert hs("--copy-links", source, tmp_path / "dest", timeout=60).files["done"] == 2
+    assert (tmp_path / "dest" / "a link").read_bytes() == b"bytes"

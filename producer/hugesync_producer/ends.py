@@ -9,7 +9,7 @@ from typing import Any
 
 from hugesync_tasks import names
 from hugesync_tasks.errors import NotFound, Refused, StoreError, Transient, Unreachable, UsageError
-from hugesync_tasks.model import Kind
+from hugesync_tasks.model import LINK_SUFFIX, Kind
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import Limits, Store
 from hugesync_tasks.stores.opening import open_store
@@ -27,7 +27,9 @@ class Ends:
     single_dest: str = ""
 
 
-def resolve(source: str, dest: str, source_profile: str, dest_profile: str, options: Options, meter: Meter) -> Ends:
+def resolve(
+    source: str, dest: str, source_profile: str, dest_profile: str, options: Options, meter: Meter, links: str = "keep"
+) -> Ends:
     """Parse and check both. A directory or prefix mirrors its contents; a single file goes to DEST itself, or into DEST when
     that ends in ``/`` or is a folder.
 
@@ -35,7 +37,7 @@ def resolve(source: str, dest: str, source_profile: str, dest_profile: str, opti
     """
     a, b = parse_location(source, source_profile), parse_location(dest, dest_profile)
     a, b = _with_endpoint(a, options), _with_endpoint(b, options)
-    name = _single_name(source, a, options, meter)
+    name = _single_name(source, a, options, meter, links)
     if name is None:
         how = overlap(a, b)
         if how is not Overlap.NONE:
@@ -46,6 +48,8 @@ def resolve(source: str, dest: str, source_profile: str, dest_profile: str, opti
         target, folder = name, b
     else:
         folder, target = _parent(b)
+        if name.endswith(LINK_SUFFIX):  # a link is a link under its new name, too
+            target += LINK_SUFFIX
     source_folder, _ = _parent(a)
     if overlap(source_folder, folder) is Overlap.EQUAL and name == target:
         raise Refused(f"{a.display().rstrip('/')} and the destination are the same file")
@@ -103,7 +107,7 @@ def _with_endpoint(location: Location, options: Options) -> Location:
         store.close()
 
 
-def _single_name(text: str, location: Location, options: Options, meter: Meter) -> str | None:
+def _single_name(text: str, location: Location, options: Options, meter: Meter, links: str) -> str | None:
     """The last segment's key form if SOURCE is one file; None for a folder or prefix."""
     if location.scheme == "file":
         if os.path.isdir(location.local):
@@ -113,10 +117,12 @@ def _single_name(text: str, location: Location, options: Options, meter: Meter) 
         if names_folder(text):
             raise UsageError(f"{text}: not a folder")
         name = names.encode_name(os.fsencode(os.path.basename(location.local)))
-        link = os.path.islink(location.local)
+        link = os.path.islink(location.local) and links != "follow"
+        if os.path.islink(location.local) and not link and not os.path.exists(location.local):
+            raise UsageError(f"{text}: the link points nowhere, so there is nothing to follow")
         if not link and not os.path.isfile(location.local):
             raise UsageError(f"{text}: neither a file nor a folder")
-        return name
+        return name + LINK_SUFFIX if link else name
     if names_folder(text) or not location.prefix:
         return None
     folder, name = _parent(location)
@@ -131,7 +137,7 @@ def _single_name(text: str, location: Location, options: Options, meter: Meter) 
         raise UsageError(f"{text}: {error}") from error
     finally:
         store.close()
-    return name if head is not None and head.entry.kind is Kind.FILE else None
+    return name if head is not None and head.entry.kind in (Kind.FILE, Kind.LINK) else None
 
 
 def _parent(location: Location) -> tuple[Location, str]:

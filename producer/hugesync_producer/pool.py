@@ -53,7 +53,9 @@ class Pool:
     def probe(self, entry: Entry | None) -> None:
         """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be
         called often: it is announced once, and once more when there is an entry at last."""
-        known = self._probe is not None or entry is None or self._spec.source.scheme != "file"
+        # An embedded worker was started by us for this job alone: it has nothing to prove, and a file that changes just
+        # now must not keep it away.
+        known = self._probe is not None or entry is None or self._spec.source.scheme != "file" or self._embedded
         if self._announced and known:
             return
         if not known and entry is not None and entry.kind is Kind.FILE:
@@ -102,12 +104,25 @@ class Pool:
             self._seen_at, self.waiting_for = now, ""
         elif work_out:
             self.waiting_for = self._missing(workers)
+            self._renew_probe()
             if self._seen_at is None and not self._embedded and now - self._began > START_PATIENCE:
                 raise Stalled(f"stalled: {self.waiting_for}")
         if work_out and now - self._moved_at > self._spec.options.stall_timeout:
             raise Stalled(
                 f"stalled: nothing moved for {self._spec.options.stall_timeout:.0f} s {self.waiting_for}".strip()
             )
+
+    def _renew_probe(self) -> None:
+        """The file that workers look for may have changed since it was listed; then what it is now is announced."""
+        if self._probe is None:
+            return
+        try:
+            now = os.stat(os.path.join(os.fsencode(self._spec.source.local), decode_name(self._probe[0])))
+        except OSError:
+            return
+        if (now.st_size, now.st_mtime_ns) != (self._probe[1], self._probe[2]):
+            self._probe[1:3] = now.st_size, now.st_mtime_ns
+            self.announce()
 
     def _missing(self, workers: dict[str, Any]) -> str:
         there = ", ".join(f"{n} (roots {', '.join(w.get('roots', {})) or 'none'})" for n, w in workers.items())

@@ -17,6 +17,7 @@ class SingleFeed:
 
     def __init__(self, store: Store, key: str, as_key: str, token: Token, name: str) -> None:
         self.name = name
+        self._must = name == "source"  # what was there a moment ago and is gone is never passed over in silence
         self._store, self._key, self._as_key, self._token = store, key, as_key, token
         self._asked = False
 
@@ -26,7 +27,7 @@ class SingleFeed:
         self._asked = True
         head = self._store.head(self._key, self._token)
         if head is None:
-            return END
+            return Entry(self._as_key, Kind.ERROR, note="it vanished during the run") if self._must else END
         # a HEAD of a store without mtime in listings knows the stored one; the planner must see what a listing shows
         known = head.entry if head.entry.mtime_ns is not None else replace(head.entry, mtime_ns=head.meta.mtime_ns)
         if known.kind is Kind.DIR:

@@ -42,7 +42,7 @@ def sync(
     observer = observer or Unobserved()
     rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
     meter = Meter()
-    ends = resolve(source, dest, source_profile, dest_profile, options, meter)
+    ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
     spec = _spec(ends, settings, rules, selection, options, dry_run, meter)
     return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
 
