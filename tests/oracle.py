@@ -12,6 +12,10 @@ def check(sim: Simulation, summary: Summary) -> None:
     failed = {f.path: f for f in summary.failures}
     disturbed = bool(sim.rivals or sim.edits)
     assert summary.scan_complete
+    assert sim.unseen == []
+    chaos = sim.chaos_began
+    if not (chaos.crash or chaos.ledger or chaos.outage):
+        assert sim.restarts == 0, "nothing but the loss of the coordinator or the ledger may end a run"
     assert sim.keys(sim.source_bucket, "src/") == sim.keys_found
     check_bytes(sim, set(failed))
     check_leftovers(sim)

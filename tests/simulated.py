@@ -17,10 +17,10 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.scan import END, Signal
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Transient, Unreachable
-from hugesync_tasks.model import Commit, Entry, Meta
+from hugesync_tasks.model import Commit, Entry, Meta, Upload
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event
-from hugesync_tasks.stores.base import Store
+from hugesync_tasks.stores.base import ANY, Parts, Store
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Token
 
@@ -142,6 +142,9 @@ class SimStore(Wrapper):
     def put(
         self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token, overhead: bool = False
     ) -> Commit:
+        if not key.endswith(".upload"):
+            self._seen(key, expected)
+
         def call() -> Commit:
             done = self.inner.put(key, body, meta, expected, token, overhead)
             if key.endswith(".upload"):
@@ -149,6 +152,23 @@ class SimStore(Wrapper):
             return done
 
         return self._do("put", key, token, call)  # type: ignore[no-any-return]
+
+    def complete(
+        self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
+    ) -> Commit:
+        self._seen(upload.key, expected)
+        return super().complete(upload, parts, meta, expected, crc64, token)
+
+    def copy(
+        self, source: Store, key: str, source_key: str, source_version: str, meta: Meta, expected: str | None, token: Token
+    ) -> Commit:  # fmt: skip
+        self._seen(key, expected)
+        return super().copy(source, key, source_key, source_version, meta, expected, token)
+
+    def _seen(self, key: str, expected: str | None) -> None:
+        """Nobody's newer data is overwritten unseen."""
+        if expected == ANY:
+            self._sim.unseen.append(key)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         yield from self.inner.list(token, start_after, enter)

@@ -67,6 +67,7 @@ class Simulation(World):
         self.chaos_began = self.chaos
         self.now = 1_700_000_000.0
         self.story: list[str] = []
+        self.unseen: list[str] = []  # keys that were written without a condition
         self.steps = 0
         self.restarts = 0
         self.crashes = self.flushes = self.lost_events = self.kills = 0
@@ -90,6 +91,7 @@ class Simulation(World):
                 batch_files=5,
                 batch_bytes=3 * PART,
                 retries=20,
+                stall_timeout=1e9,  # a commit's lease is long, and here many die in one
                 on_conflict="skip" if self.seed % 3 == 1 else "retry",
             ),
         )

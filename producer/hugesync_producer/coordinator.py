@@ -187,7 +187,12 @@ class Coordinator:
         self._save()
 
     def _save(self) -> None:
-        self._checkpoint.write(self._owner, self.window)
+        try:
+            self._checkpoint.write(self._owner, self.window)
+        except TakenOver:  # or the lease is nobody's: flushed, or this process stood still
+            self._due.pop("lease", None)
+            self.keep()
+            self._checkpoint.write(self._owner, self.window)
         self._unsaved = False
 
     def _told_to_stop(self) -> State | None:

@@ -1,0 +1,200 @@
+"""The coordinator alone in the world: who may run a job, how a run ends, and signals while the books are kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from chaos import CALM, Chaos
+from hugesync_producer import run
+from hugesync_producer.interrupts import Interrupts
+from hugesync_producer.pool import START_PATIENCE
+from hugesync_tasks.errors import AccessDenied, Refused, Transient
+from hugesync_tasks.model import Meta
+from hugesync_tasks.stores.base import ANY
+from hugesync_tasks.stores.faults import Fault, FaultyStore
+from hugesync_tasks.token import Token
+from simulation import JOB, Simulation
+
+BEGAN = 1_700_000_200.0
+
+
+class Alone(Simulation):
+    """Nobody takes a message."""
+
+    def step(self) -> bool:
+        return False
+
+    def disturb(self) -> None: ...
+
+
+def stores(sim: Simulation, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    """The producer's own view of the source fails once, as ``fault`` says."""
+    stack = sim.stack
+
+    def faulty(store: Any, faults: bool) -> Any:
+        return (
+            FaultyStore(stack(store, faults), [fault]) if store is sim.source and not faults else stack(store, faults)
+        )
+
+    monkeypatch.setattr(sim, "stack", faulty)
+
+
+def once(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One run, whatever it ends in."""
+    endings: list[Any] = []
+    coordinate = run._coordinate
+
+    def first(*args: Any) -> Any:
+        endings.append(coordinate(*args))
+        raise StopAsyncIteration
+
+    monkeypatch.setattr(run, "_coordinate", first)
+    with pytest.raises(StopAsyncIteration):
+        sim.play(monkeypatch)
+    return endings[0]
+
+
+def test_a_fleet_without_workers_is_stalled_after_fifteen_seconds_and_not_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sim = Alone(1, CALM)
+    summary = once(sim, monkeypatch)
+    assert (summary.state, summary.resumable) == ("stalled", True)
+    assert "no worker consumes hs.any" in summary.reason
+    assert START_PATIENCE <= sim.now - BEGAN < START_PATIENCE + 3
+    assert summary.files["pending"] > 0
+    assert summary.files["found"] == sum(summary.files[s] for s in ("done", "skipped", "failed", "pending"))
+    assert sim.ledger.meta(JOB)["state"] == "stalled"
+
+
+def test_the_same_job_twice_is_refused_and_the_first_one_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(2, CALM)
+    sim.ledger.lead(JOB, "the first", 30_000)
+    sim.ledger.open_job(JOB, "its specification")
+    sim.ledger.set_meta(JOB, state="running", beat="1")
+    sim.ledger.checkpoint(JOB, "the first", "k", "{}", "[]")
+    beats = iter(range(2, 1000))
+
+    def alive(*_: object, **__: object) -> None:
+        sim.now += 0.2
+        sim.ledger.set_meta(JOB, beat=str(next(beats)))
+
+    monkeypatch.setattr(sim, "everybody_else", alive)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a))
+    with pytest.raises(_Ended) as ended:
+        sim.play(monkeypatch)
+    assert isinstance(ended.value.__cause__, Refused)
+    assert sim.ledger.spec(JOB) == "its specification"
+    assert sim.ledger.meta(JOB)["state"] == "running"
+    assert sim.ledger.read_checkpoint(JOB) == ("k", "{}", "[]")
+    assert not sim.ledger.lead(JOB, "a third", 1000)
+
+
+class _Ended(BaseException):
+    pass
+
+
+def _unwrapped(coordinate: Any, *args: Any) -> Any:
+    try:
+        return coordinate(*args)
+    except Exception as error:
+        raise _Ended from error
+
+
+@pytest.mark.parametrize(("error", "state"), [(AccessDenied("denied"), "usage"), (Transient("gone"), "stalled")])
+def test_a_listing_that_breaks_in_the_middle_ends_in_a_true_summary(
+    error: Exception, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = Simulation(3, CALM)
+    for n in range(40):
+        sim.source.put(f"more{n}", b"x", Meta(), ANY, Token())
+    stores(sim, monkeypatch, Fault(op="list", mode="cut", at=25, error=error))
+    summary = once(sim, monkeypatch)
+    assert summary.state == state
+    assert not summary.scan_complete
+    assert summary.falsehood() == ""
+    assert 0 < summary.files["found"] <= 25
+    assert "denied" in summary.reason or "gone" in summary.reason
+
+
+def test_a_source_that_cannot_be_listed_at_all_leaves_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(3, CALM)
+    stores(sim, monkeypatch, Fault(op="list", error=AccessDenied("denied")))
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a))
+    with pytest.raises(_Ended) as ended:
+        sim.play(monkeypatch)
+    assert isinstance(ended.value.__cause__, AccessDenied)
+    assert sim.ledger.jobs() == []
+
+
+def test_a_cancelled_job_stops_and_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(5, Chaos())
+    step, steps = sim.step, [0]
+
+    def cancelled() -> bool:
+        steps[0] += 1
+        if steps[0] == 30:
+            sim.ledger.cancel(JOB)
+        return step()
+
+    monkeypatch.setattr(sim, "step", cancelled)
+    summary = sim.play(monkeypatch)
+    sim.end()
+    assert sim.restarts == 1
+    assert any("the run ended: cancelled" in line for line in sim.story)
+    assert summary.state == "done"
+    assert summary.files["found"] == sim.found
+
+
+# signals
+
+
+def test_a_signal_waits_until_the_books_are_in_order_and_a_second_one_does_not() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        with Interrupts() as interrupts:
+            interrupts.check()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)
+            assert seen == []
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.check()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)
+            assert seen == [signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+        assert len(seen) == 2, "the former handler is back"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ignored_signals_stay_ignored_and_other_threads_are_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            interrupts.check()
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    checked: list[bool] = []
+
+    def elsewhere() -> None:
+        with Interrupts() as interrupts:
+            interrupts.check()
+            checked.append(True)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert checked == [True]
