@@ -20,7 +20,10 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _VALUE = r"(?:b?\"[^\"]*\"|b?'[^']*'|[^\s&;,'\"]+)"
-_ASSIGNED = re.compile(rf"(?<![\w-])({_SECRET_NAME}['\"]?\s*[:=]\s*){_VALUE}", re.IGNORECASE)
+# `name: word` within a sentence is a file's name and a reason ("token: permission denied"); a value of its own, quoted,
+# with a digit, or last, is taken for a secret.
+_PROSE = r"(?![^\S\r\n]+[a-z]+[,:]?[^\S\r\n]+\S)"
+_ASSIGNED = re.compile(rf"(?<![\w-])({_SECRET_NAME}['\"]?\s*(?:=|:{_PROSE})\s*){_VALUE}", re.IGNORECASE)
 _NAME = re.compile(rf"\A(?:{_SECRET_NAME}|(?:proxy-)?authorization|(?:set-)?cookie)\Z", re.IGNORECASE)
 
 

@@ -168,13 +168,34 @@ def test_totals_are_lower_bounds_when_the_scan_did_not_end() -> None:
 def test_ten_failures_are_shown_and_the_others_counted_with_where_to_see_them() -> None:
     many = tuple(Failure(f"f{i}", FailureClass.PERMANENT, "no") for i in range(15))
 
-    text = to_text(summary(failures=many, failures_omitted=5))
+    text = to_text(
+        summary(files={"found": 29, "done": 6, "skipped": 3, "failed": 20}, failures=many, failures_omitted=5)
+    )
 
     assert "Failed (20):" in text
     assert "f9: no" in text
     assert "f10" not in text
     assert "… and 10 more" in text
     assert "hugesync status j1 -v" in text
+
+
+def test_folders_that_failed_are_told_apart_from_the_files_that_are_counted() -> None:
+    failures = (Failure("a/b", FailureClass.NEEDS_PERSON, "no"), Failure("a/", FailureClass.NEEDS_PERSON, "no"))
+
+    assert "Failed (1 files, and 1 folders):" in to_text(summary(failures=failures))
+
+
+def test_a_dry_run_that_met_failures_is_still_called_a_dry_run() -> None:
+    text = to_text(summary(dry_run=True, files={"found": 4, "skipped": 1, "failed": 1, "pending": 2}))
+
+    assert text.startswith("dry run: 2 files,")
+
+
+def test_a_name_that_sounds_like_a_secret_does_not_take_its_reason_away() -> None:
+    assert redact("token: permission denied") == "token: permission denied"
+    assert redact("secret: secret: permission denied") == "secret: secret: permission denied"
+    assert "hunter2" not in redact("password: hunter2 is what it was")
+    assert "correcthorse" not in redact("password: correcthorse")
 
 
 @given(st.text())

@@ -229,7 +229,8 @@ class BatchRun:
                     how = "server_copy" if self._copies(transfer) else "full"
                     return Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
                 version = found.entry.version if found else None
-                if version != transfer.expected:  # else a copy's source is what changed
+                # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
+                if version != transfer.expected and transfer.source.kind is not Kind.DIR:
                     conflicts += 1
                     if options.on_conflict != "retry":
                         return Outcome(

@@ -71,6 +71,20 @@ class DestinationLock:
         os.pwrite(fd, job.encode(), 0)
         self._fd = fd
 
+    def held(self) -> bool:
+        """Whether a living run holds it now."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)

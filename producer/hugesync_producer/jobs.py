@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from hugesync_producer.jobfolder import JobFolder, history
+from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
 from hugesync_producer.run import UNFINISHED, run_job
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
@@ -16,12 +16,14 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import JobLine, Observer, State, Summary
 from hugesync_tasks.token import Meter
 
+RESUMABLE = tuple(state for state in UNFINISHED if state != "running")  # what runs needs nobody to go on with it
+
 
 def list_jobs(settings: Settings) -> list[JobLine]:
     """Newest first: the fleet's where a broker is configured, else this machine's."""
     if not settings.broker_url:
         return [
-            _line(job["job"], job.get("state", ""), float(job.get("started", 0)), job.get("spec", {}))
+            _line(job["job"], _state(settings, job), float(job.get("started", 0)), job.get("spec", {}))
             for job in history(settings.state_dir)
         ]
     ledger = open_ledger(settings)
@@ -40,7 +42,7 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint."""
     if not settings.broker_url:
         folder = _folder(settings, job_id)
-        spec, state, summary = folder.data["spec"], folder.data["state"], folder.data.get("summary")
+        spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
         saved = folder.data.get("checkpoint")
         counters = saved["counters"] if saved else None
         started = float(folder.data.get("started", 0))
@@ -58,7 +60,7 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters)
     location = Spec.unwire(spec)
     shown.update(
-        source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in UNFINISHED
+        source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
     )
     return shown
 
@@ -102,6 +104,15 @@ def cancel(job_id: str, settings: Settings) -> None:
         ledger.close()
 
 
+def _state(settings: Settings, data: dict[str, Any]) -> str:
+    """As job.json has it; a run that nobody runs any more was killed, and so interrupted."""
+    state = str(data.get("state", ""))
+    if state == "running" and "spec" in data:
+        dest = Spec.unwire(data["spec"]).dest.display()
+        return state if DestinationLock(settings.state_dir, dest).held() else str(State.INTERRUPTED)
+    return state
+
+
 def _folder(settings: Settings, job_id: str) -> JobFolder:
     folder = JobFolder(settings.state_dir, job_id)
     if not folder.read() or "spec" not in folder.data:
@@ -119,7 +130,7 @@ def _known(ledger: Ledger, job_id: str) -> str:
 def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine:
     known = Spec.unwire(spec)
     return JobLine(
-        job, State(state or "running"), started, known.source.display(), known.dest.display(), state in UNFINISHED
+        job, State(state or "running"), started, known.source.display(), known.dest.display(), state in RESUMABLE
     )
 
 

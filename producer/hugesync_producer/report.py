@@ -73,7 +73,7 @@ def to_text(summary: Summary, failures_shown: int = FAILURES_SHOWN) -> str:
 def _headline(s: Summary) -> str:
     files = {n: s.files.get(n, 0) for n in FILES}
     took = human.duration(s.elapsed_seconds)
-    if s.dry_run and s.state is State.DONE:
+    if s.dry_run and s.state in (State.DONE, State.DONE_WITH_ERRORS):
         todo = f"{human.count(files['pending'])} files, {human.size(s.bytes.get('pending', 0))}"
         return f"dry run: {todo} would be transferred (looked for {took})"
     moved = moved_bytes(s.bytes)
@@ -99,7 +99,9 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     total = len(s.failures) + s.failures_omitted
     if not total:
         return
-    yield f"Failed ({human.count(total)}):"
+    files = s.files.get("failed", 0)
+    more = f" files, and {human.count(total - files)} folders" if total > files else ""
+    yield f"Failed ({human.count(min(files, total) if more else total)}{more}):"
     for f in s.failures[:shown]:
         yield f"  {f.failure_class:<14} {human.name(f.path)}: {_sentence(f.message)}"
     rest = total - min(shown, len(s.failures))

@@ -25,7 +25,7 @@ from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable
+from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
@@ -223,18 +223,29 @@ def summarise(
 
 @contextmanager
 def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
-    lock = DestinationLock(settings.state_dir, spec.dest.display())
-    lock.take(spec.job)
+    try:
+        lock = DestinationLock(settings.state_dir, spec.dest.display())
+        lock.take(spec.job)
+    except OSError as error:
+        raise _no_state(settings, error) from error
     try:
         folder = JobFolder(settings.state_dir, spec.job)
-        if fresh or folder.open().get("state") not in UNFINISHED:
-            folder.open()
-            folder.forget_work()
+        try:
+            if fresh or folder.open().get("state") not in UNFINISHED:
+                folder.open()
+                folder.forget_work()
+            folder.save()
+        except OSError as error:
+            raise _no_state(settings, error) from error
         yield folder
         if folder.data.get("state") not in UNFINISHED:
             folder.forget_work()
     finally:
         lock.release()
+
+
+def _no_state(settings: Settings, error: OSError) -> UsageError:
+    return UsageError(f"cannot write the state folder {settings.state_dir} (HUGESYNC_STATE_DIR): {error.strerror}")
 
 
 def _unfinished(ledger: Ledger, job: str, folder: JobFolder | None) -> bool:
