@@ -38,6 +38,7 @@ from hugesync_tasks.stores import local_kernel as kernel
 from hugesync_tasks.stores.base import ABSENT, ANY, Store
 from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.local_errors import store_error
+from hugesync_tasks.stores.local_walk import RESERVED_NAME
 from hugesync_tasks.token import Token
 
 GENERATION = "0123456789abcdef" * 2
@@ -241,7 +242,7 @@ def test_ours_is_passed_over_and_a_users_reserved_name_is_reported(store: LocalS
     (root / "a.rclonelink").write_bytes(b"")
     found = entries(store)
     assert {k: (e.kind, e.note) for k, e in found.items() if e.kind is not Kind.DIR} == dict.fromkeys(
-        (".hugesync-mine", ".hugesyncdir/", "a.rclonelink", "d/.hugesync"), (Kind.ERROR, "reserved name")
+        (".hugesync-mine", ".hugesyncdir/", "a.rclonelink", "d/.hugesync"), (Kind.ERROR, RESERVED_NAME)
     )
 
 

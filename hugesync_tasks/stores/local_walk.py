@@ -34,6 +34,11 @@ _CREDIT = 64  # folders read ahead after each slow one
 _OPEN_DEPTH = 32  # folders on the way down that keep their descriptor
 
 
+RESERVED_NAME = (
+    "reserved name: names ending in .rclonelink stand for links, those beginning .hugesync are HugeSync's own"
+)
+
+
 class Walk:
     """One listing in progress. ``entries`` may be iterated once; closing it ends the threads."""
 
@@ -111,7 +116,7 @@ class Walk:
                 yield _failed(key, e)
                 continue
             if kind == RESERVED and entry.kind is not Kind.SPECIAL:
-                yield Entry(key, Kind.ERROR, note="reserved name")
+                yield Entry(key, Kind.ERROR, note=RESERVED_NAME)
             elif entry.kind is Kind.DIR or (entry.kind is Kind.LINK) != key.endswith(LINK_SUFFIX):
                 yield Entry(key, Kind.ERROR, note="changed while it was listed")
             else:
