@@ -16,15 +16,15 @@ class Budget:
     """``hold(n)`` waits until ``n`` bytes fit. More than the whole is let in alone, so that nobody waits for ever."""
 
     def __init__(self, total: int) -> None:
-        self._total = total
+        self.total = total
         self._held = 0
         self._free = Condition()
 
     @contextmanager
     def hold(self, n: int) -> Iterator[None]:
-        n = min(n, self._total)
+        n = min(n, self.total)
         with self._free:
-            self._free.wait_for(lambda: self._held + n <= self._total)
+            self._free.wait_for(lambda: self._held + n <= self.total)
             self._held += n
         try:
             yield

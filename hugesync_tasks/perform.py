@@ -106,7 +106,7 @@ def _batch(work: _Work) -> str:
 def _begin(work: _Work) -> str:
     job, token = work.job, work.lease.token
     try:
-        large, listed = begin(job, Transfer.unwire(json.loads(work.task.payload)), token)
+        large, listed = begin(job, Transfer.unwire(json.loads(work.task.payload)), token, work.process.budget.total)
     except SourceChanged as error:
         return work.replan("source_changed", str(error))
     mine, before = large.fields(), dict(work.claim.file)

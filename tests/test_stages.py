@@ -19,6 +19,7 @@ from hugesync_tasks.errors import (
     NoSuchUpload,
     SourceChanged,
     Throttled,
+    TooLarge,
     Transient,
     VersionMismatch,
 )
@@ -338,6 +339,15 @@ def send(bench: Bench, transfer: Transfer) -> tuple[LargeFile, list[Part]]:
 
 def parts_sent(bench: Bench) -> int:
     return sum(1 for op, _ in bench.bucket.log if op == "part")
+
+
+def test_a_file_whose_parts_do_not_fit_into_memory_is_refused_by_name_and_opens_no_upload() -> None:
+    bench = Bench()
+    transfer = planned(bench)
+    with pytest.raises(TooLarge, match="--memory"):
+        begin(bench.job(), transfer, bench.token, in_hand=1)
+    assert list(bench.dest.list_uploads(bench.token)) == []
+    assert begin(bench.job(), transfer, bench.token, in_hand=1 << 30)[0].upload.size == len(BODY)
 
 
 @pytest.mark.parametrize("one_bucket", [False, True])

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import blake3
 
-from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged
+from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged, TooLarge
 from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.context import JobContext, describe
@@ -62,10 +62,13 @@ def intent_key(key: str, generation: str, store: Store) -> str:
     return f"{folder}/{name}.{generation}.upload"
 
 
-def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile, list[Part]]:
+def begin(
+    job: JobContext, transfer: Transfer, token: Token, in_hand: int | None = None
+) -> tuple[LargeFile, list[Part]]:
     """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
 
-    Raises SourceChanged where the source is not what was planned, and what the store raises.
+    ``in_hand``: the bytes a worker may hold; a part must fit. Raises SourceChanged where the source is not what was planned,
+    TooLarge where its parts would not fit, and what the store raises.
     """
     key = job.source_key(transfer.key)
     head = job.source.head(key, token)
@@ -78,6 +81,11 @@ def begin(job: JobContext, transfer: Transfer, token: Token) -> tuple[LargeFile,
     copy = job.server_copy
     size = head.entry.size
     step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
+    if in_hand is not None and step > in_hand and not job.copies_parts:
+        raise TooLarge(
+            f"{size} bytes need parts of {step >> 20} MiB here, and --memory leaves a worker {in_hand >> 20} MiB for them",
+            key,
+        )
     how = "server_copy" if copy else "full"
     found = _adopt(job.dest, transfer.key, meta.generation, size, token)
     if found is not None:
