@@ -26,6 +26,10 @@ class Location:
     profile: str = ""
     endpoint: str = ""  # for people and for equality only; processes resolve their own
 
+    def identity(self) -> str:
+        """What names this place and no other: equal buckets of two endpoints are two places. For ids and locks."""
+        return f"{self.display()} at {self.endpoint}" if self.endpoint else self.display()
+
     def display(self) -> str:
         return self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
 

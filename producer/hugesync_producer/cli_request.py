@@ -78,6 +78,9 @@ def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
 
 
 def options_of(given: Given, settings: Settings) -> Options:
+    """Raises UsageError for what only a worker of the fleet can keep."""
+    if given.get("memory") is not None and settings.broker_url:
+        raise UsageError("with a broker --memory is each worker's own: give it to hugesync-worker")
     return Options(
         jobs=settings.jobs,
         metadata=not given["no_metadata"],

@@ -11,11 +11,13 @@ from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import Refused
+from hugesync_tasks.errors import Refused, UsageError
 from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.spec import Options, Rules, Selection, Spec
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter
+
+PARTS_IN_MEMORY = 4  # the one in hand, its copies in the HTTP client, and the interpreter
 
 
 def sync(
@@ -41,6 +43,11 @@ def sync(
     began = time.monotonic()
     observer = observer or Unobserved()
     rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
+    if options.part_size > options.memory // PARTS_IN_MEMORY:
+        raise UsageError(
+            f"part_size {options.part_size >> 20}MiB does not fit into --memory {options.memory >> 20}MiB: "
+            f"at least {PARTS_IN_MEMORY} parts must"
+        )
     meter = Meter()
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
     spec = _spec(ends, settings, rules, selection, options, dry_run, meter)
@@ -52,9 +59,12 @@ def _spec(
 ) -> Spec:
     embedded = not settings.broker_url
     source, dest = as_roots(ends, {} if embedded or dry_run else _known_roots(settings), embedded)
-    identity_of = {**asdict(selection), "single": [ends.single_source, ends.single_dest]}
+    # K of a run says what was settled under its own rules: under others the same files may have to be sent.
+    kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
+    single = [ends.single_source, ends.single_dest]
+    identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
     spec = Spec(
-        identity.job_id(ends.source.display(), ends.dest.display(), identity_of),
+        identity.job_id(ends.source.identity(), ends.dest.identity(), identity_of),
         source,
         dest,
         single_file=ends.single_dest,
@@ -78,6 +88,10 @@ def probed(spec: Spec, meter: Meter) -> Spec:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
                 "overwritten unseen; --unsafe-no-conflict-check accepts that"
+            )
+        if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
+            raise UsageError(
+                f"--storage-class and --sse-kms-key mean nothing at {spec.dest.display()}, which is no store"
             )
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:

@@ -88,7 +88,7 @@ class Units:
     def _add_large(
         self, segment: OpenSegment, transfer: Transfer, planned: int | None = None, conflicts: int = 0
     ) -> None:
-        file = identity.file_id(self.job.spec.dest.display(), transfer.key)
+        file = identity.file_id(self.job.spec.dest.identity(), transfer.key)
         unit = LargeFileUnit(file, transfer, self.pool.queue, self.pool.commit_queue, conflicts)
         large = Large(self._next(), segment, unit, transfer.source.size if planned is None else planned)
         segment.unsettled.add(large.number)

@@ -7,11 +7,25 @@ import os
 import socket
 from typing import Any
 
+from celery import signals
+
+from hugesync_tasks import logs
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.stores.opening import preload
+
+
+def _start_logging(level: int, log_format: str) -> None:
+    """Ours and Celery's lines through one handler, so that none passes by the redaction."""
+    logs.configure(logging.getLevelName(level), log_format)
+    logging.getLogger("celery").setLevel(level)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _logging_is_set_up(**_: object) -> None:
+    """With a receiver here Celery adds no handlers of its own."""
 
 
 def run(
@@ -25,7 +39,7 @@ def run(
     """Serve until told to stop; returns the exit code. The stores of ``schemes`` are loaded once, before the children are
     forked. Raises Unreachable or Refused before anything starts."""
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    _start_logging(level, settings.log_format)
     if life_fd is not None:
         die_with_parent()
         os.set_blocking(life_fd, False)

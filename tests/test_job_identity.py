@@ -1,0 +1,76 @@
+"""Which runs are the same job, and so may go on from one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hugesync_producer import sync as module
+from hugesync_tasks.config import load
+from hugesync_tasks.errors import UsageError
+from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
+from hugesync_tasks.summary import State, Summary
+
+
+@pytest.fixture
+def job_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    specs: list[Spec] = []
+
+    def caught(spec: Spec, *_: object, **__: object) -> Summary:
+        specs.append(spec)
+        return Summary(State.DONE)
+
+    monkeypatch.setattr(module, "run_job", caught)
+    (tmp_path / "source").mkdir()
+
+    def job(**more: Any) -> str:
+        module.sync(str(tmp_path / "source"), str(tmp_path / "dest"), settings=load({}), **more)
+        return specs[-1].job
+
+    return job
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rules": Rules(existing=True)},
+        {"rules": Rules(ignore_existing=True)},
+        {"rules": Rules(update=True)},
+        {"rules": Rules(size_only=True)},
+        {"rules": Rules(checksum=True)},
+        {"rules": Rules(modify_window_ns=1)},
+        {"options": Options(metadata=False)},
+        {"options": Options(owner=True)},
+        {"selection": Selection(filters=(("-", "*.tmp"),))},
+        {"selection": Selection(links="follow")},
+    ],
+)
+def test_other_rules_are_another_job_and_never_go_on_from_its_checkpoint(
+    job_of: Callable[..., str], other: dict[str, Any]
+) -> None:
+    assert job_of(**other) != job_of()
+
+
+@pytest.mark.parametrize("same", [{"options": Options(jobs=3)}, {"options": Options(retries=9)}, {"fresh": True}])
+def test_how_the_work_is_done_does_not_change_the_job(job_of: Callable[..., str], same: dict[str, Any]) -> None:
+    assert job_of(**same) == job_of()
+
+
+def test_equal_buckets_of_two_endpoints_are_two_places() -> None:
+    one = Location("s3", bucket="b", prefix="p/", endpoint="https://one.example")
+    assert one.identity() != replace(one, endpoint="https://two.example").identity()
+    assert one.display() == "s3://b/p/"
+
+
+def test_a_part_size_that_the_memory_cannot_hold_is_refused(job_of: Callable[..., str]) -> None:
+    with pytest.raises(UsageError, match="--memory"):
+        job_of(options=Options(part_size=400 << 20, memory=512 << 20))
+
+
+def test_what_only_a_store_can_keep_is_refused_by_name_for_a_folder(job_of: Callable[..., str]) -> None:
+    with pytest.raises(UsageError, match="--storage-class"):
+        job_of(options=Options(storage_class="GLACIER"))
