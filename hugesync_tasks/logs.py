@@ -8,6 +8,7 @@ HTTP stack's, which logs every header.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any, TextIO
 
@@ -19,14 +20,16 @@ OURS = "hugesync"
 FORMATS = ("text", "json")
 
 
-def configure(level: str = "WARNING", log_format: str = "text") -> None:
-    """Set up logging of this process; a repeat replaces the former set-up. ``log_format``: one of ``FORMATS``."""
+def configure(level: str = "WARNING", log_format: str = "text", with_process: bool = False) -> None:
+    """Set up logging of this process; a repeat replaces the former set-up. ``log_format``: one of ``FORMATS``.
+    ``with_process``: each line names its process, for a worker and its children."""
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        *([_process] if with_process else []),
         _without_secrets,
     ]
     handler = _CurrentStderr()
@@ -61,6 +64,10 @@ def get_logger(name: str = OURS, **context: Any) -> structlog.stdlib.BoundLogger
     """A logger; ``context`` (job, task, queue) is put on each of its lines."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name, **context)
     return logger
+
+
+def _process(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    return {**event, "process": os.getpid()}  # asked at each line: children inherit this set-up
 
 
 def _without_secrets(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

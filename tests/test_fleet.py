@@ -379,7 +379,7 @@ def test_children_replaced_after_every_task_never_hang(
         assert ended.summary["files"]["done"] == 6
         assert ended.summary["retries"] == 0
     assert worker.stop() == 0
-    ran_in = re.findall(r"(\d+) INFO Task \S+ succeeded", worker.said())
+    ran_in = re.findall(r"Task \S+ succeeded.* process=(\d+)", worker.said())
     assert len(ran_in) == len(set(ran_in)) >= 24 * runs, "a process for each task, and each task once"
     assert differences(tree(data / "src", folders="none"), tree(data / "out", folders="none")) == []
 

@@ -19,7 +19,7 @@ from hugesync_tasks.stores.opening import preload
 
 def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
-    logs.configure(logging.getLevelName(level), log_format)
+    logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
 
 
