@@ -108,7 +108,7 @@ def _state(settings: Settings, data: dict[str, Any]) -> str:
     """As job.json has it; a run that nobody runs any more was killed, and so interrupted."""
     state = str(data.get("state", ""))
     if state == "running" and "spec" in data:
-        dest = Spec.unwire(data["spec"]).dest.identity()
+        dest = Spec.unwire(data["spec"]).dest.display()
         return state if DestinationLock(settings.state_dir, dest).held() else str(State.INTERRUPTED)
     return state
 

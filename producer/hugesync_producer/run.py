@@ -77,7 +77,7 @@ def _coordinate(
     began: float,
 ) -> Summary:
     spec = job.spec
-    holder = ledger.lock(spec.dest.identity(), spec.job, LOCK_MS)
+    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
     if holder != spec.job:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
     started = time.time()
@@ -151,7 +151,7 @@ def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observ
 
 def _keep(ledger: Ledger, spec: Spec) -> None:
     """What a living coordinator renews beside its lease. Raises TakenOver."""
-    holder = ledger.lock(spec.dest.identity(), spec.job, LOCK_MS)
+    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
     if holder != spec.job:
         raise TakenOver(f"this job's lock lapsed, and job {holder} is writing to {spec.dest.display()} now")
     ledger.set_meta(spec.job, beat=repr(time.time()))
@@ -172,7 +172,7 @@ def _end(
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
-        ledger.unlock(spec.dest.identity(), spec.job)
+        ledger.unlock(spec.dest.display(), spec.job)
     except Unreachable:
         pass  # the ledger is what was lost; its leases expire by themselves
 
@@ -181,7 +181,7 @@ def _forget(ledger: Ledger, pool: Pool, spec: Spec, folder: JobFolder | None) ->
     """The job never began: no history of it stays."""
     pool.retract()
     ledger.forget_job(spec.job, history=False)
-    ledger.unlock(spec.dest.identity(), spec.job)
+    ledger.unlock(spec.dest.display(), spec.job)
     if folder is not None:
         folder.save(state="usage", checkpoint=None)
 
@@ -224,7 +224,7 @@ def summarise(
 @contextmanager
 def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
     try:
-        lock = DestinationLock(settings.state_dir, spec.dest.identity())
+        lock = DestinationLock(settings.state_dir, spec.dest.display())
         lock.take(spec.job)
     except OSError as error:
         raise _no_state(settings, error) from error
