@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
+from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run, write
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
@@ -38,6 +39,10 @@ VERBOSE = click.option("-v", "--verbose", is_flag=True, help="List every failure
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
+
+
+for _command in (sign_command, delta_command, patch_command):
+    hugesync_commands.add_command(_command)
 
 
 @hugesync_commands.command("jobs")

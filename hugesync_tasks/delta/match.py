@@ -1,0 +1,209 @@
+"""Which bytes of a file a signature already knows: aligned blocks first, then sliding inside what did not match.
+
+A range of a file is matched alone, so that many workers share one huge file: it looks at the positions from its start up
+to its end and reads up to a block beyond, and ``ops.merge`` joins what ranges found. Everything here is a hint made
+certain: a weak hash that fits is always confirmed by BLAKE3 over the whole block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import blake3
+import numpy as np
+from awscrt.checksums import crc32c, crc64nvme
+
+from hugesync_tasks.delta.ops import Copy, merge
+from hugesync_tasks.signature.blocks import LEAF, MIB, RECORD, hash_blocks, leaf_digests
+from hugesync_tasks.signature.format import Signature
+
+if TYPE_CHECKING:
+    from hugesync_tasks.delta.slide import Slider
+
+Read = Callable[[int, memoryview], None]
+"""Fill the buffer with the file's bytes from an offset, or raise: a file that is shorter now was changed."""
+
+CHUNK = 8 * MIB  # bytes read at a time; rounded to whole blocks
+CHAIN = 64  # blocks of one weak hash that are compared
+IN_VAIN = 8  # confirmations that may fail for one weak hash before it is never looked for again
+LARGE_BASIS = 8 << 30  # bytes: above it chance equals of a u32 cost more hashing than sliding; see ``Slider.paired``
+
+
+@dataclass
+class Matched:
+    """What was found in one range. ``records`` and ``leaves`` are for the new file's own signature."""
+
+    start: int
+    end: int
+    copies: list[Copy]
+    records: bytes = b""
+    leaves: bytes = b""
+    crc64: int = 0  # CRC64NVME of the range
+
+
+@dataclass
+class Matcher:
+    """Finds the blocks of one signature in files. Not thread-safe: each task has its own."""
+
+    signature: Signature
+    block: int = field(init=False)
+    slid: int = field(default=0, init=False)  # positions looked at, for reports and tests
+    confirmed_in_vain: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.block = self.signature.header.block
+        self._size = self.signature.header.binding.size
+        self._records = self.signature.records
+        self._whole = self._size // self.block
+        self._tail = self._size % self.block
+        self._fails: Counter[int] = Counter()
+        self._slider: Slider | None = None
+
+    def match(self, read: Read, size: int, start: int, end: int, sign: bool = True) -> Matched:
+        """Match positions ``start`` to ``end`` of a file of ``size`` bytes; both are multiples of max(block, 1 MiB), or ``end``
+        is ``size``. ``sign``: the range's records, leaves and CRC64 are wanted too."""
+        unit = max(self.block, LEAF)
+        if start % unit or (end % unit and end != size):
+            raise ValueError(f"the range {start}-{end} does not lie on multiples of {unit}")
+        out = Matched(start, end, [])
+        self._aligned(read, size, out, sign, unit)
+        found = merge(out.copies)
+        at = start
+        for copy in [*found, None]:
+            stop = copy.at if copy else min(size, end + self.block - 1)
+            if copy is None or stop > at:
+                self._slide(read, size, at, stop, out)
+            at = copy.end if copy else at
+        out.copies = merge(out.copies)
+        return out
+
+    def _record(self, k: int) -> bytes:
+        return self._records[k * RECORD : (k + 1) * RECORD]
+
+    def _aligned(self, read: Read, size: int, out: Matched, sign: bool, unit: int) -> None:
+        step = -(-CHUNK // unit) * unit
+        buffer = memoryview(bytearray(min(step, max(1, out.end - out.start))))
+        records, leaves = bytearray(), bytearray()
+        for start in range(out.start, out.end, step):
+            data = buffer[: min(step, out.end - start)]
+            read(start, data)
+            first = start // self.block
+            if sign:
+                mine = hash_blocks(data, self.block)
+                records += mine
+                leaves += leaf_digests(data)
+                out.crc64 = crc64nvme(data, out.crc64)
+                for i in range(len(data) // self.block):
+                    if mine[i * RECORD : (i + 1) * RECORD] == self._record(first + i) and first + i < self._whole:
+                        out.copies.append(Copy((first + i) * self.block, (first + i) * self.block, self.block))
+            else:
+                for i in range(len(data) // self.block):
+                    if first + i < self._whole and self._is(first + i, data[i * self.block : (i + 1) * self.block]):
+                        out.copies.append(Copy((first + i) * self.block, (first + i) * self.block, self.block))
+            at = self._whole * self.block - start
+            if (
+                self._tail
+                and at >= 0
+                and at + self._tail <= len(data)
+                and self._is(self._whole, data[at : at + self._tail])
+            ):
+                out.copies.append(Copy(start + at, start + at, self._tail))
+            out.copies = merge(out.copies)
+        out.records, out.leaves = bytes(records), bytes(leaves)
+
+    def _is(self, k: int, piece: memoryview) -> bool:
+        """Whether ``piece`` is block ``k``; BLAKE3 is asked only where the weak hash fits."""
+        record = self._record(k)
+        return (
+            crc32c(piece) == int.from_bytes(record[:4], "little") and blake3.blake3(piece).digest() == record[4:]
+        )  # fmt: skip
+
+    # inside what did not match
+    def _slide(self, read: Read, size: int, start: int, stop: int, out: Matched) -> None:
+        at, expected = start, -1
+        if self._whole and stop - start >= self.block:
+            if self._slider is None:
+                from hugesync_tasks.delta.slide import Slider
+
+                self._slider = Slider(self._records, self._whole, self.block)
+            while at + self.block <= stop:
+                at, expected = self._chunk(read, at, stop, expected, out)
+        self._end(read, size, start, stop, out)
+
+    def _chunk(self, read: Read, at: int, stop: int, expected: int, out: Matched) -> tuple[int, int]:
+        """Look at some positions from ``at`` on; returns where to go on and which block would come next."""
+        slider = self._slider
+        assert slider is not None
+        count = min(slider.most, stop - self.block - at + 1)
+        data = slider.room(count)
+        read(at, data[: count + self.block - 1])
+        self.slid += count
+        where, slots = slider.look(count)
+        if self._size > LARGE_BASIS and self.confirmed_in_vain * self.block > (64 * MIB + 4 * self.slid):
+            where, slots = slider.paired(where, slots)
+        i, done = 0, at
+        while i < len(where):
+            position, slot = int(where[i]), int(slots[i])
+            k = self._confirm(slider, data[position : position + self.block], slot, expected)
+            if k < 0:
+                if not slider.index.alive[slot]:
+                    keep = slots != slot
+                    keep[: i + 1] = False
+                    where, slots, i = where[keep], slots[keep], 0
+                else:
+                    i += 1
+                continue
+            length, expected = self._run(read, at + position, k, stop)
+            out.copies.append(Copy(at + position, k * self.block, length))
+            done = at + position + length
+            i = int(np.searchsorted(where, done - at))
+        return max(at + count, done), expected
+
+    def _confirm(self, slider: Slider, piece: memoryview, slot: int, expected: int) -> int:
+        """The block that ``piece`` is, or -1. The one that continues the last copy is preferred."""
+        strong = blake3.blake3(piece).digest()
+        if 0 <= expected < self._whole and self._record(expected)[4:] == strong:
+            return expected
+        for k in slider.index.blocks(slot, CHAIN):
+            if self._record(int(k))[4:] == strong:
+                return int(k)
+        self.confirmed_in_vain += 1
+        self._fails[slot] += 1
+        if self._fails[slot] >= IN_VAIN:
+            slider.index.forget(slot)
+        return -1
+
+    def _run(self, read: Read, at: int, k: int, stop: int) -> tuple[int, int]:
+        """How many bytes from ``at`` on are block ``k`` and those that follow it, and the block after them."""
+        end, k = at + self.block, k + 1
+        few = self.block  # a run that ends soon costs little, a long one is read in large pieces
+        while True:
+            n = min(few, stop - end, (self._whole - k) * self.block) // self.block * self.block
+            if n <= 0:
+                break
+            data = memoryview(bytearray(n))
+            read(end, data)
+            for i in range(0, n, self.block):
+                if not self._is(k, data[i : i + self.block]):
+                    return end - at, k
+                end, k = end + self.block, k + 1
+            few = min(2 * few, max(CHUNK, self.block))
+        if self._tail and k == self._whole and end + self._tail <= stop:
+            data = memoryview(bytearray(self._tail))
+            read(end, data)
+            if self._is(k, data):
+                end += self._tail
+        return end - at, k
+
+    def _end(self, read: Read, size: int, start: int, stop: int, out: Matched) -> None:
+        """The short last block, where the file ends with it."""
+        at = size - self._tail
+        if not self._tail or stop != size or at < start or out.end != size:
+            return
+        data = memoryview(bytearray(self._tail))
+        read(at, data)
+        if self._is(self._whole, data):
+            out.copies.append(Copy(at, self._whole * self.block, self._tail))

@@ -1,0 +1,84 @@
+"""What a delta is made of: copies from the basis; everything between them is to be sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hugesync_tasks.signature.blocks import RECORD
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """``length`` bytes from offset ``source`` of the basis stand at offset ``at`` of the new file."""
+
+    at: int
+    source: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The first byte of the new file behind it."""
+        return self.at + self.length
+
+    @property
+    def shift(self) -> int:
+        """How far the bytes moved."""
+        return self.at - self.source
+
+
+def merge(copies: Iterable[Copy]) -> list[Copy]:
+    """Copies of all ranges, made disjoint and coalesced, in order of the new file.
+
+    Ranges overlap by a block at their seams; where two copies cover the same bytes the earlier stays whole and the later
+    is cut, which is always right because both say the same bytes.
+    """
+    out: list[Copy] = []
+    for copy in sorted(copies, key=lambda c: (c.at, -c.length)):
+        if out:
+            last = out[-1]
+            cut = last.end - copy.at
+            if cut >= copy.length:
+                continue
+            if cut > 0:
+                copy = Copy(copy.at + cut, copy.source + cut, copy.length - cut)
+            if last.end == copy.at and last.shift == copy.shift:
+                out[-1] = Copy(last.at, last.source, last.length + copy.length)
+                continue
+        out.append(copy)
+    return out
+
+
+def inserts(copies: Iterable[Copy], size: int) -> Iterator[tuple[int, int]]:
+    """(start, length) of what no copy covers, in order; ``copies`` as ``merge`` returns them."""
+    at = 0
+    for copy in copies:
+        if copy.at > at:
+            yield at, copy.at - at
+        at = copy.end
+    if size > at:
+        yield at, size - at
+
+
+def same_blocks(old: bytes, new: bytes, old_size: int, new_size: int, block: int) -> list[Copy]:
+    """Copies between two files of which only the records are known: equal blocks at equal places, and equal blocks moved.
+
+    The strong hash decides. A short last block counts only where both end with it.
+    """
+    at: dict[bytes, int] = {}
+    for i in range(old_size // block):
+        at.setdefault(old[i * RECORD : (i + 1) * RECORD], i)
+    found = []
+    previous = -2
+    for i in range(-(-new_size // block)):
+        record = new[i * RECORD : (i + 1) * RECORD]
+        length = min(block, new_size - i * block)
+        where = next(
+            (k for k in (i, previous + 1) if 0 <= k * block < old_size and old[k * RECORD : (k + 1) * RECORD] == record
+             and min(block, old_size - k * block) == length),
+            at.get(record, -2) if length == block else -2,
+        )  # fmt: skip
+        previous = where
+        if where >= 0:
+            found.append(Copy(i * block, where * block, length))
+    return merge(found)

@@ -1,0 +1,133 @@
+"""From copies to the parts of an upload: a pure function of them and the store's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hugesync_tasks.delta.ops import Copy
+from hugesync_tasks.delta.runs import Kept, choose
+from hugesync_tasks.stores.base import MIB, Limits
+
+EDGE = 5 * MIB  # bytes: where parts begin by preference, so that the next version's parts meet this one's
+COPY_STEP = 1 << 30  # bytes copied by one request: no traffic, and a lost one is repeated soon
+
+
+class IllegalLayout(Exception):
+    """No legal layout exists; the file must be sent whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPart:
+    """One part of an upload: ``length`` bytes at ``start``, copied from ``source`` of the basis, or uploaded (None)."""
+
+    number: int  # from 1
+    start: int
+    length: int
+    source: int | None = None
+
+
+def lay_out(copies: Sequence[Copy], size: int, limits: Limits, step: int, most: int | None = None) -> list[PlannedPart]:
+    """The parts of a file of ``size`` bytes of which ``copies`` (``ops.merge``) are at hand.
+
+    ``step``: bytes of an uploaded part, by preference; ``most``: the greatest (what a worker may hold). The fewest bytes
+    are uploaded that ``limits`` allow; only when that would take too many parts, copies are given up, least first by
+    what they save. Raises IllegalLayout.
+    """
+    most = min(most or limits.max_part, limits.max_part)
+    step = min(-(-step // EDGE) * EDGE, most)
+    least = limits.min_part
+    if step + 2 * least > most:  # a piece that is too short joins its neighbour, at both ends
+        step = most - 2 * least
+    if size <= 0 or step < max(1, least):
+        raise IllegalLayout(f"{size} bytes in parts of {least} to {most}")
+
+    def parts(price: int) -> list[PlannedPart]:
+        kept = _on_edges(choose(copies, size, least, price), least, size)
+        return list(_number(_cut_all(kept, size, step, limits)))
+
+    found = parts(0)
+    if len(found) > limits.max_parts:
+        low, high = 0, size  # at the price of a whole file nothing is copied
+        while low + 1 < high:
+            price = (low + high) // 2
+            low, high = (price, high) if len(parts(price)) > limits.max_parts else (low, price)
+        found = parts(high)
+    check(found, size, limits, most)
+    return found
+
+
+def uploaded(parts: Sequence[PlannedPart]) -> int:
+    """Bytes that pass through workers."""
+    return sum(p.length for p in parts if p.source is None)
+
+
+def check(parts: Sequence[PlannedPart], size: int, limits: Limits, most: int) -> None:
+    """Never hand on a layout that the store would refuse or that would leave a hole. Raises IllegalLayout."""
+    at = 0
+    for number, part in enumerate(parts, 1):
+        last = number == len(parts)
+        largest = most if part.source is None else min(limits.max_copy, limits.max_part)
+        if part.number != number or part.start != at or not 0 < part.length <= largest:
+            raise IllegalLayout(f"part {part.number}: {part.length} bytes at {part.start}, where {at} comes next")
+        if part.length < limits.min_part and not last:
+            raise IllegalLayout(f"part {number} has {part.length} bytes, the least is {limits.min_part}")
+        at += part.length
+    if at != size or len(parts) > limits.max_parts:
+        raise IllegalLayout(f"{len(parts)} parts hold {at} of {size} bytes")
+
+
+def _on_edges(kept: Sequence[Kept], least: int, size: int) -> list[Copy]:
+    """Where a short gap borrowed from its neighbours, move it so that it begins on an edge, if that costs nothing."""
+    out: list[Kept] = []
+    for right in kept:
+        if out and right.copy.at - out[-1].copy.end == least:
+            left = out[-1]
+            edge = left.copy.end // EDGE * EDGE
+            for move in (edge - left.copy.end, edge + EDGE - left.copy.end):
+                if _may_move(left, right, move, least, size):
+                    out[-1] = Kept(_stretch(left.copy, 0, move), left.of)
+                    right = Kept(_stretch(right.copy, move, 0), right.of)
+                    break
+        out.append(right)
+    return [k.copy for k in out]
+
+
+def _may_move(left: Kept, right: Kept, move: int, least: int, size: int) -> bool:
+    if left.copy.end + move > left.of.end or right.copy.at + move < right.of.at:
+        return False
+    shortest = 1 if right.copy.end == size else least
+    return left.copy.length + move >= least and right.copy.length - move >= shortest
+
+
+def _stretch(copy: Copy, head: int, tail: int) -> Copy:
+    return Copy(copy.at + head, copy.source + head, copy.length - head + tail)
+
+
+def _cut_all(kept: Sequence[Copy], size: int, step: int, limits: Limits) -> Iterator[tuple[int, int, int | None]]:
+    at = 0
+    copy_step = min(COPY_STEP, min(limits.max_copy, limits.max_part) - 2 * limits.min_part)
+    for copy in [*kept, Copy(size, 0, 0)]:
+        for start, end in _cut(at, copy.at, step, limits.min_part, size):
+            yield start, end - start, None
+        for start, end in _cut(copy.at, copy.end, copy_step, limits.min_part, size):
+            yield start, end - start, copy.source + start - copy.at
+        at = copy.end
+
+
+def _cut(start: int, end: int, step: int, least: int, size: int) -> Iterator[tuple[int, int]]:
+    """Pieces of [start, end) that meet on multiples of ``step``; a first or last one that is too short joins its neighbour."""
+    at = start
+    edge = start // step * step + step
+    while edge < end:
+        if edge - at >= least and (end - edge >= least or end == size):
+            yield at, edge
+            at = edge
+        edge += step
+    if end > at:
+        yield at, end
+
+
+def _number(pieces: Iterator[tuple[int, int, int | None]]) -> Iterator[PlannedPart]:
+    for number, (start, length, source) in enumerate(pieces, 1):
+        yield PlannedPart(number, start, length, source)
