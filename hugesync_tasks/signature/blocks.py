@@ -34,9 +34,15 @@ def auto_block(size: int) -> int:
     block = MIN_BLOCK
     while block < MAX_BLOCK and 16 * block * block < RECORD * size:
         block *= 2
-    block = min(block, MAX_BLOCK)
-    least = -(-size // MAX_BLOCKS)
-    return block if block >= least else -(-least // MIB) * MIB
+    return max(min(block, MAX_BLOCK), least_block(size))
+
+
+def least_block(size: int) -> int:
+    """The smallest ``allowed_block`` of which a file of ``size`` bytes has no more than ``MAX_BLOCKS``."""
+    block = MIN_BLOCK
+    while block < MIB and block * MAX_BLOCKS < size:
+        block *= 2
+    return max(block, -(-size // (MAX_BLOCKS * MIB)) * MIB) if block == MIB else block
 
 
 def allowed_block(block: int) -> bool:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import blake3
 
-from hugesync_tasks.signature.blocks import MAX_BLOCKS, RECORD, allowed_block, block_count
+from hugesync_tasks.signature.blocks import MAX_BLOCK, MAX_BLOCKS, RECORD, allowed_block, block_count, least_block
 
 MAGIC = b"HSSIG\r\n\x1a"  # a transfer that changes line ends, or cuts at Ctrl-Z, breaks it visibly
 VERSION = 1
+HASHES = ("crc32c", "blake3")  # the weak and the strong one of version 1
 MAX_TEXT = 1024  # bytes of each text of the header
 MAX_HEADER = 8 * 1024
 MAX_SIZE = 1 << 62  # bytes a signed file may have
@@ -76,8 +77,8 @@ class Signature:
 
 def write(header: Header, records: Iterable[bytes]) -> Iterator[bytes]:
     """The file as chunks; ``records`` may come in pieces of any size. Raises ValueError where they do not fit the header."""
-    if not allowed_block(header.block) or header.blocks > MAX_BLOCKS or not 0 <= header.binding.size < MAX_SIZE:
-        raise ValueError(f"a signature cannot have {header.blocks} blocks of {header.block} bytes")
+    if not 0 <= header.binding.size < MAX_SIZE or not _fits(header.binding.size, header.block):
+        raise ValueError(f"a signature of {header.binding.size} bytes cannot have blocks of {header.block}")
     encoded = _encode(header)
     body = blake3.blake3()
     start = _START.pack(MAGIC, VERSION, len(encoded)) + encoded
@@ -132,8 +133,17 @@ def read_header(take: Callable[[int], bytes]) -> tuple[Header, bytes]:
     return _decode(encoded), start + encoded
 
 
+def _fits(size: int, block: int) -> bool:
+    """Whether so large a file may have such blocks: whoever matches holds some of them in memory, so none is larger than need be."""
+    return (
+        allowed_block(block) and block_count(size, block) <= MAX_BLOCKS and block <= max(MAX_BLOCK, least_block(size))
+    )
+
+
 def _encode(header: Header) -> bytes:
     bound = header.binding
+    if len(header.digest) != 32 or (header.weak, header.strong) != HASHES:
+        raise ValueError("a signature has a digest of 32 bytes, and hashes that can be read back")
     mtime = _NO_MTIME if bound.mtime_ns is None else bound.mtime_ns
     out = _FIXED.pack(bound.size, header.block, header.blocks, mtime, header.made_at, header.digest)
     for text in (bound.version, bound.version_id, header.creator, header.weak, header.strong):
@@ -162,9 +172,9 @@ def _decode(encoded: bytes) -> Header:
     if at != len(encoded):
         raise Unusable("something follows in its header")
     version, version_id, creator, weak, strong = texts
-    if (weak, strong) != ("crc32c", "blake3"):
+    if (weak, strong) != HASHES:
         raise Unusable("it has other hashes")
-    if not allowed_block(block) or size >= MAX_SIZE or blocks != block_count(size, block) or blocks > MAX_BLOCKS:
+    if size >= MAX_SIZE or not _fits(size, block) or blocks != block_count(size, block):
         raise Unusable(f"its numbers do not fit: {size} bytes in {blocks} blocks of {block}")
     bound = Binding(size, version, version_id, None if mtime == _NO_MTIME else mtime)
     return Header(bound, block, digest, creator, made_at, weak, strong)
@@ -175,7 +185,7 @@ def _binds(found: Binding, expect: Binding) -> bool:
         return False
     if expect.version or found.version:  # a store's version alone decides: a mtime can be set back
         return found.version == expect.version and (not expect.version_id or found.version_id == expect.version_id)
-    return found.mtime_ns == expect.mtime_ns
+    return found.mtime_ns is not None and found.mtime_ns == expect.mtime_ns  # a size alone binds nothing
 
 
 def _exactly(take: Callable[[int], bytes], n: int) -> bytes:
