@@ -411,6 +411,39 @@ def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger)
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}
 
 
+def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger) -> None:
+    assert not ledger.put_notes("j", "F", "g1", {"m0": b"early"})  # no record yet
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
+    raw = bytes(range(256))
+    assert ledger.put_notes("j", "F", "g1", {"m0": raw, "m1": b""})
+    assert not ledger.put_notes("j", "F", "g2", {"m0": b"a stranger's"})
+    assert ledger.notes("j", "F", ["m1", "m0", "m7"]) == [b"", raw, None]
+
+
+def test_notes_survive_the_upload_of_their_generation_and_go_with_another(ledger: Ledger) -> None:
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
+    ledger.put_notes("j", "F", "g1", {"m0": b"x"})
+    open_file(ledger, 2)
+    assert ledger.notes("j", "F", ["m0"]) == [b"x"]
+    open_file(ledger, 2, gen="g2")
+    assert ledger.notes("j", "F", ["m0"]) == [None]
+
+
+def test_notes_go_with_their_file(ledger: Ledger) -> None:
+    closings = {
+        "closed": lambda f: ledger.close_file("j", f),
+        "settled": lambda f: (ledger.put_tasks("j", [Task(f"{f}:c", "commit", "q", 1, "", f)]), ledger.settle("j", f"{f}:c", {}, {}, close_file=f)),
+        "forgotten": lambda f: ledger.forget_job("j"),
+    }  # fmt: skip
+    for file, close in closings.items():
+        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
+        ledger.put_notes("j", file, "g", {f"l{n}": b"row" for n in range(200)})
+        assert ledger.notes("j", file, [f"l{n}" for n in range(200)]) == [b"row"] * 200
+        close(file)
+        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
+        assert ledger.notes("j", file, ["l0"]) == [None]
+
+
 def test_parts_are_receipted_settled_and_told_in_one_step(ledger: Ledger) -> None:
     open_file(ledger, 2)
     ledger.put_tasks("j", [part_task(1), part_task(2)])

@@ -82,3 +82,32 @@ def same_blocks(old: bytes, new: bytes, old_size: int, new_size: int, block: int
         if where >= 0:
             found.append(Copy(i * block, where * block, length))
     return merge(found)
+
+
+def turned(copies: Iterable[Copy]) -> list[Copy]:
+    """The same equalities read from the other file's side: what was matched becomes what is made."""
+    return merge(Copy(c.source, c.at, c.length) for c in copies)
+
+
+def with_repeats(copies: list[Copy], records: bytes, size: int, block: int) -> list[Copy]:
+    """``copies`` and, for every block of the new file that they leave out, a copy of an equal block that they have.
+
+    Matching the basis finds each of its places once; a block that the new file repeats is found here. ``records``: of the new file.
+    """
+    have: dict[bytes, int] = {}
+    missing = []
+    at = 0
+    ordered = iter(copies)
+    copy = next(ordered, None)
+    for i in range(size // block):
+        at = i * block
+        while copy is not None and copy.end <= at:
+            copy = next(ordered, None)
+        if copy is not None and copy.at <= at and at + block <= copy.end:
+            have.setdefault(records[i * RECORD : (i + 1) * RECORD], copy.source + at - copy.at)
+        else:
+            missing.append(i)
+    more = [
+        Copy(i * block, have[record], block) for i in missing if (record := records[i * RECORD : (i + 1) * RECORD]) in have
+    ]  # fmt: skip
+    return merge([*copies, *more]) if more else copies

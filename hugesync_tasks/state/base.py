@@ -8,7 +8,7 @@ a wrong URL or credentials. Times are the server's own; leases are in ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -145,7 +145,7 @@ class Ledger(Protocol):
     # large files
     def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
         """``fields`` has at least gen, upload, total. Returns the record that stands: the present one where its gen is
-        the same and it names an upload, else the caller's (and the old receipts are gone)."""
+        the same and it names an upload, else the caller's (and the old receipts are gone; notes stay where the gen does)."""
 
     def file(self, job: str, file: str) -> dict[str, str]: ...
     def parts(self, job: str, file: str) -> dict[int, Part]: ...
@@ -158,6 +158,13 @@ class Ledger(Protocol):
         """Receipt, settling and the event ``{"part": wire, "answer": ...}`` in one step. FENCED (another generation, or
         another upload than the one given) and MISMATCH (other bytes than the receipt's: another size or CRC64; where
         a CRC64 is unknown, another ETag) change nothing. A repeat answers the same and pushes no second event."""
+
+    def put_notes(self, job: str, file: str, gen: str, notes: Mapping[str, bytes]) -> bool:
+        """What the tasks of one file leave for each other, by name; False, and nothing kept, where the record is of another
+        generation (or gone). They go with the file's record."""
+
+    def notes(self, job: str, file: str, names: Sequence[str]) -> list[bytes | None]:
+        """The notes of these names, None for each that is not there (any more)."""
 
     def close_file(self, job: str, file: str) -> None: ...
     def open_files(self, job: str) -> list[str]:

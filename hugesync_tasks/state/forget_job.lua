@@ -4,6 +4,6 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
   redis.call('UNLINK', ARGV[1] .. 't:' .. id, ARGV[1] .. 'r:' .. id)
 end
 for _, file in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  redis.call('UNLINK', ARGV[1] .. 'f:' .. file, ARGV[1] .. 'p:' .. file)
+  redis.call('UNLINK', ARGV[1] .. 'f:' .. file, ARGV[1] .. 'p:' .. file, ARGV[1] .. 'n:' .. file)
 end
 for _, key in ipairs(KEYS) do redis.call('UNLINK', key) end

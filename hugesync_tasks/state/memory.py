@@ -6,7 +6,7 @@ Everything passes through JSON as on the wire, so that what Redis would change (
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hugesync_tasks.model import Part
@@ -106,7 +106,8 @@ class MemoryLedger(MemoryJobs):
             files = self._job(job).files
             had = files.get(file)
             if had is None or had.fields["gen"] != fields["gen"] or not had.fields.get("upload"):
-                files[file] = UploadRecord(dict(fields))
+                notes = had.notes if had is not None and had.fields["gen"] == fields["gen"] else {}
+                files[file] = UploadRecord(dict(fields), notes=notes)
             return dict(files[file].fields)
 
     def file(self, job: str, file: str) -> dict[str, str]:
@@ -143,6 +144,19 @@ class MemoryLedger(MemoryJobs):
             if j.tasks.pop(task, None) is not None or old != part:
                 self._tell(j, task, {"part": part.wire(), "answer": str(answer)}, traffic)
             return answer
+
+    def put_notes(self, job: str, file: str, gen: str, notes: Mapping[str, bytes]) -> bool:
+        with self._changed:
+            record = self._job(job).files.get(file)
+            if record is None or record.fields["gen"] != gen:
+                return False
+            record.notes.update(notes)
+            return True
+
+    def notes(self, job: str, file: str, names: Sequence[str]) -> list[bytes | None]:
+        with self._changed:
+            record = self._job(job).files.get(file)
+            return [record.notes.get(name) if record else None for name in names]
 
     def close_file(self, job: str, file: str) -> None:
         with self._changed:

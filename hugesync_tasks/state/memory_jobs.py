@@ -28,6 +28,7 @@ class TaskRecord:
 class UploadRecord:
     fields: dict[str, str]
     parts: dict[int, Part] = field(default_factory=dict)
+    notes: dict[str, bytes] = field(default_factory=dict)
 
     def takes(self, gen: str, upload: str) -> bool:
         return self.fields["gen"] == gen and upload in ("", self.fields.get("upload"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _TASKS_PER_CALL = 200  # bounds how long one script holds the server: about a millisecond
 _PARTS_PER_CALL = 1000
+_NOTES_PER_CALL = 64  # of up to 40 KB, and some of the large ones of 150 KB
 _LONGEST_WAIT = SOCKET_TIMEOUT - 10  # s; a blocking call must end well before its socket gives up
 
 
@@ -71,7 +73,7 @@ class RedisLedger(RedisJobs):
     ) -> bool:
         keys = [*self._task_keys(job, task), *self._keys(job, "tasks", "events", "traffic")]
         if close_file:
-            keys += [*self._file_keys(job, close_file), self._key(job, "files")]
+            keys += [*self._file_keys(job, close_file), self._key(job, "files"), self._key(job, "n", close_file)]
         args = [task, "" if fence is None else fence, _json([task, outcome]), close_file, *_flat(traffic)]
         return bool(self._server.run("settle", keys, args))
 
@@ -97,7 +99,7 @@ class RedisLedger(RedisJobs):
 
     # large files
     def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
-        keys = [*self._file_keys(job, file), self._key(job, "files")]
+        keys = [*self._file_keys(job, file), self._key(job, "files"), self._key(job, "n", file)]
         return dict(_pairs(self._server.run("set_upload", keys, [file, fields["gen"], *_flat(fields)])))
 
     def file(self, job: str, file: str) -> dict[str, str]:
@@ -125,10 +127,24 @@ class RedisLedger(RedisJobs):
         args = [gen, upload, task, _json(task), part.number, _json(part.wire()), *_flat(traffic)]
         return PartAnswer(self._server.run("part_done", keys, args))
 
+    def put_notes(self, job: str, file: str, gen: str, notes: Mapping[str, bytes]) -> bool:
+        keys = self._keys(job, f"f:{file}", f"n:{file}")
+        for some in _chunks(notes.items(), _NOTES_PER_CALL):
+            pairs = chain.from_iterable((name, b64encode(note).decode()) for name, note in some)
+            if not self._server.run("put_notes", keys, [gen, *pairs]):
+                return False
+        return True
+
+    def notes(self, job: str, file: str, names: Sequence[str]) -> list[bytes | None]:
+        key, found = self._key(job, "n", file), []
+        for some in _chunks(names, _NOTES_PER_CALL):
+            found += listed(self._server.call(lambda r, some=some: r.hmget(key, some)))
+        return [None if note is None else b64decode(note) for note in found]
+
     def close_file(self, job: str, file: str) -> None:
         def drop(r: redis.Redis) -> None:
             p = r.pipeline(transaction=True)
-            p.unlink(*self._file_keys(job, file))
+            p.unlink(*self._file_keys(job, file), self._key(job, "n", file))
             p.srem(self._key(job, "files"), file)
             p.execute()
 

@@ -25,7 +25,8 @@ CONNECT_TIMEOUT = 5.0  # s
 SOCKET_TIMEOUT = 30.0  # s; longer than any blocking call we make
 SCRIPTS = (
     "hold", "release", "checkpoint", "take_over", "put_tasks", "claim", "renew", "settle", "statuses",
-    "set_upload", "put_parts", "part_done", "forget_job", "heartbeat",
+    "set_upload", "put_notes",
+    "put_parts", "part_done", "forget_job", "heartbeat",
 )  # fmt: skip
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"

@@ -1,8 +1,10 @@
 -- The first caller's upload stands for all of its generation; another generation's record and receipts are replaced.
--- KEYS f, p, files   ARGV file, gen, then the fields   Answers the record that stands
+-- Notes of the same generation stay: they were made before its upload.
+-- KEYS f, p, files, n   ARGV file, gen, then the fields   Answers the record that stands
 local had = redis.call('HMGET', KEYS[1], 'gen', 'upload')
 if had[1] ~= ARGV[2] or not had[2] or had[2] == '' then
   redis.call('UNLINK', KEYS[1], KEYS[2])
+  if had[1] ~= ARGV[2] then redis.call('UNLINK', KEYS[4]) end
   for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
   redis.call('SADD', KEYS[3], ARGV[1])
 end

@@ -1,0 +1,142 @@
+"""Decide whether a large file goes as a delta, and against what. What is said here is shown to the user."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hugesync_tasks.errors import StoreError
+from hugesync_tasks.model import Head, Kind, Transfer
+from hugesync_tasks.signature.blocks import LEAF, auto_block
+from hugesync_tasks.signature.format import Binding, Signature, Unusable
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.sidecar import load
+from hugesync_tasks.stores.base import MIB
+from hugesync_tasks.token import Token
+
+RANGE = 64 * MIB  # bytes matched or signed by one task, at the least
+MANY = 4096  # ranges of one file; above it they grow
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How one file's delta is found; a part of its record in the ledger.
+
+    ``way``: upload (the source's bytes against the basis' signature), download (the basis' bytes against the source's
+    signature), between (both signatures). ``step``: bytes of one range. ``crc64``: of the whole new file, once known.
+    """
+
+    way: str
+    basis_version: str
+    basis_size: int
+    block: int
+    step: int
+    signs: bool  # the basis has no signature yet: the workers make it
+    crc64: int | None = None
+    lent: int = 0  # bytes of the new file that the basis has
+
+    def wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def signing(self) -> int:
+        """How many tasks sign the basis."""
+        return -(-self.basis_size // self.step) if self.signs else 0
+
+    def matching(self, size: int) -> int:
+        """How many tasks match, for a new file of ``size`` bytes."""
+        return {"upload": -(-size // self.step), "download": -(-self.basis_size // self.step)}.get(self.way, 0)
+
+
+def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) -> tuple[Delta | None, str]:
+    """The delta to make, or None and why the file goes whole ("" where nobody would have expected a delta)."""
+    options, size = job.options, source.entry.size
+    remote = job.source.limits.remote, job.dest.limits.remote
+    if transfer.expected is None or size <= options.delta_threshold or job.server_copy:
+        return None, ""
+    if options.whole_file or (options.whole_file is None and not any(remote)):
+        return None, ""
+    if options.unsafe_no_conflict_check:
+        return None, "parts of the old object could be copied from another version, with --unsafe-no-conflict-check"
+    basis = job.dest.head(transfer.key, token)
+    if basis is None or basis.entry.version != transfer.expected or basis.entry.kind is not Kind.FILE:
+        return None, ""  # the commit will find the conflict
+    least = max(job.dest.limits.min_part, MIB)
+    if basis.entry.size < least:
+        return None, "what is at the destination is too small to copy from"
+    match remote:
+        case False, True:
+            return _against_basis(job, transfer, basis, token)
+        case True, False:
+            return _against_source(job, transfer, source, basis, token)
+        case True, True:
+            return _between(job, transfer, source, basis, token)
+    return _delta("upload", basis, auto_block(basis.entry.size) if not options.block_size else options.block_size, size, signs=True), ""
+
+
+def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Token) -> tuple[Delta | None, str]:
+    try:
+        found = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+    except Unusable as error:
+        if job.options.signature_missing == "generate":
+            block = job.options.block_size or auto_block(basis.entry.size)
+            return _delta("upload", basis, block, transfer.source.size, signs=True), ""
+        return None, f"no usable signature at the destination: {error}"
+    return _delta("upload", basis, found.header.block, transfer.source.size), ""
+
+
+def _against_source(
+    job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token
+) -> tuple[Delta | None, str]:
+    key = job.source_key(transfer.key)
+    try:
+        found = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
+    except Unusable as error:
+        return None, f"no usable signature at the source: {error}"
+    if proof(job, key, token) is None:
+        return None, "the source holds no CRC64NVME of the whole object, so the result could not be proven"
+    return _delta("download", basis, found.header.block, source.entry.size), ""
+
+
+def _between(
+    job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token
+) -> tuple[Delta | None, str]:
+    key = job.source_key(transfer.key)
+    try:
+        mine = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
+        theirs = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+    except Unusable as error:
+        return None, f"no usable signatures at both ends: {error}"
+    if mine.header.block != theirs.header.block:
+        return None, "the signatures of both ends have blocks of different sizes"
+    crc64 = proof(job, key, token)
+    if crc64 is None or not job.dest.limits.full_crc64:
+        return None, "the stores hold no CRC64NVME of whole objects, so the result could not be proven"
+    return _delta("between", basis, mine.header.block, source.entry.size, crc64=crc64), ""
+
+
+def proof(job: JobContext, key: str, token: Token) -> int | None:
+    """The source store's own CRC64NVME of the whole object, where it holds one."""
+    try:
+        head = job.source.head(key, token, digest=True)
+    except StoreError:
+        return None
+    return head.crc64 if head is not None else None
+
+
+def _delta(
+    way: str, basis: Head, block: int, size: int, signs: bool = False, crc64: int | None = None
+) -> Delta:
+    unit = max(block, LEAF)
+    most = max(size, basis.entry.size)
+    step = -(-max(RANGE, -(-most // MANY)) // unit) * unit
+    return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64)
+
+
+def signed(delta: Delta, notes: list[bytes]) -> Signature:
+    """The signature that the workers made of the basis, from their notes in order."""
+    from hugesync_tasks.delta.wire import unpack
+    from hugesync_tasks.signature.format import Header
+
+    records = b"".join(unpack(n).records for n in notes)
+    return Signature(Header(Binding(delta.basis_size, delta.basis_version), delta.block, bytes(32)), records)

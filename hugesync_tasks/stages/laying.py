@@ -1,0 +1,64 @@
+"""Lay out a delta: from what the ranges found to the rows that the part tasks make. No store is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from awscrt.checksums import combine_crc64nvme
+
+from hugesync_tasks.delta.match import Matched
+from hugesync_tasks.delta.ops import Copy, merge, same_blocks, with_repeats
+from hugesync_tasks.delta.wire import Row, rows_of
+from hugesync_tasks.layout import IllegalLayout, lay_out
+from hugesync_tasks.signature.format import Signature
+from hugesync_tasks.stages.basis import Delta
+from hugesync_tasks.stores.base import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """The rows of all parts, in order, and the delta with what is known of the whole now."""
+
+    rows: list[Row]
+    delta: Delta
+    records: bytes = b""  # of the new file, for its own signature
+    leaves: bytes = b""
+
+
+def lay(
+    delta: Delta, size: int, ranges: list[Matched], signatures: list[Signature], limits: Limits, step: int, in_hand: int
+) -> Laid | None:
+    """The layout, or None where a delta would save nothing and the file is to be sent whole.
+
+    ``ranges``: what the match tasks found, in order. ``signatures``: of the source (download), of source and basis
+    (between). ``step``: bytes of a part by preference; ``in_hand``: the most that one may have.
+    """
+    records, leaves, crc64 = b"", b"", delta.crc64
+    if delta.way == "upload":
+        copies = merge(c for found in ranges for c in found.copies)
+        records, leaves = b"".join(r.records for r in ranges), b"".join(r.leaves for r in ranges)
+        crc64 = 0
+        for found in ranges:
+            crc64 = combine_crc64nvme(crc64, found.crc64, found.end - found.start)
+    elif delta.way == "download":
+        copies = merge(c for found in ranges for c in found.copies)
+        copies = with_repeats(copies, signatures[0].records, size, delta.block)
+    else:
+        mine, theirs = signatures
+        copies = same_blocks(theirs.records, mine.records, delta.basis_size, size, delta.block)
+        records = mine.records
+    rows = _rows(copies, size, limits, step, in_hand)
+    fetched = sum(row.fetched for row in rows) if rows is not None else size
+    if rows is None or fetched >= size:
+        return None
+    return Laid(rows, replace(delta, crc64=crc64, lent=size - fetched), records, leaves)
+
+
+def _rows(copies: list[Copy], size: int, limits: Limits, step: int, in_hand: int) -> list[Row] | None:
+    if not limits.remote:
+        return rows_of(copies, size, step)
+    try:
+        parts = lay_out(copies, size, limits, step, in_hand)
+    except IllegalLayout:
+        return None
+    return [Row(p.start, ((p.length, p.source),)) for p in parts]

@@ -1,0 +1,67 @@
+"""Sign and match ranges of a huge file: the work that is spread over all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hugesync_tasks.delta.match import Matched, Matcher
+from hugesync_tasks.delta.ops import turned
+from hugesync_tasks.errors import NotFound, SourceChanged, VersionMismatch
+from hugesync_tasks.signature.blocks import hash_blocks
+from hugesync_tasks.signature.format import Signature
+from hugesync_tasks.stages.basis import Delta
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.base import MIB, Store
+from hugesync_tasks.token import Token
+
+
+def sign_range(job: JobContext, key: str, delta: Delta, number: int, token: Token) -> Matched:
+    """The block records of range ``number`` (from 0) of the basis."""
+    start = number * delta.step
+    end = min(delta.basis_size, start + delta.step)
+    read = reading(job.dest, key, delta.basis_version, token)
+    records = bytearray()
+    step = max(delta.block, 8 * MIB // delta.block * delta.block)
+    buffer = memoryview(bytearray(min(step, end - start)))
+    for at in range(start, end, step):
+        piece = buffer[: min(step, end - at)]
+        read(at, piece)
+        records += hash_blocks(piece, delta.block)
+    return Matched(start, end, [], bytes(records))
+
+
+def match_range(
+    job: JobContext, key: str, delta: Delta, size: int, source_version: str, signature: Signature, number: int, token: Token
+) -> Matched:
+    """The copies of range ``number``: of the source (upload) or, turned round, of the basis (download).
+
+    Raises SourceChanged where the source moved, VersionMismatch where the basis did.
+    """
+    matcher = Matcher(signature)
+    start = number * delta.step
+    if delta.way == "upload":
+        read = reading(job.source, job.source_key(key), source_version, token)
+        try:
+            return matcher.match(read, size, start, min(size, start + delta.step))
+        except (VersionMismatch, NotFound) as error:
+            raise SourceChanged(f"the source changed while it was read ({error})", key) from error
+    read = reading(job.dest, key, delta.basis_version, token)
+    found = matcher.match(read, delta.basis_size, start, min(delta.basis_size, start + delta.step), sign=False)
+    found.copies = turned(found.copies)
+    return found
+
+
+def reading(store: Store, key: str, version: str, token: Token) -> Callable[[int, memoryview], None]:
+    """Fill buffers from one pinned object."""
+
+    def read(at: int, view: memoryview) -> None:
+        done = 0
+        with store.open(key, version, token, at, len(view)) as reader:
+            for chunk in reader:
+                view[done : done + len(chunk)] = chunk
+                done += len(chunk)
+                token.moved(len(chunk))
+        if done != len(view):
+            raise SourceChanged(f"read {done} of {len(view)} bytes", key)
+
+    return read

@@ -1,0 +1,88 @@
+"""The signature beside an object: where it lies, reading it with care, writing it after a commit.
+
+A sidecar is a hint that anybody who may write to the bucket may have written. Reading one never fails a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from hugesync_tasks import __version__
+from hugesync_tasks.errors import NotFound, Stopped, StoreError
+from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Meta
+from hugesync_tasks.signature.blocks import block_count, file_digest
+from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable, read, write
+from hugesync_tasks.spec import Options
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.base import ABSENT, Reader, Store
+from hugesync_tasks.token import Token
+
+CONTENT_TYPE = "application/vnd.hugesync.signature"
+
+
+def sidecar_key(key: str, options: Options) -> str:
+    """``KEY.hssig``, or below ``--sidecar-prefix``."""
+    return f"{options.sidecar_prefix}{key}{SIDECAR_SUFFIX}"
+
+
+def keeps_sidecar(job: JobContext, size: int) -> bool:
+    """Whether a file of ``size`` bytes gets one: at a store, above the threshold, unless the user wants none."""
+    options = job.options
+    return job.dest.limits.remote and options.sidecars and size > options.delta_threshold
+
+
+def load(store: Store, key: str, expect: Binding, options: Options, token: Token) -> Signature:
+    """The signature of ``key`` as ``expect`` binds it. Raises Unusable for every reason there is not to use it, but Stopped."""
+    try:
+        with store.open(sidecar_key(key, options), "", token, overhead=True) as reader:
+            return read(_taking(reader), expect, reader.head.entry.size)
+    except NotFound:
+        raise Unusable("there is none") from None
+    except Stopped:
+        raise
+    except StoreError as error:
+        raise Unusable(f"it cannot be read: {error}") from error
+
+
+def save(
+    job: JobContext, done: Commit, mtime_ns: int | None, block: int, records: bytes, leaves: bytes, token: Token
+) -> str:
+    """Write the signature of what was just committed; "" or why there is none. The file is done in any case."""
+    header = Header(
+        Binding(done.size, done.version, "", mtime_ns), block, file_digest(leaves), f"hugesync {__version__}", int(time.time())
+    )
+    if len(records) != block_count(done.size, block) * 36:
+        return "its block hashes were lost with the ledger"
+    key = sidecar_key(done.key, job.options)
+    try:
+        if not job.options.sidecar_prefix and job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token) is not None:
+            return "the source has a file of that name"
+        there = job.dest.head(key, token)
+        if there is not None and not there.meta.sidecar:
+            return "a file of that name is there"
+        body = b"".join(write(header, [records]))
+        expected = there.entry.version if there is not None else ABSENT
+        job.dest.put(key, body, Meta(content_type=CONTENT_TYPE, sidecar=True), expected, token, overhead=True)
+    except Stopped:
+        raise
+    except (StoreError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _taking(reader: Reader) -> Callable[[int], bytes]:
+    chunks = iter(reader)
+    rest = bytearray()
+
+    def take(n: int) -> bytes:
+        while len(rest) < n:
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            rest.extend(chunk)
+        out = bytes(rest[:n])
+        del rest[:n]
+        return out
+
+    return take
