@@ -52,11 +52,11 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         if not settings.broker_url:
             folder = stack.enter_context(_folder(spec, settings, fresh))
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
-            url = embedded.start()
             stack.callback(embedded.stop)
             folder.save(broker=url)
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
+            url = embedded.start()
         else:
             tend = _nothing_to_tend
         configure(app, settings)
