@@ -59,6 +59,7 @@ class Coordinator:
         self._due: dict[str, float] = {}
         self._events: deque[Event] = deque()
         self._unsaved = False  # whether K moved since the last checkpoint
+        self._workers_died = False  # and their leases are not ended yet
         self.scan_complete = False
         self.traffic: dict[str, int] = {}
         self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
@@ -168,14 +169,21 @@ class Coordinator:
     def _look(self) -> None:
         self.dispatcher.look(self._restore)
         if self._is_due("tend", 0.5):
-            notice = self._tend()
-            if notice:
-                self._observer.on_notice(notice)
+            self._tend_workers()
+            if self._workers_died:
                 self.dispatcher.workers_died()
             self._pool.look(bool(self.dispatcher.out), self.dispatcher.progress)
 
+                self._workers_died = False
     def _restore(self) -> None:
         """After a FLUSHALL: everything the ledger should hold is in this process's memory."""
+    def _tend_workers(self) -> None:
+        """Raises Stalled where the embedded processes cannot go on."""
+        notice = self._tend()
+        if notice:
+            self._workers_died = True  # their leases are ended as soon as the ledger can be told
+            self._observer.on_notice(notice)
+
         if self._ledger.spec(self._id) is not None:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
@@ -233,6 +241,7 @@ class Coordinator:
         return True
 
     def _is_due(self, what: str, every: float) -> bool:
+        self._tend_workers()  # embedded, the ledger is a child of ours, and whether it lives is known at once
         now = self._clock()
         if now < self._due.get(what, 0.0):
             return False
