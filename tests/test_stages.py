@@ -600,6 +600,16 @@ def test_a_name_too_long_for_its_intent_is_hashed() -> None:
     assert intent_key("x", "g" * 32, bench.dest) == f".hugesync/x.{'g' * 32}.upload"
 
 
+def test_the_intent_of_a_long_key_is_no_longer_than_the_store_allows_whatever_the_prefix() -> None:
+    bench = Bench()
+    bench.dest.limits = replace(LIMITS, max_key=1024)
+    for prefix in (0, 100, 500):
+        key = "/".join(["f" * 50] * 20)[: 1024 - prefix]
+        name = intent_key(key, "g" * 32, bench.dest)
+        assert prefix + len(name) <= 1024
+        assert name != intent_key(key[:-1] + "x", "g" * 32, bench.dest)
+
+
 def test_abandoning_twice_is_no_error() -> None:
     bench = Bench()
     upload = Upload("k", "never", "g" * 32, 5, 5)

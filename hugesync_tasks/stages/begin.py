@@ -53,13 +53,17 @@ class LargeFile:
 
 
 def intent_key(key: str, generation: str, store: Store) -> str:
-    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash."""
+    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash. Of a long key it is
+    ``.hugesync/HASH.<generation>.upload`` at the top, or the store could hold the file and not its intent."""
     parent, _, name = key.rpartition("/")
     longest = store.limits.max_segment or 255
     if len(name.encode()) + len(generation) + 8 > longest:
         name = blake3.blake3(name.encode()).hexdigest(length=16)
     folder = f"{parent}/{RESERVED_SEGMENT}" if parent else RESERVED_SEGMENT
-    return f"{folder}/{name}.{generation}.upload"
+    beside = f"{folder}/{name}.{generation}.upload"
+    if len(beside.encode()) <= store.limits.max_key // 2:  # the other half is left to the prefix, which no stage knows
+        return beside
+    return f"{RESERVED_SEGMENT}/{blake3.blake3(key.encode()).hexdigest(length=16)}.{generation}.upload"
 
 
 def begin(

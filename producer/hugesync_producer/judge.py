@@ -100,7 +100,7 @@ class Terms:
     cuts: Cuts = field(default_factory=Cuts)
     metadata: bool = True
     dir_metadata: bool = False
-    prefix_bytes: int = 0  # of the destination's prefix
+    prefix: str = ""  # the destination's
 
 
 class Judge:
@@ -108,7 +108,7 @@ class Judge:
 
     def __init__(self, terms: Terms, open_folders: Iterable[Entry] = ()) -> None:
         self._terms = terms
-        self._obstacles = Obstacles(terms.dest_limits, terms.prefix_bytes)
+        self._obstacles = Obstacles(terms.dest_limits, terms.prefix)
         self._finishing = terms.dest_limits.folders and terms.metadata
         self._folders = OpenFolders(open_folders if self._finishing else ())
 
