@@ -85,6 +85,26 @@ def test_only_what_is_transient_is_repeated_and_each_repeat_is_counted() -> None
     assert ops(faulty)[4:] == ["open"]
 
 
+def test_only_repeats_that_a_store_asked_for_count_as_throttled() -> None:
+    asked = Fault(op="head", times=2, error=Throttled("slow down", "f"))
+    store, _, _ = stack(Fault(op="delete", times=2), asked)
+    token = Token()
+    store.head("f", token)
+    store.delete("f", ANY, token)
+    counted = token.meter.take()
+    assert (counted["throttled"], counted["retries"]) == (2, 4)
+
+
+def test_a_wait_renews_the_lease_and_does_not_push_the_deadline() -> None:
+    clock, pulses = Clock(), list[float]()
+    token = Token(pulse=lambda _: pulses.append(clock.now), clock=clock, patience=40.0)
+    store, faulty, _ = stack(Fault(op="head", times=9, error=Throttled("slow down", "f", 19.0)), clock=clock)
+    with pytest.raises(Throttled):
+        store.head("f", token)
+    assert pulses == pytest.approx([n / 4 for n in range(1, 81)])
+    assert len(faulty.log) == 2  # the next wait, of 21 s, would end after the deadline, at 40
+
+
 def test_after_the_last_attempt_the_stores_own_error_stands() -> None:
     error = Transient("the wire is cut", "f")
     store, faulty, _ = stack(Fault(op="delete", times=9, error=error), attempts=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
@@ -21,7 +22,7 @@ HEADS = 16  # looked at at once, where a listing cannot decide
 def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would."""
     total = Counters()
-    token = Token(meter)
+    token, slowdown = Token(meter), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
     feed.start()
@@ -35,7 +36,9 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
                     if outcome is not None:
                         total.settle(transfer.key, transfer.source.size, outcome)
-                observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=time.monotonic() - began))
+                elapsed = time.monotonic() - began
+                slow = slowdown.saw(feed.throttled, elapsed)
+                observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
     finally:
         feed.stop()
     total.tally.assert_law()

@@ -47,6 +47,11 @@ class PlanFeed:
             raise item
         return item
 
+    @property
+    def throttled(self) -> int:
+        """How often a store has asked this process to slow down while it listed."""
+        return self._meter.count("throttled")
+
     def stop(self) -> None:
         """End the listings; what was planned and not taken is dropped."""
         self._stopped = True

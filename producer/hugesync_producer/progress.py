@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from hugesync_producer import human
@@ -70,12 +71,16 @@ class PlainProgress(Notices):
         super().__init__(stream, command)
         self._pace = Pace()
         self._next = PLAIN_INTERVAL
+        self._throttled = False  # since the last line: a line tells of its whole interval
 
     def on_progress(self, snapshot: Snapshot) -> None:
         self._pace.add(snapshot)
+        self._throttled = self._throttled or snapshot.throttled
         if snapshot.elapsed >= self._next:
             self._next = snapshot.elapsed + PLAIN_INTERVAL
-            self.say(" · ".join([*status(snapshot, self._pace), *standing(snapshot)]))
+            told = replace(snapshot, throttled=self._throttled)
+            self.say(" · ".join([*status(told, self._pace), *standing(told)]))
+            self._throttled = False
 
 
 class LiveProgress:
@@ -130,7 +135,7 @@ def standing(s: Snapshot) -> list[str]:
     if s.waiting_for:
         parts.append(f"waiting: {s.waiting_for}")
     if s.throttled:
-        parts.append("the store asks us to slow down")
+        parts.append("throttled: the store asks us to slow down")
     return parts
 
 
