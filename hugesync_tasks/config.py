@@ -20,7 +20,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from hugesync_tasks.config_model import ENV_PREFIX, Settings, config_file, option_help, show
 from hugesync_tasks.errors import UsageError
 
-__all__ = ["Provenance", "Settings", "config_file", "environment", "load", "option_help", "provenance"]
+__all__ = ["Provenance", "Settings", "config_file", "environment", "load", "log_format", "option_help", "provenance"]
 
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # knobs of the test suite; the product never reads them
 _COMMAND_LINE = "command line"
@@ -56,6 +56,19 @@ def provenance(cli: Mapping[str, Any] | None = None) -> list[Provenance]:
     """Every key in the model's order with its effective value and where that came from. ``cli`` and errors as ``load``."""
     settings, layers = _read(cli)
     return [Provenance(key, show(key, getattr(settings, key)), _source(key, layers)) for key in Settings.model_fields]
+
+
+def log_format(asked: str | None = None) -> str:
+    """The format of logs that ``asked`` (the option), the environment or the file wants; "text" where that cannot be told.
+
+    Never raises: it is needed before the settings are known to be right, to say in that format what is wrong with them.
+    """
+    try:
+        file = TomlConfigSettingsSource(Settings, toml_file=config_file())()
+    except Exception:  # unreadable, no TOML, no home: ``load`` says so
+        file = {}
+    found = asked or EnvSettingsSource(Settings)().get("log_format") or file.get("log_format")
+    return "json" if found == "json" else "text"
 
 
 def environment(cli: Mapping[str, Any]) -> dict[str, str]:

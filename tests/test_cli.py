@@ -479,7 +479,9 @@ def test_verbose_lists_every_failure_and_logs_more(library: FakeLibrary, capsys:
     assert submit("--verbose", "--log-format", "json", "/src", "/dst") == 1
     out, err = capsys.readouterr()
     assert "f11" in out
-    assert json.loads(err)["event"] == "looked at https://h/b?X-Amz-Signature=***"
+    looked, ended = map(json.loads, err.splitlines())
+    assert looked["event"] == "looked at https://h/b?X-Amz-Signature=***"
+    assert (ended["event"], ended["exit_code"]) == ("ended", 1)
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -381,7 +381,10 @@ def test_what_is_said_and_where(tmp_path: Path, hs: Submit) -> None:
     assert plain.err == ""
     logged = hs(*ends, "-v", "--no-progress", "--log-format", "json")
     lines = [json.loads(line) for line in logged.err.splitlines()]
-    assert all(isinstance(line, dict) for line in lines)
+    assert {(e["path"], e["reason"]) for e in lines if e["event"] == "file skipped"} == {
+        ("f", "same"),
+        ("fifo", "special"),
+    }
     traced = hs(str(tmp_path / "missing"), str(tmp_path / "dest"), "--debug")
     assert (traced.code, "Traceback" in traced.err) == (2, True)
     assert hs("--version", json=False).out.startswith("hugesync-submit ")

@@ -337,7 +337,7 @@ def test_json_logs_are_one_object_on_each_line_with_time_level_and_context(capsy
     assert {k: ours[k] for k in ("event", "level", "logger", "job", "number")} == {
         "event": "part sent", "level": "info", "logger": "hugesync_tasks.x", "job": "j1", "number": 3,
     }  # fmt: skip
-    assert ours["timestamp"].endswith("Z")
+    assert ours["time"].endswith("Z")
     assert (theirs["event"], theirs["level"]) == ("retrying\nnow", "warning")
 
 

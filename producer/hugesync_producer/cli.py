@@ -60,7 +60,6 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
-        out.start_logging(settings.log_format)
         selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.sync import sync
 
@@ -95,19 +94,29 @@ def invoke(command: click.Command, name: str, args: list[str]) -> int:
     """Run a click command; every outcome is an exit code, with ``--json`` also one object, and never a traceback."""
     _accept_any_name(sys.stdout)
     options = args[: args.index("--")] if "--" in args else args
-    out = Output(name, as_json="--json" in options)
     try:
         code = command.main(args, prog_name=name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
+        out = _as_asked(name, options)
         asked = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else name
         message = " ".join(error.format_message().split())
         return conclude(out, Summary(State.USAGE, reason=f"{message} Try '{asked} --help'."), began=False)
     except (click.Abort, KeyboardInterrupt):
-        return conclude(out, Summary(State.INTERRUPTED, reason="interrupted"), began=False)
+        return conclude(_as_asked(name, options), Summary(State.INTERRUPTED, reason="interrupted"), began=False)
     return code if isinstance(code, int) else 0
+
+
+def _as_asked(name: str, options: list[str]) -> Output:
+    """How to speak where the command line could not be read: by the words that stand in it."""
+    pairs = zip(options, [*options[1:], ""], strict=True)
+    asked = [v if o == "--log-format" else o.partition("=")[2] for o, v in pairs if o.startswith("--log-format")]
+    out = Output.of(name, {"as_json": "--json" in options, "log_format": asked[-1] if asked else None})
+    if out.in_json:
+        out.start_logging()
+    return out
 
 
 def _accept_any_name(stream: TextIO) -> None:

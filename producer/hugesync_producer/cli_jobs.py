@@ -56,7 +56,7 @@ def jobs_command(as_json: bool, **given: Any) -> int:
         else:
             _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("status")
@@ -79,7 +79,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         write(sys.stdout, f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         write(sys.stdout, to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("resume")
@@ -91,11 +91,9 @@ def resume_command(job: str, **given: Any) -> int:
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
-        settings = _settings(given)
-        out.start_logging(settings.log_format)
         from hugesync_producer.jobs import resume
 
-        return resume(job, settings, observer)
+        return resume(job, _settings(given), observer)
 
     return run(out, work)
 
@@ -114,7 +112,7 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
         cancel(job, _settings(given))
         write(sys.stdout, json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("config")
@@ -135,7 +133,7 @@ def config_command(as_json: bool, **given: Any) -> int:
         _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
         write(sys.stdout, f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

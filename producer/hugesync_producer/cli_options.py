@@ -109,9 +109,9 @@ JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout 
 
 SHOWING = grouped(
     JSON,
-    _flag("-q", "--quiet", help="Say nothing unless something went wrong."),
-    _flag("-v", "--verbose", help="Log more, and list every failure at the end."),
-    _flag("--debug", help="Log everything, and show tracebacks."),
-    click.option("--log-format", metavar="FORMAT", help="Logs on stderr as text or json.  [default: text]"),
+    _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
+    _flag("-v", "--verbose", help="Log what becomes of each file and why, and how the job works; list every failure at the end."),
+    _flag("--debug", help="Log everything, libraries too, and show tracebacks."),
+    click.option("--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"),
     click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
 )

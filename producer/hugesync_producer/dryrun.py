@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from hugesync_producer import filelog
 from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -34,7 +35,10 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
-                    if outcome is not None:
+                    if outcome is None:
+                        filelog.would_send(transfer.key, transfer.source.size)
+                    else:
+                        filelog.settled(transfer.key, transfer.source.size, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from threading import Thread
 
+from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import join
-from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.judge import Cuts, Terms
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.single import SingleFeed
@@ -109,7 +110,7 @@ class PlanFeed:
             dir_metadata=spec.options.dir_metadata,
             prefix=spec.dest.prefix,
         )
-        judge = Judge(terms, self._open_folders())
+        judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
         # bytes that the store copies by itself are in nobody's hand: only their number fills a batch
         batch_bytes = job.dest.limits.max_copy if job.server_copy else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)

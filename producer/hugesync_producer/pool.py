@@ -12,12 +12,15 @@ from typing import Any
 
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.logs import get_logger
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.register import MARK
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
 
 LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
+log = get_logger(__name__)
+
 PER_SLOT = 4
 START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
 
@@ -84,10 +87,14 @@ class Pool:
     def room(self, out: int) -> int:
         """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
         now = self._clock()
-        most = max(LEAST_OUT, PER_SLOT * self._slots)
+    @property
+    def window(self) -> int:
+        """How many tasks may be out in this job's queue, over all jobs."""
+        return max(LEAST_OUT, PER_SLOT * self._slots)
+
         if now - self._length_at > 0.2:
             self._length_at, self._length = now, self._ledger.queue_length(self.queue)
-        room = most - max(out, self._length)
+        room = self.window - max(out, self._length)
         jobs = self._spec.options.jobs
         return max(0, min(room, jobs - out) if jobs else room)
 
@@ -97,7 +104,9 @@ class Pool:
         now = self._clock()
         workers = {name: json.loads(info) for name, info in self._ledger.workers().items() if info}
         consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
-        self._slots = sum(int(w["slots"]) for w in consumers.values())
+        slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
+        if slots != self._slots:
+            log.info("workers counted", queue=self.queue, workers=len(consumers), slots=self._slots, window=self.window)
         if progress != self._progress or not work_out:
             self._progress, self._moved_at = progress, now
         if consumers:

@@ -12,10 +12,13 @@ from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, UsageError
-from hugesync_tasks.process import open_ledger, roots_of
-from hugesync_tasks.spec import Options, Rules, Selection, Spec
+from hugesync_tasks.logs import get_logger
+from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
+from hugesync_tasks.stores.base import Limits
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter
+log = get_logger(__name__)
+
 
 PARTS_IN_MEMORY = 4  # the one in hand, its copies in the HTTP client, and the interpreter
 
@@ -82,6 +85,8 @@ def probed(spec: Spec, meter: Meter) -> Spec:
     once = replace(spec.options, retries=1)
     a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
     try:
+        _tell(spec.source, found, "source")
+        _tell(spec.dest, limits, "destination")
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
         if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
@@ -99,18 +104,16 @@ def probed(spec: Spec, meter: Meter) -> Spec:
         b.close()
 
 
-def _known_roots(settings: Settings) -> Mapping[str, str]:
-    """Roots configured here, else those of the live workers."""
-    ours = roots_of(settings)
-    if ours:
-        return ours
-    ledger = open_ledger(settings)
-    try:
-        return {
-            name: path
-            for info in ledger.workers().values()
-            if info
-            for name, path in json.loads(info).get("roots", {}).items()
-        }
-    finally:
-        ledger.close()
+def _tell(location: Location, limits: Limits, role: str) -> None:
+    """With ``-v``: where each end is and what it was found to do, which decides how files travel."""
+    log.info(
+        "endpoint measured",
+        role=role,
+        location=location.display(),
+        endpoint=location.endpoint,
+        store=limits.name,
+        conditional_commit=limits.conditional_commit,
+        list_order=limits.list_order,
+        full_crc64=limits.full_crc64,
+        etag_is_md5=limits.etag_is_md5,
+    )
