@@ -91,6 +91,13 @@ def overlap(a: Location, b: Location) -> Overlap:
     return Overlap.CONTAINS if b.prefix.startswith(a.prefix) else Overlap.NONE
 
 
+def lock_name(location: Location) -> str:
+    """What a lock on this place is taken by. A local path as it really is (looked up now): a symlink to a folder is no second
+    place. A store's as it is called, whatever the endpoint: two endpoints may be two ways to one bucket, and to refuse
+    is the safer error."""
+    return os.path.realpath(location.local) if location.scheme == "file" else location.display()
+
+
 def _local_overlap(a: str, b: str) -> Overlap:
     a, b = os.path.realpath(a), os.path.realpath(b)
     if a == b or _identity(a) == _identity(b) is not None:

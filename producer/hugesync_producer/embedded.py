@@ -57,6 +57,10 @@ class Embedded:
         ended = self._server.ended()
         if ended is not None:
             raise Stalled(f"the job's private Redis ended ({_why(ended)}); the same command goes on with the job")
+        if why := self._server.complaint():
+            raise Stalled(
+                f"the job's private Redis cannot write to {self.folder}: {why}; the same command goes on with the job"
+            )
         code = self._worker.poll() if self._worker is not None else None
         if code is None:
             return ""

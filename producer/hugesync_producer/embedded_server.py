@@ -140,6 +140,11 @@ class EmbeddedServer:
         """The exit code (negative: the signal) of a server that ended by itself; None while it runs."""
         return self._process.poll() if self._process is not None else None
 
+    def complaint(self) -> str:
+        """Why it takes no writes now (its disk is full); "" where it does, or does not answer."""
+        answer = _ask(self._folder.socket, b"UNLINK nothing\r\n")  # a write that changes nothing
+        return answer.decode(errors="replace").strip().rpartition(": ")[2] if answer.startswith(b"-MISCONF") else ""
+
     def _end(self) -> None:
         if self._process is not None:
             if self._process.poll() is None:

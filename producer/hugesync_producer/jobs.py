@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
+from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
@@ -15,6 +16,7 @@ from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import JobLine, Observer, State, Summary
 from hugesync_tasks.token import Meter
+from hugesync_tasks.uri import lock_name
 
 RESUMABLE = tuple(state for state in UNFINISHED if state != "running")  # what runs needs nobody to go on with it
 
@@ -79,6 +81,8 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
             ledger.close()
     if state not in UNFINISHED:
         raise UsageError(f"job {job_id} is {state}: there is nothing to resume; submit it again to sync anew")
+    if settings.broker_url:
+        spec = placed(spec, settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
 
 
@@ -108,8 +112,8 @@ def _state(settings: Settings, data: dict[str, Any]) -> str:
     """As job.json has it; a run that nobody runs any more was killed, and so interrupted."""
     state = str(data.get("state", ""))
     if state == "running" and "spec" in data:
-        dest = Spec.unwire(data["spec"]).dest.display()
-        return state if DestinationLock(settings.state_dir, dest).held() else str(State.INTERRUPTED)
+        lock = DestinationLock(settings.state_dir, lock_name(Spec.unwire(data["spec"]).dest))
+        return state if lock.holder() == data.get("job") else str(State.INTERRUPTED)
     return state
 
 
