@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hugesync_tasks.errors import Unreachable
-from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.register import MARK
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
 
-LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
 log = get_logger(__name__)
 
+LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
 PER_SLOT = 4
 START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
 
@@ -84,14 +84,14 @@ class Pool:
                 os.unlink(path)
         self._ledger.retract(self._field)
 
-    def room(self, out: int) -> int:
-        """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
-        now = self._clock()
     @property
     def window(self) -> int:
         """How many tasks may be out in this job's queue, over all jobs."""
         return max(LEAST_OUT, PER_SLOT * self._slots)
 
+    def room(self, out: int) -> int:
+        """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
+        now = self._clock()
         if now - self._length_at > 0.2:
             self._length_at, self._length = now, self._ledger.queue_length(self.queue)
         room = self.window - max(out, self._length)

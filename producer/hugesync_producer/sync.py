@@ -13,12 +13,13 @@ from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
 from hugesync_tasks.stores.base import Limits
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter
-log = get_logger(__name__)
 
+log = get_logger(__name__)
 
 PARTS_IN_MEMORY = 4  # the one in hand, its copies in the HTTP client, and the interpreter
 
@@ -85,10 +86,10 @@ def probed(spec: Spec, meter: Meter) -> Spec:
     once = replace(spec.options, retries=1)
     a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
     try:
-        _tell(spec.source, found, "source")
-        _tell(spec.dest, limits, "destination")
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
+        _tell(spec.source, found, "source")
+        _tell(spec.dest, limits, "destination")
         if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
@@ -117,3 +118,20 @@ def _tell(location: Location, limits: Limits, role: str) -> None:
         full_crc64=limits.full_crc64,
         etag_is_md5=limits.etag_is_md5,
     )
+
+
+def _known_roots(settings: Settings) -> Mapping[str, str]:
+    """Roots configured here, else those of the live workers."""
+    ours = roots_of(settings)
+    if ours:
+        return ours
+    ledger = open_ledger(settings)
+    try:
+        return {
+            name: path
+            for info in ledger.workers().values()
+            if info
+            for name, path in json.loads(info).get("roots", {}).items()
+        }
+    finally:
+        ledger.close()
