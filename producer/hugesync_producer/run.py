@@ -27,6 +27,7 @@ from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
+from hugesync_tasks.logs import get_logger
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
@@ -34,6 +35,8 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import lock_name
+
+log = get_logger(__name__)
 
 UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
 
@@ -102,6 +105,10 @@ def _coordinate(
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=owner,
+    )  # fmt: skip
+    log.info(
+        "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
+        memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
     )  # fmt: skip
     reason = ""
     try:
