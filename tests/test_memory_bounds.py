@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,8 @@ def test_each_worker_process_stays_under_its_memory_with_large_files_and_many_sm
     assert factor() < 1 or len(highest) >= 2
 
 
-def peak_of_children(submit: Submit, *arguments: str) -> dict[int, int]:
-    """Run to the end; pid → the highest RSS seen of each worker process."""
+def peak_of_children(submit: Submit, *arguments: str, look: Callable[[], object] = lambda: None) -> dict[int, int]:
+    """Run to the end; pid → the highest RSS seen of each worker process. ``look`` is called as often as they are."""
     process = submit.start(*arguments, "--quiet")
     highest: dict[int, int] = {}
     while process.poll() is None:
@@ -133,6 +133,7 @@ def peak_of_children(submit: Submit, *arguments: str) -> dict[int, int]:
                 highest[child.pid] = max(highest.get(child.pid, 0), child.memory_info().rss)
             except psutil.Error:
                 continue
+        look()
         try:
             process.wait(0.02)
         except subprocess.TimeoutExpired:
