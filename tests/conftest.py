@@ -81,6 +81,16 @@ def valkey(server_dir: Path) -> Iterator[servers.ValkeyServer]:
 
 
 @pytest.fixture
+def broker() -> Iterator[servers.ValkeyServer]:
+    """A fleet's broker, of one test alone."""
+    folder = tempfile.mkdtemp(prefix="hsf")
+    server = servers.start_valkey(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A fresh bucket, with AWS_* of this process pointing to its server and no other AWS setting."""
     for name in [n for n in os.environ if n.startswith("AWS_")]:

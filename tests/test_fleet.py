@@ -37,15 +37,6 @@ SMALL = scaled(20_000, 1_000)
 
 
 @pytest.fixture
-def broker() -> Iterator[servers.ValkeyServer]:
-    folder = tempfile.mkdtemp(prefix="hsf")
-    server = servers.start_valkey(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
 def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
     with SlowProxy(s3_bucket.endpoint) as it:
         yield it

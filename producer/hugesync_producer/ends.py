@@ -73,28 +73,12 @@ def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Li
         raise UsageError(f"{location.display()}: {error}") from error
 
 
-def as_roots(ends: Ends, known: Mapping[str, str], embedded: bool) -> tuple[Location, Location]:
-    """Local locations as (root, path below it), so that a worker may have the root mounted elsewhere.
-
-    ``known``: root name → path as the producer sees it. Embedded: each end is a root of its own.
-    """
-    if embedded:
-        return tuple(  # type: ignore[return-value]
-            replace(end, root=name, path="") if end.scheme == "file" else end
-            for end, name in ((ends.source, "source"), (ends.dest, "dest"))
-        )
-    return _below(ends.source, known), _below(ends.dest, known)
-
-
-def _below(location: Location, known: Mapping[str, str]) -> Location:
-    if location.scheme != "file":
-        return location
-    fitting = [(path, name) for name, path in known.items() if os.path.commonpath([path, location.local]) == path]
-    if not fitting:
-        return replace(location, root=location.local, path="")
-    path, name = max(fitting)
-    below = os.path.relpath(location.local, path)
-    return replace(location, root=name, path="" if below == "." else below)
+def as_roots(ends: Ends) -> tuple[Location, Location]:
+    """Each local end as a root of its own: the embedded worker is given both. A fleet names them (``roots.placed``)."""
+    return tuple(  # type: ignore[return-value]
+        replace(end, root=name, path="") if end.scheme == "file" else end
+        for end, name in ((ends.source, "source"), (ends.dest, "dest"))
+    )
 
 
 def _with_endpoint(location: Location, options: Options) -> Location:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
+from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
@@ -80,6 +81,8 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
             ledger.close()
     if state not in UNFINISHED:
         raise UsageError(f"job {job_id} is {state}: there is nothing to resume; submit it again to sync anew")
+    if settings.broker_url:
+        spec = placed(spec, settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
 
 

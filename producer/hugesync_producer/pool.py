@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hugesync_producer.fleet import described, live
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
@@ -77,6 +78,9 @@ class Pool:
             for end, dest in self._roots
         ]
         self._ledger.announce(self._field, json.dumps({"roots": needs}))
+        for field in self._ledger.announced():
+            if field.endswith(f"|{self._spec.job}") and field != self._field:  # of a killed run, under another root's name
+                self._ledger.retract(field)
 
     def retract(self) -> None:
         for path in self._marked:
@@ -102,7 +106,7 @@ class Pool:
         """Count the consumers. Raises Stalled when none came within 15 s of the first task, or nothing moved for
         ``--stall-timeout``; resumable both."""
         now = self._clock()
-        workers = {name: json.loads(info) for name, info in self._ledger.workers().items() if info}
+        workers = live(self._ledger)
         consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
         slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
         if slots != self._slots:
@@ -134,10 +138,9 @@ class Pool:
             self.announce()
 
     def _missing(self, workers: dict[str, Any]) -> str:
-        there = ", ".join(f"{n} (roots {', '.join(w.get('roots', {})) or 'none'})" for n, w in workers.items())
         roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
-        return f"no worker {need}; workers: {there or 'none'}"
+        return f"no worker {need}; workers: {described(workers, self.queue)}"
 
 
 def _leave(end: Location, mark: str) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, UsageError
 from hugesync_tasks.logs import get_logger
-from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
 from hugesync_tasks.stores.base import Limits
 from hugesync_tasks.summary import Observer, Summary, Unobserved
@@ -54,15 +52,14 @@ def sync(
         )
     meter = Meter()
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    spec = _spec(ends, settings, rules, selection, options, dry_run, meter)
+    spec = _spec(ends, rules, selection, options, dry_run, meter)
+    if settings.broker_url and not dry_run:
+        spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
     return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
 
 
-def _spec(
-    ends: Ends, settings: Settings, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter
-) -> Spec:
-    embedded = not settings.broker_url
-    source, dest = as_roots(ends, {} if embedded or dry_run else _known_roots(settings), embedded)
+def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter) -> Spec:
+    source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
     single = [ends.single_source, ends.single_dest]
@@ -118,20 +115,3 @@ def _tell(location: Location, limits: Limits, role: str) -> None:
         full_crc64=limits.full_crc64,
         etag_is_md5=limits.etag_is_md5,
     )
-
-
-def _known_roots(settings: Settings) -> Mapping[str, str]:
-    """Roots configured here, else those of the live workers."""
-    ours = roots_of(settings)
-    if ours:
-        return ours
-    ledger = open_ledger(settings)
-    try:
-        return {
-            name: path
-            for info in ledger.workers().values()
-            if info
-            for name, path in json.loads(info).get("roots", {}).items()
-        }
-    finally:
-        ledger.close()
