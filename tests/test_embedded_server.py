@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -132,6 +133,35 @@ def test_that_it_ended_is_known_at_once(server: EmbeddedServer) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     until(lambda: server.ended() == -signal.SIGKILL)
+
+
+def test_a_server_that_cannot_write_its_file_says_why(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of its files stands for a full disk."""
+    die_with = embedded_server._die_with
+
+    def limited(parent: int) -> Callable[[], None]:
+        before = die_with(parent)
+
+        def in_child() -> None:
+            if before is not None:
+                before()
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, 16 << 10))
+
+        return in_child
+
+    monkeypatch.setattr(embedded_server, "_die_with", limited)
+    ledger = RedisLedger.from_url(server.start())
+    assert server.complaint() == ""
+    with pytest.raises(Unreachable):
+        for i in range(100):
+            ledger.open_job(f"j{i}", "x" * 1000)
+    assert server.complaint() in ("No space left on device", "File too large")
+    server.stop()
+    monkeypatch.undo()
+    ledger = RedisLedger.from_url(server.start())
+    assert server.complaint() == ""
+    assert ledger.spec("j0") == "x" * 1000
 
 
 def test_only_the_main_thread_may_start_it(server: EmbeddedServer) -> None:

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 import servers
+from hugesync_producer import run
+from hugesync_tasks.celery import configure
+from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
 from hugesync_tasks.state import redis_connect
 from hugesync_tasks.state.base import Task
@@ -223,12 +227,22 @@ def test_old_and_tight_lipped_servers_are_refused(info: dict[str, Any], fit: boo
             refuse_unfit("redis://h:1/0", info)
 
 
-def test_a_full_server_takes_no_writes_and_is_resumable(guarded: servers.ValkeyServer) -> None:
+def test_a_full_server_takes_no_writes_and_is_resumable(
+    guarded: servers.ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     admin = server_as(guarded)
+    monkeypatch.setattr(run, "app", Celery("full"))
+    configure(run.app, Settings(broker_url=f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0"))
+    publish = run._publisher()
     admin.call(lambda r: r.config_set("maxmemory", "1"))
     try:
+        ledger = RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0")
         with pytest.raises(Unreachable, match="takes no writes"):
-            RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0").cancel("j")
+            ledger.cancel("j")
+        with pytest.raises(Unreachable, match="takes no writes now: command not allowed"):  # several commands in one: told otherwise
+            ledger.open_job("j", "{}")
+        with pytest.raises(Unreachable, match="broker"):
+            publish("hugesync.batch", "hs.any", "j", "t")
     finally:
         admin.call(lambda r: r.config_set("maxmemory", "0"))
 

@@ -30,6 +30,7 @@ SCRIPTS = (
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"
 _ECHO = ", with args beginning with"  # how a server without AUTH repeats the password, or the first half of it
+_IN_PIPELINE = " of pipeline caused error: "  # redis-py puts number and command before what the server said
 _FULL_OR_DOWN = ("OOM ", "MISCONF", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "NOREPLICAS")
 
 
@@ -112,7 +113,7 @@ class Server:
         self._client.close()
 
     def _translated(self, e: vendor.RedisError) -> HugeSyncError:
-        name, said = self.address.name, str(e).partition(_ECHO)[0]
+        name, said = self.address.name, str(e).partition(_ECHO)[0].rpartition(_IN_PIPELINE)[2]
         if self.address.password:
             said = said.replace(self.address.password, "***")
         if isinstance(e, (vendor.AuthenticationError, vendor.AuthorizationError, vendor.NoPermissionError)):
