@@ -24,6 +24,7 @@ from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run, write
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_tasks import __version__
+from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
     """Show how JOB stands or how it ended, and what failed."""
 
     def work() -> None:
+        from hugesync_producer.fleet import standing_lines
         from hugesync_producer.jobs import status
 
         found = status(job, _settings(given))
@@ -78,6 +80,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")))
         write(sys.stdout, f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         write(sys.stdout, to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        for line in standing_lines(found["workers"]) if "workers" in found else ():
+            write(sys.stdout, human.plain(redact(line)))
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 

@@ -21,12 +21,33 @@ def described(workers: Mapping[str, Mapping[str, Any]], queue: str = "") -> str:
     return ", ".join(_one(name, row, queue) for name, row in sorted(workers.items())) or "none"
 
 
-def refusal(row: Mapping[str, Any], queue: str) -> str:
-    """Why this worker does not serve ``queue``, as it says itself; "" for one that does or that says nothing."""
-    return str(row.get("refuses", {}).get(queue, ""))
+def standing(workers: Mapping[str, Mapping[str, Any]], queue: str) -> list[dict[str, Any]]:
+    """Each worker as ``hugesync status --json`` shows it: name, roots, whether it serves ``queue``, and if not, why."""
+    return [
+        {"name": name, "roots": row.get("roots", {}), "serves": queue in row.get("queues", []), "why": _why(row, queue)}
+        for name, row in sorted(workers.items())
+    ]
+
+
+def standing_lines(workers: list[dict[str, Any]]) -> list[str]:
+    """``standing``, for a person."""
+    lines = [
+        f"worker {w['name']} " + ("works for it" if w["serves"] else f"does not work for it: {w['why']}")
+        for w in workers
+    ]
+    return lines or ["no worker is there"]
+
+
+def _why(row: Mapping[str, Any], queue: str) -> str:
+    if queue in row.get("queues", []):
+        return ""
+    return str(row.get("refuses", {}).get(queue, "")) or f"its roots are {_roots(row)}"
+
+
+def _roots(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{root}={path}" for root, path in row.get("roots", {}).items()) or "none"
 
 
 def _one(name: str, row: Mapping[str, Any], queue: str) -> str:
-    roots = ", ".join(f"{root}={path}" for root, path in row.get("roots", {}).items()) or "none"
-    why = refusal(row, queue)
-    return f"{name} (roots {roots}{f'; {why}' if why else ''})"
+    why = row.get("refuses", {}).get(queue, "")
+    return f"{name} (roots {_roots(row)}{f'; {why}' if why else ''})"

@@ -6,7 +6,9 @@ import json
 import time
 from typing import Any
 
+from hugesync_producer.fleet import live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
+from hugesync_producer.pool import queue_of
 from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
 from hugesync_tasks.config import Settings
@@ -41,13 +43,14 @@ def list_jobs(settings: Settings) -> list[JobLine]:
 
 
 def status(job_id: str, settings: Settings) -> dict[str, Any]:
-    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint."""
+    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint, and in a
+    fleet with its workers (``fleet.standing``)."""
     if not settings.broker_url:
         folder = _folder(settings, job_id)
         spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
         saved = folder.data.get("checkpoint")
         counters = saved["counters"] if saved else None
-        started = float(folder.data.get("started", 0))
+        started, workers = float(folder.data.get("started", 0)), None
     else:
         ledger = open_ledger(settings)
         try:
@@ -57,6 +60,7 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             found = ledger.read_checkpoint(job_id)
             counters = json.loads(found[1]) if found and found[1] else None
             started = dict(ledger.jobs()).get(job_id, 0.0)
+            workers = standing(live(ledger), queue_of(Spec.unwire(spec))) if state == "running" else None
         finally:
             ledger.close()
     shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters)
@@ -64,6 +68,8 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     shown.update(
         source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
     )
+    if workers is not None:
+        shown["workers"] = workers
     return shown
 
 

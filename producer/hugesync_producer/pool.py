@@ -37,8 +37,7 @@ class Pool:
         self._ledger, self._spec, self._clock = ledger, spec, clock
         self._embedded = embedded
         self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
-        names = sorted({end.root for end, _ in self._roots})
-        self.queue = f"hs.{'+'.join(names)}" if names else "hs.any"
+        self.queue = queue_of(spec)
         self.commit_queue = f"{self.queue}.commit"
         self._field = f"{self.queue}|{spec.job}"
         self._probe: list[Any] | None = None
@@ -79,7 +78,9 @@ class Pool:
         ]
         self._ledger.announce(self._field, json.dumps({"roots": needs}))
         for field in self._ledger.announced():
-            if field.endswith(f"|{self._spec.job}") and field != self._field:  # of a killed run, under another root's name
+            if (
+                field.endswith(f"|{self._spec.job}") and field != self._field
+            ):  # of a killed run, under another root's name
                 self._ledger.retract(field)
 
     def retract(self) -> None:
@@ -141,6 +142,12 @@ class Pool:
         roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
         return f"no worker {need}; workers: {described(workers, self.queue)}"
+
+
+def queue_of(spec: Spec) -> str:
+    """The queue of a job's tasks: by the local roots that they touch."""
+    names = sorted({end.root for end in (spec.source, spec.dest) if end.scheme == "file"})
+    return f"hs.{'+'.join(names)}" if names else "hs.any"
 
 
 def _leave(end: Location, mark: str) -> str:
