@@ -128,13 +128,29 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def _reason(key: str, detail: ErrorDetails) -> str:
+    """What is wrong, in the units a person writes."""
+    bounds = {"ge": "must be at least", "gt": "must be more than", "le": "must be at most", "lt": "must be less than"}
+    for bound, words in bounds.items():
+        if bound in detail.get("ctx", {}):
+            return f"{words} {show(key, detail['ctx'][bound])}"
+    kind = detail["type"]
+    if kind.startswith("int_"):
+        return "must be a whole number"
+    if kind == "literal_error":
+        return f"must be {detail['ctx']['expected']}"
+    if kind == "string_pattern_mismatch":
+        return "must be 1 to 32 letters, digits, - or _" if key == "queue_prefix" else detail["msg"]
+    reason = detail["msg"].removeprefix("Value error, ")
+    return reason.replace("Input should be a valid", "must be a", 1)
+
+
 def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
     key = str(detail["loc"][0]) if detail["loc"] else ""
     where = _source(key, layers)
     if detail["type"] == "extra_forbidden":
         return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"
-    reason = detail["msg"].removeprefix("Value error, ")
-    reason = reason[:1].lower() + reason[1:] if reason.startswith("Input ") else reason
+    reason = _reason(key, detail)
     value = next((layer.values[key] for layer in layers if key in layer.values), None)  # as written, not as parsed
     # an address may hold a password, so it is named and never quoted
     quoted = "" if key.endswith("_url") or repr(value) in reason else f" {value!r}"

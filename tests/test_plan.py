@@ -106,8 +106,8 @@ def test_a_filtered_entry_is_counted_whatever_else_is_wrong_with_it() -> None:
 
 def test_what_could_not_be_looked_at_fails_on_either_side() -> None:
     denied = Entry("a", Kind.ERROR, note="Permission denied")
-    assert one(denied) == Fail(FailureClass.NEEDS_PERSON, "Permission denied")
-    assert one(Entry("a", Kind.ERROR, note="gone")) == Fail(FailureClass.PERMANENT, "gone")
+    assert one(denied) == Fail(FailureClass.NEEDS_PERSON, "at the source: Permission denied")
+    assert one(Entry("a", Kind.ERROR, note="gone")) == Fail(FailureClass.PERMANENT, "at the source: gone")
     theirs = one(file("a"), denied)
     assert isinstance(theirs, Fail)
     assert "at the destination" in theirs.message

@@ -156,7 +156,7 @@ def test_the_text_tells_what_one_wants_to_know_in_the_morning() -> None:
         "  checked   verified 6 · retries 2 · conflicts 1",
         "  note      conflict guard: best effort on /mnt/x",
         "Failed (1):",
-        "  needs_person   a/b: may not read",
+        "  needs action   a/b: may not read",
         "To go on:   hugesync resume j1   (or the same command again)",
     ]
 

@@ -344,8 +344,8 @@ def parts_sent(bench: Bench) -> int:
 def test_a_file_whose_parts_do_not_fit_into_memory_is_refused_by_name_and_opens_no_upload() -> None:
     bench = Bench()
     transfer = planned(bench)
-    with pytest.raises(TooLarge, match="--memory"):
-        begin(bench.job(), transfer, bench.token, in_hand=1)
+    with pytest.raises(TooLarge, match="with --memory 7MiB they fit"):
+        begin(bench.job(), transfer, bench.token, in_hand=1, memory_for=lambda needed: 7 << 20)
     assert list(bench.dest.list_uploads(bench.token)) == []
     assert begin(bench.job(), transfer, bench.token, in_hand=1 << 30)[0].upload.size == len(BODY)
 

@@ -28,6 +28,7 @@ from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
+from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.opening import Opening, open_store, register
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.throttle import ThrottledStore
@@ -443,7 +444,7 @@ def test_a_fault_that_could_never_strike_is_refused(make: Callable[[], Fault]) -
 # opening
 
 
-def test_a_stack_is_retry_over_throttle_over_the_adapter() -> None:
+def test_a_stack_is_names_over_retry_over_throttle_over_the_adapter() -> None:
     bucket = MemoryBucket()
     seen: list[Opening] = []
 
@@ -455,14 +456,16 @@ def test_a_stack_is_retry_over_throttle_over_the_adapter() -> None:
     location = Location("memory", "bucket", "p/", profile="there")
     limits = {**S3_LIKE.wire(), "name": "probed", "from a later version": 1}
     store = open_store(location, limits, Options(retries=3), role="source", bytes_per_second=1e9)
-    assert isinstance(store, RetryingStore)
-    assert isinstance(store.inner, ThrottledStore)
+    assert isinstance(store, NamedStore)
+    assert isinstance(store.inner, RetryingStore)
+    assert isinstance(store.inner.inner, ThrottledStore)
     assert isinstance(innermost(store), MemoryStore)
     assert store.limits.name == "probed"
     assert (seen[0].location.profile, seen[0].role) == ("there", "source")
     plain = open_store(location, None, Options(), role="destination")
-    assert isinstance(plain, RetryingStore)
-    assert isinstance(plain.inner, MemoryStore)
+    assert isinstance(plain, NamedStore)
+    assert isinstance(plain.inner, RetryingStore)
+    assert isinstance(plain.inner.inner, MemoryStore)
     assert plain.can_copy_from(store)
     store.put("f", b"x", META, ABSENT, Token())
     assert [e.key for e in plain.list(Token())] == ["f"]

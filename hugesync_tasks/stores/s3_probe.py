@@ -66,7 +66,7 @@ def _serving(store: S3Store, token: Token) -> Dialect:
     try:
         answer = store.clients.control.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)
     except Exception as exc:
-        raise translated(exc, f"list s3://{store.bucket}/{store.prefix}", "") from exc
+        raise translated(exc, "list", "") from exc
     return by_server(str(answer["ResponseMetadata"].get("HTTPHeaders", {}).get("server", "")))
 
 

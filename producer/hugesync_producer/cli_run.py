@@ -160,7 +160,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, HugeSyncError):
-        return str(error) or type(error).__name__
+        return error.told()
     return f"internal error: {type(error).__name__}: {error} (--debug shows where)"
 
 

@@ -16,6 +16,8 @@ from hugesync_tasks.stores.opening import open_store
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import Overlap, names_folder, overlap, parse_location
 
+_LIES = {Overlap.EQUAL: "is the same place as", Overlap.INSIDE: "lies inside", Overlap.CONTAINS: "contains"}
+
 
 @dataclass(frozen=True, slots=True)
 class Ends:
@@ -41,7 +43,7 @@ def resolve(
     if name is None:
         how = overlap(a, b)
         if how is not Overlap.NONE:
-            raise Refused(f"{a.display()} is {how} {b.display()}: source and destination must lie apart")
+            raise Refused(f"{a.display()} {_LIES[how]} {b.display()}: source and destination must lie apart")
         _can_be_folder(dest, b)
         return Ends(a, b)
     if names_folder(dest) or _is_folder(b):

@@ -32,6 +32,21 @@ def duration(seconds: float) -> str:
     return humanize.precisedelta(rounded, minimum_unit="seconds", suppress=("months", "years"), format="%d")
 
 
+_FAILURES = {
+    "transient": "try again",  # it may succeed when repeated
+    "permanent": "not possible",
+    "conflict": "conflict",
+    "source_changed": "source changed",
+    "needs_person": "needs action",  # permission, space, credentials
+    "cancelled": "cancelled",
+}
+
+
+def failure(failure_class: str) -> str:
+    """A ``FailureClass`` in words, at most 14 letters."""
+    return _FAILURES[failure_class]
+
+
 def name(key: str) -> str:
     """A key or path that cannot move the cursor or forge a line: as it is if all of it is printable, else in the
     quoting ``$'...'`` that bash and zsh read back."""

@@ -55,7 +55,7 @@ class Notices:
 
     def on_start(self, job_id: str, resumed: bool) -> None:
         if resumed:
-            self.say(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+            self.say(resuming(job_id, self.command))
 
     def on_progress(self, snapshot: Snapshot) -> None:
         pass
@@ -96,7 +96,7 @@ class LiveProgress:
 
     def on_start(self, job_id: str, resumed: bool) -> None:
         if resumed:
-            self.on_notice(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+            self.on_notice(resuming(job_id, self._command))
 
     def on_progress(self, snapshot: Snapshot) -> None:
         self._pace.add(snapshot)
@@ -112,6 +112,12 @@ class LiveProgress:
     def close(self) -> None:
         """Take the display away; may be repeated."""
         self._live.stop()
+
+
+def resuming(job_id: str, command: str) -> str:
+    """Said when a job goes on; that it need not is said where there is an option for it."""
+    way_out = "; --fresh begins anew" if command == "hugesync-submit" else ""
+    return f"going on with job {job_id}, which did not finish{way_out}"
 
 
 def status(s: Snapshot, pace: Pace) -> list[str]:

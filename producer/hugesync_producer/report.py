@@ -103,7 +103,7 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     more = f" files, and {human.count(total - files)} folders" if total > files else ""
     yield f"Failed ({human.count(min(files, total) if more else total)}{more}):"
     for f in s.failures[:shown]:
-        yield f"  {f.failure_class:<14} {human.name(f.path)}: {_sentence(f.message)}"
+        yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
     rest = total - min(shown, len(s.failures))
     if rest:
         where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"

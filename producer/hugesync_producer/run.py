@@ -22,6 +22,7 @@ from hugesync_producer.leadership import keep_lock, lead, lock
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.processes import this_process
+from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
@@ -54,6 +55,8 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
             return dry_run(job, meter, observer, began)
         folder: JobFolder | None = None
         if not settings.broker_url:
+            if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
+                refuse_unusable(settings.runtime_dir)
             folder = stack.enter_context(_folder(spec, settings, fresh))
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
             stack.callback(embedded.stop)
@@ -119,7 +122,7 @@ def _coordinate(
         raise
     except (HugeSyncError, KeyboardInterrupt) as error:
         state = state_of_error(error)
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error.told()
         never_began = resumed is None and not coordinator.scanned_anything
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
             _forget(ledger, pool, spec, place, folder)

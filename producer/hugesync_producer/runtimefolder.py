@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hugesync_tasks.errors import Unreachable
+from hugesync_tasks.errors import Unreachable, UsageError
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 108, macOS's 104
 _PREFIX = "hugesync-"
@@ -48,6 +48,34 @@ class RuntimeFolder:
             _remove(self.path, self._lock)
             os.close(self._lock)
             self._lock = None
+
+
+def refuse_unusable(runtime_dir: Path) -> None:
+    """Raises UsageError where a folder that somebody asked for cannot be used: to take another one in silence is to leave
+    the socket where nobody looks for it."""
+    if why := _unusable(runtime_dir):
+        raise UsageError(f"runtime_dir (HUGESYNC_RUNTIME_DIR) {runtime_dir} cannot be used: {why}")
+
+
+def _unusable(folder: Path) -> str:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        return "it is a symlink" if folder.is_symlink() else (error.strerror or str(error)).lower()
+    try:
+        if not _private(fd):
+            return "it must belong to this user and be closed to others (chmod 700)"
+    finally:
+        os.close(fd)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "permission denied"
+    if (length := _socket_length(folder)) > LONGEST_SOCKET_PATH:
+        return f"a socket in it would have a path of {length} bytes, and {LONGEST_SOCKET_PATH} are possible"
+    return ""
+
+
+def _socket_length(base: Path) -> int:
+    return len(os.fsencode(base / f"{_PREFIX}{'x' * 8}" / _SOCKET))
 
 
 def sweep_runtime_folders(runtime_dir: Path | None = None) -> None:
@@ -87,7 +115,7 @@ def _bases(runtime_dir: Path | None) -> Iterator[Path]:
 
 def _make(bases: Iterator[Path]) -> tuple[Path, int]:
     for base in bases:
-        if len(os.fsencode(base / f"{_PREFIX}{'x' * 8}" / _SOCKET)) <= LONGEST_SOCKET_PATH:
+        if _socket_length(base) <= LONGEST_SOCKET_PATH:
             with suppress(OSError):
                 return _make_in(base)
     raise Unreachable(
