@@ -257,6 +257,29 @@ def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_i
     assert_same(large, s3_bucket, "to/")
 
 
+def test_a_second_run_by_another_name_of_the_same_folder_is_refused(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
+) -> None:
+    at, out, link = f"s3://{s3_bucket.bucket}/from", tmp_path / "out", tmp_path / "link"
+    assert place.submit(large, at).finish().code == 0
+    link.symlink_to(out)
+    out.mkdir()
+    proxy.hold_after(down=LARGE // 2)
+    first = place.submit(at, out)
+    proxy.held()
+    job, other = [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]]
+
+    for command in ((large, link), (large, out)):
+        second = place.submit(*command).finish()
+        assert second.code == 4, second.err
+        assert job in second.err
+    assert [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]] == [job, other], "it never began"
+
+    proxy.release()
+    assert first.finish().code == 0
+    assert differences(tree(large, folders="none"), tree(out, folders="none")) == []
+
+
 def test_resume_plans_the_failed_first_and_counts_each_once(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, small: Path
 ) -> None:
