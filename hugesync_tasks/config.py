@@ -153,5 +153,9 @@ def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
     reason = _reason(key, detail)
     value = next((layer.values[key] for layer in layers if key in layer.values), None)  # as written, not as parsed
     # an address may hold a password, so it is named and never quoted
-    quoted = "" if key.endswith("_url") or repr(value) in reason else f" {value!r}"
+    quoted = (
+        ""
+        if key.endswith("_url") or repr(value) in reason
+        else f" {str(value).lower() if isinstance(value, bool) else repr(value)}"
+    )
     return f"bad value{quoted} of {key} ({where}): {reason}"

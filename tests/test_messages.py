@@ -238,3 +238,15 @@ def test_an_advised_memory_lets_a_worker_hold_what_it_was_asked_for() -> None:
 def test_only_the_command_that_has_fresh_offers_it() -> None:
     assert "--fresh" in resuming("job7", "hugesync-submit")
     assert resuming("job7", "hugesync") == "going on with job job7, which did not finish"
+
+
+def test_one_is_not_said_in_the_plural() -> None:
+    assert [human.counted(n, "file") for n in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
+
+
+def test_an_endpoint_that_cannot_be_reached_is_named_with_the_place(source: Path, hs: Submit) -> None:
+    hs.env |= {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    hs.env["AWS_REGION"] = "us-east-1"
+    ran = hs(source, "s3://bucket/x")
+    assert ran.code == 5
+    assert sentence(ran).startswith("s3://bucket/x/ at http://127.0.0.1:1: cannot list: the store could not be reached")

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -239,7 +240,9 @@ def test_a_full_server_takes_no_writes_and_is_resumable(
         ledger = RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0")
         with pytest.raises(Unreachable, match="takes no writes"):
             ledger.cancel("j")
-        with pytest.raises(Unreachable, match="takes no writes now: command not allowed"):  # several commands in one: told otherwise
+        with pytest.raises(
+            Unreachable, match="takes no writes now: command not allowed"
+        ):  # several commands in one: told otherwise
             ledger.open_job("j", "{}")
         with pytest.raises(Unreachable, match="broker"):
             publish("hugesync.batch", "hs.any", "j", "t")
@@ -294,3 +297,18 @@ def test_a_queues_length_is_read_where_celery_keeps_it(valkey: servers.ValkeySer
     assert ledger.queue_length("hs.other") == 0
     broker.call(lambda r: r.delete("app:hs.any"))
     ledger.close()
+
+
+def test_a_server_that_is_no_redis_is_a_usage_error_and_no_refusal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as web:
+
+        def answer() -> None:
+            for _ in range(2):
+                client, _ = web.accept()
+                with client:
+                    client.recv(1000)
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        with pytest.raises(UsageError, match="does not answer as a Redis server does"):
+            redis_connect.check(f"redis://127.0.0.1:{web.getsockname()[1]}/0")

@@ -182,7 +182,7 @@ def test_ten_failures_are_shown_and_the_others_counted_with_where_to_see_them() 
 def test_folders_that_failed_are_told_apart_from_the_files_that_are_counted() -> None:
     failures = (Failure("a/b", FailureClass.NEEDS_PERSON, "no"), Failure("a/", FailureClass.NEEDS_PERSON, "no"))
 
-    assert "Failed (1 files, and 1 folders):" in to_text(summary(failures=failures))
+    assert "Failed (1 file and 1 folder):" in to_text(summary(failures=failures))
 
 
 def test_a_dry_run_that_met_failures_is_still_called_a_dry_run() -> None:

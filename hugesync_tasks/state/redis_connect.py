@@ -98,7 +98,7 @@ class Server:
         self._scripts = {name: Script(self._client, _source(name)) for name in SCRIPTS}
 
     def call(self, command: Callable[[redis.Redis], T]) -> T:
-        """Raises Unreachable, Refused, or UsageError where the credentials are wrong."""
+        """Raises Unreachable, Refused, or UsageError where the credentials are wrong or it is no Redis."""
         try:
             return command(self._client)
         except vendor.RedisError as e:
@@ -118,6 +118,8 @@ class Server:
             said = said.replace(self.address.password, "***")
         if isinstance(e, (vendor.AuthenticationError, vendor.AuthorizationError, vendor.NoPermissionError)):
             return UsageError(f"{name} refuses our credentials: {said}")
+        if isinstance(e, vendor.InvalidResponse):
+            return UsageError(f"{name} does not answer as a Redis server does: {said}")
         if isinstance(e, vendor.TimeoutError):
             return Unreachable(f"{name} does not answer: {said}")
         if isinstance(e, vendor.ConnectionError):

@@ -132,7 +132,7 @@ class _Probe:
         try:
             answer: dict[str, Any] = call(Bucket=self._store.bucket, Key=self._key, **arguments)
         except Exception as exc:
-            error = translated(exc, "probe the endpoint", "")
+            error = translated(exc, f"try out writing below {RESERVED_SEGMENT}/", "")
             answered = isinstance(error, (Permanent, Corrupted))
             if isinstance(error, NeedsPerson) or (isinstance(error, Transient) and not answered):
                 raise error from exc

@@ -91,7 +91,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @FLEET
 @SHOWING
 def resume_command(job: str, **given: Any) -> int:
-    """Go on with JOB where it stopped. Ends as hugesync-submit does."""
+    """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
@@ -149,7 +149,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = f"{line.state}, resumable" if line.resumable else str(line.state)
+    state = f"{human.state(line.state)}, resumable" if line.resumable else human.state(line.state)
     return line.job_id, state, started, line.source, line.dest
 
 

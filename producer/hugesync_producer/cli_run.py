@@ -102,7 +102,9 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
         began = True
     except (Exception, KeyboardInterrupt) as error:
         close()
-        summary, began = seen.summary(error), bool(seen.job_id)
+        summary = seen.summary(error)
+        never = summary.state in (State.USAGE, State.REFUSED) and not any(summary.files.values())
+        began = bool(seen.job_id) and not never
         out.raised()
     finally:
         close()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hugesync_producer.aside import aside
 from hugesync_tasks import names
 from hugesync_tasks.errors import NotFound, Refused, StoreError, Transient, Unreachable, UsageError
 from hugesync_tasks.model import LINK_SUFFIX, Kind
@@ -68,9 +69,9 @@ def open_end(
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:
     """What the end can do. Raises Unreachable, UsageError (no such bucket, wrong credentials)."""
     try:
-        return store.probe(Token(meter), writes)
+        return aside(lambda: store.probe(Token(meter), writes))
     except Transient as error:
-        raise Unreachable(f"{location.display()}: the endpoint cannot be reached: {error}") from error
+        raise Unreachable(f"{location.display()} at {location.endpoint}: {error}") from error
     except StoreError as error:
         raise UsageError(f"{location.display()}: {error}") from error
 
@@ -114,11 +115,11 @@ def _single_name(text: str, location: Location, options: Options, meter: Meter, 
     folder, name = _parent(location)
     store = open_end(folder, None, replace(options, retries=1), "source")
     try:
-        head = store.head(name, Token(meter))
+        head = aside(lambda: store.head(name, Token(meter)))
     except NotFound:
         return None
     except Transient as error:
-        raise Unreachable(f"{text}: the endpoint cannot be reached: {error}") from error
+        raise Unreachable(f"{text} at {location.endpoint}: {error}") from error
     except StoreError as error:
         raise UsageError(f"{text}: {error}") from error
     finally:

@@ -20,6 +20,11 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Two units at most: ``4.2 seconds``, ``3 minutes and 20 seconds``, ``2 days and 5 hours``."""
     import humanize
@@ -40,6 +45,11 @@ _FAILURES = {
     "needs_person": "needs action",  # permission, space, credentials
     "cancelled": "cancelled",
 }
+
+
+def state(name: str) -> str:
+    """A ``State`` in words."""
+    return {"done_with_errors": "done, with errors"}.get(name, name)
 
 
 def failure(failure_class: str) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from hugesync_producer import human
 from hugesync_producer.fleet import live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
 from hugesync_producer.pool import queue_of
@@ -29,6 +30,7 @@ def list_jobs(settings: Settings) -> list[JobLine]:
         return [
             _line(job["job"], _state(settings, job), float(job.get("started", 0)), job.get("spec", {}))
             for job in history(settings.state_dir)
+            if job.get("state") != "usage"  # it never began
         ]
     ledger = open_ledger(settings)
     try:
@@ -86,7 +88,7 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
         finally:
             ledger.close()
     if state not in UNFINISHED:
-        raise UsageError(f"job {job_id} is {state}: there is nothing to resume; submit it again to sync anew")
+        raise UsageError(f"{_stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
     if settings.broker_url:
         spec = placed(spec, settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
@@ -98,13 +100,15 @@ def cancel(job_id: str, settings: Settings) -> None:
         ledger = open_ledger(settings)
         try:
             _known(ledger, job_id)
+            if (state := ledger.meta(job_id).get("state", "running")) != "running":
+                raise UsageError(f"{_stands(job_id, state)}: there is nothing to cancel")
             ledger.cancel(job_id)
         finally:
             ledger.close()
         return
     folder = _folder(settings, job_id)
     if folder.data.get("state") != "running" or not folder.data.get("broker"):
-        raise UsageError(f"job {job_id} is {folder.data.get('state')}: there is nothing to cancel")
+        raise UsageError(f"{_stands(job_id, folder.data.get('state'))}: there is nothing to cancel")
     ledger = open_ledger(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}))
     try:
         ledger.cancel(job_id)
@@ -112,6 +116,10 @@ def cancel(job_id: str, settings: Settings) -> None:
         raise Refused(f"job {job_id} is not running any more (its server does not answer)") from error
     finally:
         ledger.close()
+
+
+def _stands(job_id: str, state: str | None) -> str:
+    return f"job {job_id} is {human.state(state)}" if state else f"job {job_id} never began"
 
 
 def _state(settings: Settings, data: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
+from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, UsageError
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
@@ -46,9 +47,9 @@ def sync(
     observer = observer or Unobserved()
     rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
     if options.part_size > options.memory // PARTS_IN_MEMORY:
+        part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(
-            f"part_size {options.part_size >> 20}MiB does not fit into --memory {options.memory >> 20}MiB: "
-            f"at least {PARTS_IN_MEMORY} parts must"
+            f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
     meter = Meter()
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
@@ -93,9 +94,8 @@ def probed(spec: Spec, meter: Meter) -> Spec:
                 "overwritten unseen; --unsafe-no-conflict-check accepts that"
             )
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
-            raise UsageError(
-                f"--storage-class and --sse-kms-key mean nothing at {spec.dest.display()}, which is no store"
-            )
+            option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
+            raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:
         a.close()
