@@ -31,7 +31,7 @@ from hugesync_tasks.token import Token
 
 _MOST = 2**63 - 1
 LOCAL = Limits(
-    name="local",
+    name="the local filesystem",
     min_part=1,
     max_part=_MOST,
     max_parts=1_000_000,
