@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     )
     runtime_dir: Path | None = Field(
         default_factory=_runtime_dir,
-        description="Folder for the embedded server's socket.",
+        description="Folder for the embedded server's socket and the temporary files of its worker.",
         json_schema_extra={"default_text": "$XDG_RUNTIME_DIR, else a private temporary folder"},
     )
     worker_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
