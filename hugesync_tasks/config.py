@@ -20,7 +20,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from hugesync_tasks.config_model import ENV_PREFIX, Settings, config_file, option_help, show
 from hugesync_tasks.errors import UsageError
 
-__all__ = ["Provenance", "Settings", "config_file", "environment", "load", "option_help", "provenance"]
+__all__ = ["Provenance", "Settings", "config_file", "environment", "load", "log_format", "option_help", "provenance"]
 
 TEST_PREFIX = ENV_PREFIX + "TEST_"  # knobs of the test suite; the product never reads them
 _COMMAND_LINE = "command line"
@@ -56,6 +56,19 @@ def provenance(cli: Mapping[str, Any] | None = None) -> list[Provenance]:
     """Every key in the model's order with its effective value and where that came from. ``cli`` and errors as ``load``."""
     settings, layers = _read(cli)
     return [Provenance(key, show(key, getattr(settings, key)), _source(key, layers)) for key in Settings.model_fields]
+
+
+def log_format(asked: str | None = None) -> str:
+    """The format of logs that ``asked`` (the option), the environment or the file wants; "text" where that cannot be told.
+
+    Never raises: it is needed before the settings are known to be right, to say in that format what is wrong with them.
+    """
+    try:
+        file = TomlConfigSettingsSource(Settings, toml_file=config_file())()
+    except Exception:  # unreadable, no TOML, no home: ``load`` says so
+        file = {}
+    found = asked or EnvSettingsSource(Settings)().get("log_format") or file.get("log_format")
+    return "json" if found == "json" else "text"
 
 
 def environment(cli: Mapping[str, Any]) -> dict[str, str]:
@@ -115,14 +128,34 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def _reason(key: str, detail: ErrorDetails) -> str:
+    """What is wrong, in the units a person writes."""
+    bounds = {"ge": "must be at least", "gt": "must be more than", "le": "must be at most", "lt": "must be less than"}
+    for bound, words in bounds.items():
+        if bound in detail.get("ctx", {}):
+            return f"{words} {show(key, detail['ctx'][bound])}"
+    kind = detail["type"]
+    if kind.startswith("int_"):
+        return "must be a whole number"
+    if kind == "literal_error":
+        return f"must be {detail['ctx']['expected']}"
+    if kind == "string_pattern_mismatch":
+        return "must be 1 to 32 letters, digits, - or _" if key == "queue_prefix" else detail["msg"]
+    reason = detail["msg"].removeprefix("Value error, ")
+    return reason.replace("Input should be a valid", "must be a", 1)
+
+
 def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
     key = str(detail["loc"][0]) if detail["loc"] else ""
     where = _source(key, layers)
     if detail["type"] == "extra_forbidden":
         return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"
-    reason = detail["msg"].removeprefix("Value error, ")
-    reason = reason[:1].lower() + reason[1:] if reason.startswith("Input ") else reason
+    reason = _reason(key, detail)
     value = next((layer.values[key] for layer in layers if key in layer.values), None)  # as written, not as parsed
     # an address may hold a password, so it is named and never quoted
-    quoted = "" if key.endswith("_url") or repr(value) in reason else f" {value!r}"
+    quoted = (
+        ""
+        if key.endswith("_url") or repr(value) in reason
+        else f" {str(value).lower() if isinstance(value, bool) else repr(value)}"
+    )
     return f"bad value{quoted} of {key} ({where}): {reason}"

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="Size of the parts of a large file, 5MiB to 5GiB; larger ones are used where 10,000 would not do.",
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="How logs are written to stderr: text or json."
+        default="text", description="How stderr is written: text, or json (one object with time, level and event on each line)."
     )
     state_dir: Path = Field(
         default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state") / "hugesync",
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     )
     runtime_dir: Path | None = Field(
         default_factory=_runtime_dir,
-        description="Folder for the embedded server's socket.",
+        description="Folder for the embedded server's socket and the temporary files of its worker.",
         json_schema_extra={"default_text": "$XDG_RUNTIME_DIR, else a private temporary folder"},
     )
     worker_roots: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(

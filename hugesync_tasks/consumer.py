@@ -22,11 +22,12 @@ from billiard.exceptions import WorkerLostError
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import process
+from hugesync_tasks import __version__, process
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.register import Register
 from hugesync_tasks.state.base import expire_leases
+from hugesync_tasks.state.redis_connect import Address
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
@@ -50,12 +51,26 @@ def default_slots(settings: Settings) -> int:
     )
 
 
+def introduce(settings: Settings, slots: int) -> None:
+    """Say once who this worker is and what it can serve."""
+    roots = [
+        f"{name}={path}{'' if os.path.isdir(path) else ' (no folder is there now)'}"
+        for name, path in process.roots_of(settings).items()
+    ]
+    log.info(
+        "HugeSync %s, broker %s, %d children of at most %d MiB each",
+        __version__, Address.parse(settings.broker_url).name, slots, settings.memory >> 20,
+    )  # fmt: skip
+    log.info("serves queue hs.any; roots, as soon as a job needs them: %s", ", ".join(roots) or "none (--root)")
+
+
 class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Keeps this worker in the ledger's register, takes up queues it can serve, and watches the life pipe."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
     _timer: Any = None
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
+    introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
 
     def start(self, consumer: Consumer) -> None:
@@ -63,6 +78,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if cls.register is None:
             settings = load({})
             slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
+            if not cls.introduced:
+                introduce(settings, slots)
             name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
@@ -81,8 +98,10 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             assert self.register is not None
             fresh, left = self.register.tick()
             for queue in fresh:
+                log.info("serves queue %s from now on", queue)
                 consumer.add_task_queue(queue)
             for queue in left:
+                log.info("serves queue %s no longer", queue)
                 consumer.cancel_task_queue(queue)
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)

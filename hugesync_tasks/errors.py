@@ -52,6 +52,10 @@ class HugeSyncError(Exception):
 
     exit_code = 1
 
+    def told(self) -> str:
+        """The sentence by itself, for where nothing around it says what it is about."""
+        return str(self) or type(self).__name__
+
 
 class UsageError(HugeSyncError):
     exit_code = 2
@@ -88,7 +92,8 @@ class DeadlineExceeded(Stopped):
 
 
 class StoreError(HugeSyncError):
-    """One operation on one key failed: ``StoreError(message, key)``."""
+    """One operation on one key failed: ``StoreError(message, key)``. ``side`` (source, destination) and ``place`` (the
+    location) are known to the outermost wrapper, ``stores/named.py``; "" where nobody knows."""
 
     failure_class = FailureClass.PERMANENT
 
@@ -96,9 +101,28 @@ class StoreError(HugeSyncError):
         super().__init__(message, key)  # positional, or Celery cannot carry it between processes
         self.message = message
         self.key = key
+        self.side = ""
+        self.place = ""
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def words(self) -> str:
+        """The message without the key, for where the key stands before it."""
+        for named in (f"{self.key}: ", f"{self.key!r}: "):
+            if self.key and self.message.startswith(named):
+                return self.message[len(named) :]
+        return self.message
+
+    def of_file(self) -> str:
+        """What happened to the file that is named beside it: at which end, and what."""
+        return f"at the {self.side}: {self.words}" if self.side else self.words
+
+    def told(self) -> str:
+        if not self.side:
+            return self.message
+        return ": ".join([f"the {self.side} {self.place}", *([self.key] if self.key else []), self.words])
 
 
 class Transient(StoreError):

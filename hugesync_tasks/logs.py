@@ -23,11 +23,13 @@ FORMATS = ("text", "json")
 def configure(level: str = "WARNING", log_format: str = "text", with_process: bool = False) -> None:
     """Set up logging of this process; a repeat replaces the former set-up. ``log_format``: one of ``FORMATS``.
     ``with_process``: each line names its process, for a worker and its children."""
+    _everywhere.clear()
     chain: list[Any] = [
+        _with_context,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
         *([_process] if with_process else []),
         _without_secrets,
@@ -42,7 +44,8 @@ def configure(level: str = "WARNING", log_format: str = "text", with_process: bo
     root = logging.getLogger()
     root.handlers[:] = [handler]
     debug = level.upper() == "DEBUG"
-    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    root.setLevel(logging.DEBUG if debug else max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.captureWarnings(log_format == "json")  # Python's own warnings would else stand there as plain text
     for name in ("botocore", "boto3", "urllib3", "s3transfer"):  # they log each header; nobody finds ours among them
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in (OURS, "hugesync_tasks", "hugesync_producer", "hugesync_worker"):
@@ -66,6 +69,18 @@ def get_logger(name: str = OURS, **context: Any) -> structlog.stdlib.BoundLogger
     return logger
 
 
+def on_every_line(**context: Any) -> None:
+    """Put ``context`` (the job, where a process has one) on each later line of every thread, until ``configure``."""
+    _everywhere.update(context)
+
+
+_everywhere: dict[str, Any] = {}
+
+
+def _with_context(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    return {**_everywhere, **event}
+
+
 def _process(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
     return {**event, "process": os.getpid()}  # asked at each line: children inherit this set-up
 
@@ -76,10 +91,16 @@ def _without_secrets(_: Any, __: str, event: structlog.types.EventDict) -> struc
 
 def _renderers(log_format: str) -> list[Any]:
     if log_format == "json":
-        return [structlog.processors.JSONRenderer(ensure_ascii=True)]
+        return [_in_order, structlog.processors.JSONRenderer(ensure_ascii=True)]
     if log_format == "text":
         return [_one_line]
     raise ValueError(f"log format {log_format!r} is not one of {', '.join(FORMATS)}")
+
+
+def _in_order(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """What every line has comes first, for the eye."""
+    first = {name: event.pop(name) for name in ("time", "level", "event") if name in event}
+    return {**first, **event}
 
 
 def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
@@ -87,7 +108,7 @@ def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
     exception = event.pop("exception", "")
     for name in ("logger", "positional_args"):
         event.pop(name, None)
-    head = f"{event.pop('timestamp', '')} {str(event.pop('level', '')).upper():<7} {event.pop('event', '')}"
+    head = f"{event.pop('time', '')} {str(event.pop('level', '')).upper():<7} {event.pop('event', '')}"
     line = " ".join([head, *(f"{k}={_shown(v)}" for k, v in event.items())])
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     return f"{line}\n{redact(str(exception))}" if exception else line
@@ -102,6 +123,11 @@ class _CurrentStderr(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A stderr that nobody reads any more is no reason to stop, nor to say so there."""
+        if not isinstance(sys.exc_info()[1], OSError | ValueError):
+            super().handleError(record)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

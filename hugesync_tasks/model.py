@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hugesync_tasks.errors import FailureClass, StoreError
+from hugesync_tasks.errors import FailureClass, HugeSyncError, StoreError
 
 LINK_SUFFIX = ".rclonelink"
 RESERVED_SEGMENT = ".hugesync"
@@ -175,5 +175,10 @@ class Outcome:
 def failed(error: Exception, **more: object) -> Outcome:
     """The outcome of a file that met ``error``; the class of the error decides the class of the failure."""
     kind = error.failure_class if isinstance(error, StoreError) else FailureClass.PERMANENT
-    message = str(error) if isinstance(error, StoreError) else f"internal error: {type(error).__name__}: {error}"
+    if isinstance(error, StoreError):
+        message = error.of_file()
+    else:
+        message = (
+            error.told() if isinstance(error, HugeSyncError) else f"internal error: {type(error).__name__}: {error}"
+        )
     return Outcome("failed", str(kind), message, **more)  # type: ignore[arg-type]

@@ -105,6 +105,20 @@ def not_on_filesystem(key: str) -> str | None:
     return None
 
 
+def folded(key: str) -> str | None:
+    """Why a store that takes keys for paths (``Limits.folds``) would keep the whole ``key`` under another, or None."""
+    if "\\" in key:
+        return "bad name: it contains a backslash"
+    if "\0" in key:
+        return "bad name: it contains a NUL"
+    segments = key.removesuffix("/").split("/")
+    if "" in segments:
+        return "bad name: it has an empty segment"
+    if "." in segments or ".." in segments:
+        return "bad name: it has a segment . or .."
+    return None
+
+
 def display_name(key: str) -> str:
     """``key`` for people: a link without its suffix."""
     return key.removesuffix(LINK_SUFFIX)

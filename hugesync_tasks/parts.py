@@ -14,7 +14,7 @@ def part_size(size: int, limits: Limits, wanted: int = WANTED) -> int:
     """Bytes per part for a file of ``size`` bytes: a multiple of 1 MiB, because parts on a shared mount must not meet
     within a page, and within the store's limits. Raises TooLarge where the store cannot hold the file."""
     if size > limits.max_size:
-        raise TooLarge(f"{size} bytes are more than {limits.name} holds in one object ({limits.max_size} bytes)")
+        raise TooLarge(f"a file of {size} bytes is larger than {limits.name} holds ({limits.max_size} bytes)")
     unit = min(MIB, limits.max_part)
     most = limits.max_part // unit * unit
     chosen = max(_up(wanted, unit), _up(limits.min_part, unit), unit)
@@ -23,7 +23,8 @@ def part_size(size: int, limits: Limits, wanted: int = WANTED) -> int:
     chosen = max(min(chosen, most), _up(-(-size // limits.max_parts), unit))
     if chosen > most:
         raise TooLarge(
-            f"{size} bytes need parts of {chosen}; {limits.name} takes {limits.max_parts} of at most {limits.max_part}"
+            f"a file of {size} bytes needs parts of {chosen} bytes; "
+            f"{limits.name} takes {limits.max_parts} parts of at most {limits.max_part} bytes"
         )
     return chosen
 

@@ -106,9 +106,10 @@ def _batch(work: _Work) -> str:
 def _begin(work: _Work) -> str:
     job, token = work.job, work.lease.token
     try:
-        large, listed = begin(job, Transfer.unwire(json.loads(work.task.payload)), token, work.process.budget.total)
+        process, transfer = work.process, Transfer.unwire(json.loads(work.task.payload))
+        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for)
     except SourceChanged as error:
-        return work.replan("source_changed", str(error))
+        return work.replan("source_changed", error.of_file())
     mine, before = large.fields(), dict(work.claim.file)
     if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
         abandon(job.dest, LargeFile.of(before).upload, token)
@@ -133,9 +134,9 @@ def _part(work: _Work) -> str:
         with work.process.budget.hold(0 if work.job.copies_parts else large.upload.part_size):
             part = send_part(work.job, large, todo["number"], listed, work.lease.token)
     except SourceChanged as error:
-        return work.replan("source_changed", str(error))
+        return work.replan("source_changed", error.of_file())
     except NoSuchUpload as error:
-        return work.replan("upload_lost", str(error))
+        return work.replan("upload_lost", error.of_file())
     generation, traffic = large.upload.generation, work.lease.token.meter.take()
     answer = work.lease.insist(
         lambda: work.process.ledger.part_done(

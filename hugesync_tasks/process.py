@@ -24,6 +24,7 @@ from hugesync_tasks.stores.opening import open_store
 
 JOBS_KEPT = 8  # stores of so many jobs stay open in one child
 HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
+SLACK, ROUND = 16 << 20, 64 << 20  # of an advised --memory: children differ a little
 LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
 
 
@@ -40,8 +41,8 @@ class Process:
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
         self._attempts: dict[str, int] = {}
         self._lock = Lock()
-        left = settings.memory - psutil.Process().memory_info().rss
-        self.budget = Budget(max(LEAST, int(left * HEADROOM)))
+        self._resident: int = psutil.Process().memory_info().rss
+        self.budget = Budget(max(LEAST, int((settings.memory - self._resident) * HEADROOM)))
 
     @classmethod
     def current(cls) -> Process:
@@ -51,6 +52,11 @@ class Process:
             settings = load({})
             cls._current = Process(settings, open_ledger(settings), roots_of(settings))
         return cls._current
+
+    def memory_for(self, in_hand: int) -> int:
+        """The ``--memory``, a round number of bytes, under which a worker like this one may hold ``in_hand`` bytes."""
+        least = self._resident + SLACK + int(in_hand / HEADROOM)
+        return -(-least // ROUND) * ROUND
 
     def job(self, job_id: str) -> JobContext:
         """The job's stores, opened at its first task here."""
@@ -73,7 +79,7 @@ class Process:
                     role="source",
                     links=spec.selection.links,
                 ),
-                open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="dest"),
+                open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="destination"),
             )
             self._jobs[job_id] = job
             while len(self._jobs) > JOBS_KEPT:

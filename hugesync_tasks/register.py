@@ -33,7 +33,9 @@ class Register:
         self._serving: set[str] = set()
         self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
         self._sees: dict[str, list[str]] = {}  # destination root in use → whose tokens lie in it
+        self._unwritable: dict[str, str] = {}  # destination root → why no token could be left in it
         self._shown: set[str] = set()  # destination roots that the last heartbeat named
+        self._refuses: dict[str, str] = {}  # announced queue → why it is not served here, unless for want of the root
         self._said: set[str] = set()
 
     def restarted(self) -> None:
@@ -50,9 +52,14 @@ class Register:
         roots = [r for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")]
         self._tokens({r["name"] for r in roots}, {r["mark"] for r in roots if r.get("mark")}, fellows)
         able: dict[str, bool] = {}
+        self._refuses.clear()
         for field, needs in jobs:
             queue = field.rpartition("|")[0]
-            able[queue] = able.get(queue, True) and self._can_serve(field, queue, needs, fellows)
+            obstacle = self._obstacle(field, queue, needs, fellows) if able.get(queue, True) else None
+            able[queue] = able.get(queue, True) and obstacle is None
+            if obstacle:
+                self._refuses[queue] = obstacle
+                self._say(obstacle)
         self._proven &= {_proof(field, needs) for field, needs in jobs}
         fresh = [q for q, can in able.items() if can and q not in self._serving]
         left = [q for q, can in able.items() if not can and q in self._serving]
@@ -71,6 +78,7 @@ class Register:
             "slots": self._slots,
             "pid": os.getpid(),
             "queues": ["hs.any", *sorted(self._serving)],
+            "refuses": self._refuses,
             "roots": self._roots,
             "dest_roots": sorted(self._sees),
             "sees": self._sees,
@@ -81,24 +89,27 @@ class Register:
         workers = self.ledger.workers()
         return {name: json.loads(info) for name, info in workers.items() if name != self._name and info}
 
-    def _can_serve(self, field: str, queue: str, needs: dict[str, Any], fellows: dict[str, dict[str, Any]]) -> bool:
+    def _obstacle(
+        self, field: str, queue: str, needs: dict[str, Any], fellows: dict[str, dict[str, Any]]
+    ) -> str | None:
+        """Why this worker cannot serve an announced queue; "" where nothing is to be said of it; None where it can."""
         proof = _proof(field, needs)
         for root in needs.get("roots", []):
             path = self._roots.get(root["name"])
             if path is None:
-                return False
+                return ""
             if root.get("probe") and proof not in self._proven and not self._holds(path, root["probe"]):
-                self._say(
+                return (
                     f"root {root['name']} at {path} is not the producer's: {root['probe'][0]!r} differs or is missing"
                 )
-                return False
             if root.get("mark") and proof not in self._proven and not os.path.lexists(os.path.join(path, root["mark"])):
-                self._say(f"destination root {root['name']} at {path} is not the producer's: {root['mark']} is missing")
-                return False
-            if root.get("dest") and queue not in self._serving and not self._shares(root["name"], path, fellows):
-                return False
+                return f"destination root {root['name']} at {path} is not the producer's: {root['mark']} is missing"
+            if root.get("dest") and queue not in self._serving:
+                obstacle = self._stranger(root["name"], path, fellows)
+                if obstacle is not None:
+                    return obstacle
         self._proven.add(proof)
-        return True
+        return None
 
     def _holds(self, path: str, probe: list[Any]) -> bool:
         try:
@@ -117,12 +128,13 @@ class Register:
             del self._sees[root]
         for root in sorted(wanted & set(self._roots)):
             path = self._roots[root]
+            self._unwritable.pop(root, None)
             try:
                 with open(os.path.join(path, TOKEN + self._name), "w") as token:
                     token.write(self._name)
                 names = os.listdir(path)
             except OSError as error:
-                self._say(f"destination root {root} at {path} cannot be written: {error}")
+                self._unwritable[root] = f"destination root {root} at {path} cannot be written: {error.strerror}"
                 self._sees.pop(root, None)
                 continue
             seen = [n.removeprefix(TOKEN) for n in names if n.startswith(TOKEN)]
@@ -132,23 +144,25 @@ class Register:
                 _unlink_old(os.path.join(path, mark))
             self._sees[root] = sorted(seen)
 
-    def _shares(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> bool:
+    def _stranger(self, root: str, path: str, fellows: dict[str, dict[str, Any]]) -> str | None:
+        """Why a destination root is not to be served beside the others, as ``_obstacle``."""
         if self._embedded:
-            return True
+            return None
         if root not in self._sees or root not in self._shown:
-            return False  # the others must have had a chance to see us, or two could begin at the same instant
+            return self._unwritable.get(
+                root, ""
+            )  # the others must have had a chance to see us, or two could begin at the same instant
         for name, fellow in fellows.items():
             serving = any(root in q.removeprefix("hs.").split("+") for q in fellow.get("queues", []))
             if root not in fellow.get("dest_roots", []) and not serving:
                 continue
             mutual = name in self._sees[root] and self._name in fellow.get("sees", {}).get(root, [])
             if not mutual and (serving or name < self._name):
-                self._say(
+                return (
                     f"destination root {root} at {path}: {name} does not share this worker's filesystem (yet); "
                     f"leaving it to {name}"
                 )
-                return False
-        return True
+        return None
 
     def _say(self, sentence: str) -> None:
         if sentence not in self._said:

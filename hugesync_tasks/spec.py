@@ -27,8 +27,8 @@ class Location:
     endpoint: str = ""  # for people and for equality only; processes resolve their own
 
     def identity(self) -> str:
-        """What names this place and no other: equal buckets of two endpoints are two places. For ids; locks take ``display``, since
-        two endpoints may be two ways to one bucket, and to refuse is the safer error."""
+        """What names this place and no other: equal buckets of two endpoints are two places. For ids; what locks are taken by
+        says ``uri.lock_name``."""
         return f"{self.display()} at {self.endpoint}" if self.endpoint else self.display()
 
     def display(self) -> str:

@@ -14,7 +14,7 @@ class Meter:
     """Traffic of one task: request counts by name and body bytes by direction (design §6). Thread-safe.
 
     Request names: list head get put create part part_copy complete abort delete. Byte names: sent received overhead
-    copied_server_side reused.
+    copied_server_side reused. Beside these ``retries``, and ``throttled``: those of them that a store asked for.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,11 @@ class Meter:
     def add(self, name: str, n: int = 1) -> None:
         with self._lock:
             self._counts[name] += n
+
+    def count(self, name: str) -> int:
+        """What came of ``name`` since the last take, which it leaves there."""
+        with self._lock:
+            return self._counts[name]
 
     def take(self) -> dict[str, int]:
         """What came since the last take; the meter starts again at nothing."""
@@ -75,6 +80,12 @@ class Token:
             self.deadline = self._clock() + self._patience
         if self._pulse is not None:
             self._pulse(n)
+
+    def alive(self) -> None:
+        """Nothing moves, but the wait is meant: the lease is kept, the deadline is not pushed; also a ``check``."""
+        self.check()
+        if self._pulse is not None:
+            self._pulse(0)
 
     def remaining(self, default: float) -> float:
         """Seconds left, at most ``default``; for socket time-outs."""

@@ -11,6 +11,8 @@ from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Location
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_NEARLY = re.compile(r"(s3|gs|az|file):/?([^/].*)", re.DOTALL | re.IGNORECASE)
+_OTHER_HOST = re.compile(r"[^/:@\s]+@[^/:@\s]+:.*", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 
@@ -33,6 +35,7 @@ def parse_location(text: str, profile: str = "") -> Location:
         raise UsageError(f"{text!r} contains a NUL")
     match = _SCHEME.fullmatch(text)
     if match is None:
+        _refuse_mistyped(text)
         return _local(text, text, profile)
     scheme, rest = match[1].lower(), match[2]
     if scheme == "file":
@@ -42,7 +45,18 @@ def parse_location(text: str, profile: str = "") -> Location:
         return _local(os.fsdecode(unquote_to_bytes("/" + path)), text, profile)
     if scheme == "s3":
         return _s3(rest, text, profile)
-    raise UsageError(f"{text!r}: {scheme}:// is not known here; use a path, file:// or s3://")
+    raise UsageError(f"{text!r}: {scheme}:// is not known; use a path, file:// or s3://")
+
+
+def _refuse_mistyped(text: str) -> None:
+    """What was hardly meant as a path: it would quietly become a folder called ``s3:`` here."""
+    if nearly := _NEARLY.fullmatch(text):
+        slashes = ":///" if nearly[1].lower() == "file" else "://"
+        raise UsageError(
+            f"{text!r} looks like {nearly[1]}{slashes}{nearly[2]} with a slash missing; if it is a path, write ./{text}"
+        )
+    if _OTHER_HOST.fullmatch(text):
+        raise UsageError(f"{text!r} looks like a path on another host, which is not known here; a path is ./{text}")
 
 
 def _local(path: str, text: str, profile: str) -> Location:
@@ -56,14 +70,16 @@ def _local(path: str, text: str, profile: str) -> Location:
 def _s3(rest: str, text: str, profile: str) -> Location:
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise UsageError(f"{text!r}: {bucket!r} is no bucket name" if bucket else f"{text!r} names no bucket")
+        raise UsageError(f"{text!r}: {bucket!r} cannot be a bucket's name" if bucket else f"{text!r} names no bucket")
     try:
         prefix.encode()
     except UnicodeEncodeError as e:
         raise UsageError(f"{text!r}: the prefix is not valid UTF-8") from e
     prefix = prefix.removesuffix("/")
     if prefix.startswith("/") or prefix.endswith("/") or "//" in prefix or (prefix == "" and rest.count("/") > 1):
-        raise UsageError(f"{text!r}: the prefix has an empty segment")
+        raise UsageError(
+            f"{text!r}: two slashes in a row, or one at the beginning, make an empty folder name in the prefix"
+        )
     return Location("s3", bucket=bucket, prefix=prefix + "/" if prefix else "", profile=profile)
 
 
@@ -89,6 +105,13 @@ def overlap(a: Location, b: Location) -> Overlap:
     if a.prefix.startswith(b.prefix):
         return Overlap.INSIDE
     return Overlap.CONTAINS if b.prefix.startswith(a.prefix) else Overlap.NONE
+
+
+def lock_name(location: Location) -> str:
+    """What a lock on this place is taken by. A local path as it really is (looked up now): a symlink to a folder is no second
+    place. A store's as it is called, whatever the endpoint: two endpoints may be two ways to one bucket, and to refuse
+    is the safer error."""
+    return os.path.realpath(location.local) if location.scheme == "file" else location.display()
 
 
 def _local_overlap(a: str, b: str) -> Overlap:

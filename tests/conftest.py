@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 import servers
+from midway import PART
+from processes import Place
+from slowproxy import SlowProxy
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,16 @@ def valkey(server_dir: Path) -> Iterator[servers.ValkeyServer]:
 
 
 @pytest.fixture
+def broker() -> Iterator[servers.ValkeyServer]:
+    """A fleet's broker, of one test alone."""
+    folder = tempfile.mkdtemp(prefix="hsf")
+    server = servers.start_valkey(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A fresh bucket, with AWS_* of this process pointing to its server and no other AWS setting."""
     for name in [n for n in os.environ if n.startswith("AWS_")]:
@@ -93,3 +106,24 @@ def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> I
     it.client.create_bucket(Bucket=it.bucket)
     yield it
     # the bucket goes with the server's folder: deleting a collection takes SeaweedFS seconds
+
+
+@pytest.fixture
+def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
+    """Between the processes of ``place`` and the store of ``s3_bucket``."""
+    with SlowProxy(s3_bucket.endpoint) as it:
+        yield it
+
+
+@pytest.fixture
+def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Iterator[Place]:
+    """Where the product runs with two task processes and small parts, its store behind ``proxy``. Ends what is left."""
+    env = {
+        **s3_bucket.env,
+        "AWS_ENDPOINT_URL_S3": proxy.endpoint,
+        "HUGESYNC_PART_SIZE": str(PART),
+        "HUGESYNC_WORKER_CONCURRENCY": "2",
+    }
+    it = Place(tmp_path / "place", env)
+    yield it
+    it.end()

@@ -1,8 +1,9 @@
 """Run one sync in this process and write what its memory was as the number of files found grew.
 
 ``memory_run.py '{"source": ..., "dest": ..., "dry_run": true, "keys": 0, "run_size": 0}'`` prints one JSON object:
-``samples`` (files found, RSS in bytes) of this process, which is the producer, and the summary's ``files``. With ``keys``
-every ``s3://`` location is a fake of so many keys that its server lists by path segment.
+``samples`` (files found, RSS in bytes) of this process, which is the producer, ``workers`` (the highest RSS of each process
+of the worker) and the summary's ``files``. With ``keys`` every ``s3://`` location is a fake of so many keys that its server
+lists by path segment.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 import psutil
 
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
+from hugesync_tasks.logs import configure
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.stores import opening
 from hugesync_tasks.stores.memory import MemoryStore
@@ -25,6 +29,7 @@ from hugesync_tasks.summary import Snapshot
 from hugesync_tasks.token import Token
 
 SAMPLE_EVERY = 0.02  # seconds
+LOOK_EVERY = 25  # samples: to find the worker's processes costs as much as a sample
 
 
 class Watch:
@@ -33,6 +38,7 @@ class Watch:
     def __init__(self) -> None:
         self.found = 0
         self.samples: list[tuple[int, int]] = []
+        self.workers: dict[int, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -51,9 +57,25 @@ class Watch:
     def _sample(self) -> None:
         process = psutil.Process()
         highest: dict[int, int] = {}  # of what was found so far: a sample for each step, and not for each instant
-        while not self._over.wait(SAMPLE_EVERY):
+        workers: list[psutil.Process] = []
+        for n in count():
+            if self._over.wait(SAMPLE_EVERY):
+                break
             highest[self.found] = max(highest.get(self.found, 0), process.memory_info().rss)
+            if n % LOOK_EVERY == 0:
+                workers = workers_of(process)
+            for worker in workers:
+                with suppress(psutil.Error):
+                    self.workers[worker.pid] = max(self.workers.get(worker.pid, 0), worker.memory_info().rss)
         self.samples = sorted(highest.items())
+
+
+def workers_of(producer: psutil.Process) -> list[psutil.Process]:
+    """The worker's main process and its children."""
+    try:
+        return [p for p in producer.children(recursive=True) if "hugesync_worker" in p.cmdline()]
+    except psutil.Error:
+        return []
 
 
 class Segmented(MemoryStore):
@@ -77,13 +99,15 @@ class Segmented(MemoryStore):
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
+    configure("WARNING", "text")  # on stderr, as the commands do
     if asked["keys"]:
         Segmented.keys, Segmented.run_size = asked["keys"], asked["run_size"]
         opening.register("s3", lambda _: Segmented())
     watch = Watch()
     summary = sync(asked["source"], asked["dest"], settings=load({}), dry_run=asked["dry_run"], observer=watch)
     watch.stop()
-    print(json.dumps({"samples": watch.samples, "files": dict(summary.files), "state": str(summary.state)}))
+    found = {"samples": watch.samples, "workers": list(watch.workers.values())}
+    print(json.dumps({**found, "files": dict(summary.files), "state": str(summary.state)}))
 
 
 if __name__ == "__main__":

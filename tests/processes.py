@@ -26,12 +26,14 @@ _SUBMIT = "import sys; sys.argv[0] = 'hugesync-submit'; from hugesync_producer.c
 _COMMANDS = "import sys; sys.argv[0] = 'hugesync'; from hugesync_producer.cli import hugesync; sys.exit(hugesync())"
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 30.0, what: str = "the condition") -> Any:
+def wait_until(
+    condition: Callable[[], Any], timeout: float = 30.0, what: str = "the condition", every: float = 0.02
+) -> Any:
     """The first true value of ``condition``. Raises AssertionError after ``timeout`` s."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUBMIT = "import sys; sys.argv[0] = 'hugesync-submit'; from hugesync_producer.cli import submit; sys.exit(submit())"
+ORDINARY = 65534 if os.geteuid() == 0 else os.geteuid()  # uid of a user without rights
 _PR_CAPBSET_DROP = 24
 _CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = 0, 1, 2, 3
 OUTCOMES = ("done", "skipped", "failed", "pending")
@@ -73,9 +74,12 @@ class Submit:
             **self.env,
         }
 
-    def start(self, *args: str | bytes | os.PathLike[str], weak: bool = False, **popen: Any) -> subprocess.Popen[bytes]:
-        """The process, not waited for. ``weak``: without root's power over modes and owners."""
-        command = [sys.executable, "-c", _SUBMIT, *args]
+    def start(
+        self, *args: str | bytes | os.PathLike[str], weak: bool = False, ordinary: bool = False, **popen: Any
+    ) -> subprocess.Popen[bytes]:
+        """The process, not waited for. ``weak``: without root's power over modes and owners. ``ordinary``: by a user who is
+        not root, whoever runs the test; ``folder`` must be writable for ``ORDINARY``."""
+        command = [*(as_ordinary_user() if ordinary else ()), sys.executable, "-c", _SUBMIT, *args]
         popen.setdefault("env", self.environment())
         if weak and os.geteuid() == 0:
             popen["preexec_fn"] = _as_anybody()
@@ -86,6 +90,7 @@ class Submit:
         self,
         *args: str | bytes | os.PathLike[str],
         weak: bool = False,
+        ordinary: bool = False,
         timeout: float = 300,
         stdin: bytes | None = None,
         json: bool = True,
@@ -94,7 +99,7 @@ class Submit:
         """Run to the end. With ``json`` the law, the exit code and the streams are checked, whatever the outcome."""
         if stdin is not None:
             popen["stdin"] = subprocess.PIPE
-        process = self.start(*args, *(["--json"] if json else []), weak=weak, **popen)
+        process = self.start(*args, *(["--json"] if json else []), weak=weak, ordinary=ordinary, **popen)
         try:
             out, err = process.communicate(stdin, timeout)
         except BaseException:
@@ -143,6 +148,20 @@ def assert_moved_nothing(ran: Ran) -> None:
     assert ran.files["done"] == ran.files["failed"] == 0, ran.json
     assert ran.moved == (0, 0), ran.json
     assert ran.files["skipped"] == ran.files["found"] > 0, ran.json
+
+
+def as_ordinary_user() -> tuple[str, ...]:
+    """What goes before a command so that it is run by ``ORDINARY``; nothing where the test itself is run by no root.
+
+    One power stays: to read, because Python is often installed where only root can read. Nothing of root's to change.
+    """
+    if os.geteuid() != 0:
+        return ()
+    to_read = "-all,+dac_read_search"
+    return (
+        "setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups", f"--inh-caps={to_read}",
+        f"--ambient-caps={to_read}", f"--bounding-set={to_read}",
+    )  # fmt: skip
 
 
 def _as_anybody() -> Callable[[], None]:

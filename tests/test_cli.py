@@ -312,6 +312,26 @@ def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(
     assert library.calls == []
 
 
+def test_no_arguments_at_all_are_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("hugesync-submit: Missing argument 'SOURCE'.")
+
+
+def test_a_job_that_ended_before_it_found_anything_has_no_summary_only_a_reason(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing_there(observer: Any) -> Summary:
+        observer.on_start("job7", False)
+        raise errors.NotFound("s3://b/none/: nothing is there")
+
+    library.outcome = nothing_there
+
+    assert submit("s3://b/none", "/dst") == 2
+    assert capsys.readouterr() == ("", "hugesync-submit: s3://b/none/: nothing is there\n")
+
+
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
@@ -479,7 +499,9 @@ def test_verbose_lists_every_failure_and_logs_more(library: FakeLibrary, capsys:
     assert submit("--verbose", "--log-format", "json", "/src", "/dst") == 1
     out, err = capsys.readouterr()
     assert "f11" in out
-    assert json.loads(err)["event"] == "looked at https://h/b?X-Amz-Signature=***"
+    looked, ended = map(json.loads, err.splitlines())
+    assert looked["event"] == "looked at https://h/b?X-Amz-Signature=***"
+    assert (ended["event"], ended["exit_code"]) == ("ended", 1)
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

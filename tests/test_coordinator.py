@@ -13,12 +13,16 @@ import pytest
 from chaos import CALM, Chaos
 from hugesync_producer import run
 from hugesync_producer.interrupts import Interrupts
+from hugesync_producer.pace import LASTING
 from hugesync_producer.pool import START_PATIENCE
-from hugesync_tasks.errors import AccessDenied, Refused, Transient
+from hugesync_tasks.errors import AccessDenied, Refused, Throttled, Transient
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY
 from hugesync_tasks.stores.faults import Fault, FaultyStore
+from hugesync_tasks.stores.retry import RetryingStore
+from hugesync_tasks.summary import Snapshot, Unobserved
 from hugesync_tasks.token import Token
+from simulated import SimStore
 from simulation import JOB, Simulation
 
 BEGAN = 1_700_000_200.0
@@ -152,6 +156,59 @@ def test_a_cancelled_job_stops_and_goes_on_later(monkeypatch: pytest.MonkeyPatch
     assert any("the run ended: cancelled" in line for line in sim.story)
     assert summary.state == "done"
     assert summary.files["found"] == sim.found
+
+
+# what is seen of a run
+
+
+class Watching(Unobserved):
+    """Keeps every snapshot."""
+
+    def __init__(self) -> None:
+        self.seen: list[Snapshot] = []
+
+    def on_progress(self, snapshot: Snapshot) -> None:
+        self.seen.append(snapshot)
+
+
+def watched(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
+    """The snapshots of a whole job."""
+    watching, coordinate = Watching(), run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a[:4], watching, *a[5:]))
+    sim.play(monkeypatch)
+    sim.end()
+    return watching.seen
+
+
+def test_a_worker_that_is_throttled_is_seen_while_it_waits_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(2, CALM)
+    slow = [Fault(op="put", error=Throttled("slow down", retry_after=40.0))]
+
+    def stack(store: Any, faults: bool) -> Any:
+        far = FaultyStore(SimStore(store, sim, faults), slow if faults and store is sim.dest else [])
+        return RetryingStore(far, 5, sleep=sim.sleep, random=sim.rng.random)
+
+    monkeypatch.setattr(sim, "stack", stack)
+    seen = watched(sim, monkeypatch)
+    throttled = [s.elapsed for s in seen if s.throttled]
+    assert LASTING - 1 < throttled[-1] - throttled[0] < LASTING + 1
+    assert seen[-1].elapsed > throttled[-1] + 20
+
+
+def test_a_listing_that_is_throttled_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(3, CALM)
+    asked = [Fault(op="list", error=Throttled("slow down"))]
+    monkeypatch.setattr(
+        sim,
+        "stack",
+        lambda store, faults: RetryingStore(
+            FaultyStore(SimStore(store, sim, faults), [] if faults else asked),
+            5,
+            sleep=sim.sleep,
+            random=sim.rng.random,
+        ),
+    )
+    assert any(s.throttled for s in watched(sim, monkeypatch))
 
 
 # signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hugesync_producer import embedded_server
-from hugesync_producer.embedded_server import EmbeddedServer, find_binary, socket_path
+from hugesync_producer.embedded_server import EmbeddedServer, find_binary
 from hugesync_tasks.errors import Refused, Unreachable
 from hugesync_tasks.state.redis import RedisLedger
 
@@ -69,8 +70,8 @@ def test_it_starts_is_fit_to_be_a_ledger_and_stops_without_a_trace(server: Embed
     ledger = RedisLedger.from_url(url)
     ledger.check_server()
     assert RedisLedger.from_url(server.broker_url).announced() == {}
-    (socket,) = folder.glob("*.sock")
-    assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+    (socket,) = folder.glob("*/*.sock")
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (socket, socket.parent)] == [0o700, 0o700]
     config = ledger._server.call(
         lambda r: r.config_get("port", "appendonly", "appendfsync", "save", "maxmemory-policy")
     )
@@ -80,7 +81,7 @@ def test_it_starts_is_fit_to_be_a_ledger_and_stops_without_a_trace(server: Embed
     server.stop()
     server.stop()
     assert not runs(pid)
-    assert list(folder.glob("*.sock")) == []
+    assert os.listdir(folder) == ["job"]
 
 
 def test_a_restart_on_the_same_folder_keeps_the_data(server: EmbeddedServer) -> None:
@@ -109,7 +110,9 @@ def test_it_dies_with_the_kill_of_its_producer_and_the_next_run_finds_the_data(
         assert runs(pid)
         producer.kill()
     until(lambda: not runs(pid))
+    (dead,) = folder.glob("hugesync-*")
     assert RedisLedger.from_url(server.start()).spec("j") == "written before the kill"
+    assert not dead.exists(), "the next start removes what a killed one left"
 
 
 def test_two_servers_never_share_a_folder(
@@ -120,6 +123,45 @@ def test_two_servers_never_share_a_folder(
     with pytest.raises(Refused, match="another run"):
         EmbeddedServer(folder / "job", folder).start()
     RedisLedger.from_url(url).check_server()  # the refused one took nothing from it, not even its socket
+    assert len(list(folder.glob("hugesync-*"))) == 1  # and left nothing of its own
+
+
+def test_that_it_ended_is_known_at_once(server: EmbeddedServer) -> None:
+    assert server.ended() is None
+    server.start()
+    assert server.ended() is None
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: server.ended() == -signal.SIGKILL)
+
+
+def test_a_server_that_cannot_write_its_file_says_why(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of its files stands for a full disk."""
+    die_with = embedded_server._die_with
+
+    def limited(parent: int) -> Callable[[], None]:
+        before = die_with(parent)
+
+        def in_child() -> None:
+            if before is not None:
+                before()
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, 16 << 10))
+
+        return in_child
+
+    monkeypatch.setattr(embedded_server, "_die_with", limited)
+    ledger = RedisLedger.from_url(server.start())
+    assert server.complaint() == ""
+    with pytest.raises(Unreachable):
+        for i in range(100):
+            ledger.open_job(f"j{i}", "x" * 1000)
+    assert server.complaint() in ("No space left on device", "File too large")
+    server.stop()
+    monkeypatch.undo()
+    ledger = RedisLedger.from_url(server.start())
+    assert server.complaint() == ""
+    assert ledger.spec("j0") == "x" * 1000
 
 
 def test_only_the_main_thread_may_start_it(server: EmbeddedServer) -> None:
@@ -161,6 +203,7 @@ def test_a_server_that_cannot_start_says_its_last_words_and_leaves_the_data(
         patch.setattr(server, "_options", lambda: [*options(), "--unixsocket", "/nonexistent/x.sock"])
         with pytest.raises(Unreachable, match="No such file"):
             server.start()
+    assert list(server.directory.parent.glob("hugesync-*")) == []
     assert RedisLedger.from_url(server.start()).spec("j") == "kept"
 
 
@@ -198,25 +241,3 @@ def test_a_server_is_found_in_the_wheel_or_new_enough_on_the_path(
         find_binary()
     fake.write_text("#!/bin/sh\necho 'Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64'\n")
     assert find_binary() == fake
-
-
-def test_the_socket_lies_in_a_short_folder_that_is_ours_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = Path("/some/job")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    assert socket_path(job).parent == folder
-    assert socket_path(job) == socket_path(job) != socket_path(Path("/other/job"))
-    long = folder / ("x" * 90)
-    long.mkdir(mode=0o700)
-    shared = folder / "shared"
-    shared.mkdir()
-    shared.chmod(0o770)
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(embedded_server.tempfile, "tempdir", None)
-    for unfit in (long, shared, folder / "absent"):
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(unfit))
-        path = socket_path(job)
-        assert path.parent == folder / f"hugesync-{os.getuid()}"
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert len(os.fsencode(path)) <= 100
-    path.parent.chmod(0o755)  # as if somebody else had made it
-    assert socket_path(job).parent not in (path.parent, folder)

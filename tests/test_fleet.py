@@ -37,15 +37,6 @@ SMALL = scaled(20_000, 1_000)
 
 
 @pytest.fixture
-def broker() -> Iterator[servers.ValkeyServer]:
-    folder = tempfile.mkdtemp(prefix="hsf")
-    server = servers.start_valkey(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
 def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
     with SlowProxy(s3_bucket.endpoint) as it:
         yield it
@@ -231,7 +222,8 @@ def test_without_a_worker_that_serves_the_root_the_job_ends_in_time_and_says_who
     assert "workers: none" in ended[0].err
     assert f"-{worker.pid} (roots data" in ended[1].err
     assert f"-{worker.pid} (roots data" in ended[2].err
-    assert "is not the producer's" in worker.said()
+    for said in (worker.said(), ended[1].err, ended[2].err):
+        assert "is not the producer's" in said
     assert s3_bucket.client.list_objects_v2(Bucket=s3_bucket.bucket, Prefix="b/")["KeyCount"] == 0
     worker.stop()
     assert ours(data) == []
@@ -553,3 +545,47 @@ def test_thirty_short_jobs_with_s3_end_well(place: Place, s3_bucket: Bucket, tmp
         (tmp_path / "one" / "f").write_text(str(i) * 100)
         ended = place.submit(tmp_path / "one", f"s3://{s3_bucket.bucket}/one", HUGESYNC_WORKER_ROOTS="").finish()
         assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["the producer's folder", "a folder that only workers see"])
+def test_a_worker_with_another_folder_of_the_destinations_name_says_why_it_stands_aside_and_the_job_is_done_without_it(
+    marked: bool, place: Place, broker: servers.ValkeyServer, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
+) -> None:
+    source = small_files(tmp_path / "src")
+    fleet, there = ("--broker", broker.url), f"s3://{s3_bucket.bucket}/there"
+    assert place.submit(source, there, HUGESYNC_WORKER_ROOTS="").finish().code == 0
+    folders = [tmp_path / name / "data" for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    hidden = tmp_path / "hidden"  # the producer may not write here, so it leaves no mark
+    hidden.mkdir(mode=0o555)
+    seen = folders[0] if marked else hidden / "data"
+    workers = {str(folder): start_worker(place, broker, folder) for folder in folders}
+    wait_until(lambda: registered(broker) == 2, what="two workers")
+    proxy.hold_after(down=SMALL * 1_000)
+    run = place.submit(*fleet, there, seen / "out", bound_by_modes=True, HUGESYNC_WORKER_ROOTS=f"data={seen}")
+    proxy.held()
+    (job,) = [line.split()[0] for line in place.command("jobs", *fleet).out.splitlines()[1:]]
+
+    def standing() -> list[dict[str, object]]:
+        found = place.command("status", job, "--json", *fleet).summary["workers"]
+        return sorted(found, key=lambda w: not w["serves"])
+
+    wait_until(lambda: all(w["serves"] or "its roots" not in w["why"] for w in standing()), what="both have decided")
+    (serves, aside) = standing()
+    assert (serves["serves"], aside["serves"]) == (True, False)
+    folder = aside["roots"]["data"]
+    expected = f"destination root data at {folder}"
+    expected += " is not the producer's" if marked else f": {serves['name']} does not share this worker's filesystem"
+    assert expected in aside["why"]
+    assert expected in workers[folder].said()
+    assert f"worker {aside['name']} does not work for it: {expected}" in place.command("status", job, *fleet).out
+    proxy.release()
+
+    ended = run.finish()
+
+    assert ended.code == 0, ended.err
+    assert differences(tree(source, folders="none"), tree(Path(serves["roots"]["data"]) / "out", folders="none")) == []
+    for worker in workers.values():
+        worker.stop()
+    assert list(Path(folder).iterdir()) == []

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hugesync_producer import jobfolder
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
-from hugesync_producer.jobfolder import DestinationLock, JobFolder, history, read_json
+from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder, history, read_json
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.state.memory import MemoryLedger
+from hugesync_tasks.summary import state_of_error
+from hugesync_tasks.uri import lock_name, parse_location
 
 
 def opened(path: Path, job: str = "j1") -> JobFolder:
@@ -60,13 +66,41 @@ def test_a_run_killed_while_it_saves_leaves_the_former_state_whole(
     assert opened(tmp_path).data["state"] == "done"
 
 
-def test_the_state_is_synced_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails_at", ["open", "write", "fsync", "replace"])
+def test_a_state_that_cannot_be_saved_says_where_and_why_and_leaves_the_former_one(
+    tmp_path: Path, fails_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opened(tmp_path)
+    folder.save(job="j1", state="running")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    at = {
+        "open": (builtins, "open"), "write": (jobfolder.json, "dump"), "fsync": (os, "fsync"), "replace": (os, "replace"),
+    }[fails_at]  # fmt: skip
+    monkeypatch.setattr(*at, full)
+    with pytest.raises(CannotSave) as raised:
+        folder.save(state="done")
+    monkeypatch.undo()
+    assert str(raised.value) == f"cannot write {folder.path}/job.json: No space left on device"
+    assert state_of_error(raised.value).exit_code == 5
+    assert os.listdir(folder.path) == ["job.json"]
+    assert opened(tmp_path).data == {"job": "j1", "state": "running"}
+
+
+def test_the_state_is_synced_before_it_takes_its_name_and_the_name_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, calls = opened(tmp_path), []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
+    is_folder = lambda fd: stat.S_ISDIR(os.fstat(fd).st_mode)  # noqa: E731
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (calls.append("fsync of the folder" if is_folder(fd) else "fsync"), fsync(fd))
+    )
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     folder.save(state="running")
-    assert calls[:2] == ["fsync", "replace"]
+    assert calls == ["fsync", "replace", "fsync of the folder"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', '{"job": "j1"'])
@@ -99,17 +133,52 @@ def test_a_destination_has_one_run_and_the_second_learns_whose(tmp_path: Path) -
     other.take("job-three")
     with pytest.raises(Refused, match="job-one"):
         second.take("job-two")
+    assert [lock.holder() for lock in (first, second, other)] == ["job-one", "job-one", "job-three"]
     first.release()
+    assert first.holder() == ""
     second.take("job-two")
+    assert first.holder() == "job-two"
     with pytest.raises(Refused, match="job-two"):
         first.take("job-one")
     for lock in (second, other):
         lock.release()
 
 
+def test_who_only_looks_keeps_no_run_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``holder`` must lock to know that nobody does; a run that starts at that instant waits for it."""
+    lock, run = (DestinationLock(tmp_path, "/a") for _ in range(2))
+    lock.take("former")
+    lock.release()
+    looker = os.open(next((tmp_path / "locks").iterdir()), os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_EX)
+    monkeypatch.setattr(jobfolder.time, "sleep", lambda _: fcntl.flock(looker, fcntl.LOCK_UN))
+    run.take("next")
+    assert lock.holder() == "next"
+    run.release()
+    os.close(looker)
+
+
+def test_a_symlink_to_a_folder_is_no_second_destination(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    names = [lock_name(parse_location(str(p))) for p in (real, link, link / "new", real / "new", tmp_path / "other")]
+    assert names[0] == names[1] != names[2] == names[3]
+    assert names[4] == str(tmp_path / "other")
+    one, two = parse_location("s3://bucket/x"), replace(parse_location("s3://bucket/x"), endpoint="http://other")
+    assert lock_name(one) == lock_name(two) == "s3://bucket/x/"
+
+
+def test_a_name_that_is_no_unicode_can_be_locked(tmp_path: Path) -> None:
+    lock = DestinationLock(tmp_path, lock_name(parse_location(os.fsdecode(b"/a/\xff"))))
+    lock.take("j")
+    assert lock.holder() == "j"
+    lock.release()
+
+
 def test_a_killed_runs_lock_is_free_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from hugesync_producer.jobfolder import DestinationLock\n"
+        "import sys, pathlib; from hugesync_producer.jobfolder import CannotSave, DestinationLock\n"
         "DestinationLock(pathlib.Path(sys.argv[1]), '/a').take('dead'); print('held', flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -5,9 +5,8 @@ The proxy holds the transfer after so many bytes, so that the kill meets it in t
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,57 +15,23 @@ import pytest
 from compare import bucket as bucket_tree
 from compare import differences, tree
 from conftest import Bucket
+from midway import (
+    LARGE,
+    SMALL,
+    SMALL_SIZE,
+    STORE_TO_STORE,
+    Way,
+    assert_nothing_is_left,
+    many_small_files,
+    midway_between_folders,
+    one_large_file,
+    profiles,
+    temporaries,
+)
 from processes import Ended, Place, pool_children, wait_until, worker_mains
-from scale import scaled
 from slowproxy import SlowProxy
 
-PART = 5 << 20
-LARGE = scaled(1 << 30, 30 << 20) // PART * PART + 12_345
-
-
-@pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
-def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Iterator[Place]:
-    env = {
-        **s3_bucket.env,
-        "AWS_ENDPOINT_URL_S3": proxy.endpoint,
-        "HUGESYNC_PART_SIZE": str(PART),
-        "HUGESYNC_WORKER_CONCURRENCY": "2",
-    }
-    it = Place(tmp_path / "place", env)
-    yield it
-    it.end()
-
-
-def one_large_file(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "large").write_bytes(os.urandom(LARGE))
-
-
-def many_small_files(folder: Path) -> None:
-    for i in range(scaled(20_000, 1_000)):
-        path = folder / f"d{i % 20:02}" / f"f{i:05}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(2_000))
-
-
-TREES = {"large": (one_large_file, LARGE // 3), "small": (many_small_files, scaled(20_000, 1_000) * 2_000 // 3)}
-
-
-def assert_nothing_is_left(s3: Bucket) -> None:
-    """No open upload, nothing of ours beside the objects."""
-    assert s3.client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", []) == []
-    keys = [o["Key"] for o in s3.client.list_objects_v2(Bucket=s3.bucket, Prefix="").get("Contents", [])]
-    assert [k for k in keys if ".hugesync" in k] == []
-
-
-def temporaries(folder: Path) -> list[str]:
-    return [p.name for p in folder.rglob(".hugesync*")]
+TREES = {"large": (one_large_file, LARGE // 3), "small": (many_small_files, SMALL * SMALL_SIZE // 3)}
 
 
 def kill_children(place: Place) -> None:
@@ -135,6 +100,49 @@ def test_a_worker_killed_in_the_middle_of_a_download_costs_nothing_but_time(
     assert_whole(ended, len(expected))
     assert differences(expected, tree(tmp_path / "out", folders="none")) == []
     assert temporaries(tmp_path / "out") == []
+    assert place.left() == []
+
+
+@pytest.mark.parametrize("way", STORE_TO_STORE, ids=str)
+@pytest.mark.parametrize("strike", [kill_children, kill_main])
+def test_a_worker_killed_between_two_stores_costs_nothing_but_time(
+    way: Way, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
+) -> None:
+    one_large_file(tmp_path / "src")
+    at, to = f"s3://{s3_bucket.bucket}/from", f"s3://{s3_bucket.bucket}/to"
+    env = profiles(tmp_path, s3_bucket)
+    assert place.submit(tmp_path / "src", at).finish().code == 0
+    proxy.hold_after(**way.hold)
+    run = way.submit(place, at, to, **env)
+    proxy.held()
+    strike(place)
+    proxy.release()
+
+    ended = run.finish()
+
+    expected = tree(tmp_path / "src", folders="none")
+    assert_whole(ended, len(expected))
+    assert (ended.summary["bytes"]["copied_server_side"] > 0) == bool(way.entry)
+    assert differences(expected, bucket_tree(s3_bucket.client, s3_bucket.bucket, "to/")) == []
+    assert_nothing_is_left(s3_bucket)
+    assert place.left() == []
+
+
+@pytest.mark.parametrize("strike", [kill_children, kill_main])
+def test_a_worker_killed_between_two_folders_costs_nothing_but_time(
+    strike: Callable[[Place], None], place: Place, tmp_path: Path
+) -> None:
+    one_large_file(tmp_path / "src")
+    run, out = midway_between_folders(place, tmp_path / "src", tmp_path)
+    strike(place)
+    run.process.send_signal(signal.SIGCONT)
+
+    ended = run.finish()
+
+    expected = tree(tmp_path / "src", folders="none")
+    assert_whole(ended, len(expected))
+    assert differences(expected, tree(out, folders="none")) == []
+    assert temporaries(out) == []
     assert place.left() == []
 
 

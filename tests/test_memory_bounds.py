@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import psutil
 import pytest
 
 from conftest import Bucket
+from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.reading import whole
+from memory_run import workers_of
 from scale import factor, scaled
 from submit import ROOT, Submit
 
@@ -28,6 +31,8 @@ RUN = scaled(
     100_000, 5_000
 )  # entries sorted in memory, and files after which memory is flat; above them runs go to disk
 SETTLED = max(20_000, RUN)  # both listings' buffers are full by then
+SENT = scaled(1_000_000, 150_000)  # files that really travel
+WINDOW_FULL = 100_000  # files found by the time when as many tasks are out, and planned, as ever will be
 
 
 @pytest.fixture
@@ -61,15 +66,14 @@ def run(folder: Path, source: str, dest: str, dry_run: bool, keys: int = 0) -> d
     assert ended.returncode == 0, ended.stderr.decode()[-4000:]
     answer: dict[str, Any] = json.loads(ended.stdout)
     assert answer["state"] == "done"
-    assert answer["files"]["found"] == (keys or FILES)
     return answer
 
 
-def assert_bounded(samples: list[list[int]]) -> None:
-    """Never above ``MOST``, and flat from ``SETTLED`` files on."""
-    early = max(rss for found, rss in samples if found <= SETTLED)
-    late = max(rss for found, rss in samples if found > SETTLED)
-    assert len([found for found, _ in samples if found > SETTLED]) >= 2, "too few samples to tell"
+def assert_bounded(samples: list[list[int]], settled: int = SETTLED) -> None:
+    """Never above ``MOST``, and flat from ``settled`` files on."""
+    early = max(rss for found, rss in samples if found <= settled)
+    late = max(rss for found, rss in samples if found > settled)
+    assert len([found for found, _ in samples if found > settled]) >= 2, "too few samples to tell"
     assert max(early, late) <= MOST, (early, late)
     assert late <= early + GROWTH, (early, late)
 
@@ -91,9 +95,22 @@ def test_the_producer_is_flat_over_a_flat_folder_that_is_all_new(roomy: Path) ->
     assert_bounded(answer["samples"])
 
 
+def test_producer_and_workers_are_flat_over_a_flat_folder_that_is_really_sent(roomy: Path) -> None:
+    """Every file travels: batches go out, receipts come in, the checkpoint moves on."""
+    flat_folder(roomy / "from", SENT)
+    for n, name in enumerate(os.listdir(roomy / "from")):
+        if n % 10 == 0:
+            (roomy / "from" / name).write_bytes(b"a tiny file")
+    answer = run(roomy, str(roomy / "from"), str(roomy / "to"), dry_run=False)
+    assert answer["files"]["done"] == SENT == len(os.listdir(roomy / "to"))
+    assert_bounded(answer["samples"], WINDOW_FULL)
+    assert len(answer["workers"]) >= 2, "the worker's main process and a child at least"
+    assert max(answer["workers"]) <= Options().memory
+
+
 def test_the_producer_is_flat_over_listings_in_path_segment_order(roomy: Path) -> None:
     answer = run(roomy, "s3://one", "s3://two", dry_run=True, keys=FILES)
-    assert answer["files"]["skipped"] == FILES
+    assert answer["files"]["skipped"] == answer["files"]["found"] == FILES
     assert_bounded(answer["samples"])
 
 
@@ -123,16 +140,34 @@ def test_each_worker_process_stays_under_its_memory_with_large_files_and_many_sm
     assert factor() < 1 or len(highest) >= 2
 
 
-def peak_of_children(submit: Submit, *arguments: str) -> dict[int, int]:
-    """Run to the end; pid → the highest RSS seen of each worker process."""
+def test_each_worker_process_stays_under_its_memory_with_parts_of_64_mib(tmp_path: Path, s3_bucket: Bucket) -> None:
+    """The least memory that such parts are accepted with, and four of them at once, each in a process of its own."""
+    part, memory = 64 * MIB, 256 * MIB
+    (tmp_path / "tree").mkdir()
+    with open(tmp_path / "tree" / "large", "wb") as out:
+        for _ in range(max(4, scaled(32)) * part // MIB):
+            out.write(os.urandom(1024) * 1024)
+    submit = Submit(tmp_path / "us", {**s3_bucket.env, "HUGESYNC_PART_SIZE": "64MiB"})
+    there, back = f"s3://{s3_bucket.bucket}/tree", tmp_path / "back"
+    for source, dest in ((tmp_path / "tree", there), (there, back)):
+        highest = peak_of_children(submit, str(source), str(dest), "-j", "4", "--memory", "256MiB")
+        assert max(highest.values()) <= memory, {pid: rss // MIB for pid, rss in highest.items()}
+        idle = min(highest.values())  # the main process holds no part
+        assert sum(rss > idle + part // 2 for rss in highest.values()) >= 2, "not several parts at once"
+    assert filecmp.cmp(tmp_path / "tree" / "large", back / "large", shallow=False)
+
+
+def peak_of_children(submit: Submit, *arguments: str, look: Callable[[], object] = lambda: None) -> dict[int, int]:
+    """Run to the end; pid → the highest RSS seen of each worker process. ``look`` is called as often as they are."""
     process = submit.start(*arguments, "--quiet")
     highest: dict[int, int] = {}
     while process.poll() is None:
-        for child in _workers(process.pid):
+        for child in workers_of(psutil.Process(process.pid)):
             try:
                 highest[child.pid] = max(highest.get(child.pid, 0), child.memory_info().rss)
             except psutil.Error:
                 continue
+        look()
         try:
             process.wait(0.02)
         except subprocess.TimeoutExpired:
@@ -140,11 +175,3 @@ def peak_of_children(submit: Submit, *arguments: str) -> dict[int, int]:
     _, said = process.communicate()
     assert process.returncode == 0, said.decode()
     return highest
-
-
-def _workers(producer: int) -> list[psutil.Process]:
-    """The worker's main process and its children."""
-    try:
-        return [p for p in psutil.Process(producer).children(recursive=True) if "hugesync_worker" in p.cmdline()]
-    except psutil.Error:
-        return []

@@ -20,7 +20,8 @@ from hugesync_tasks.stores.base import MIB, TIB, Limits
 from hugesync_tasks.tally import Tally
 
 S3 = Limits("s3")
-LOCAL = Limits("local", folders=True, file_and_folder=False, max_key=4096, max_segment=255, posix_metadata=True)
+FOLDS = Limits("s3 that folds", folds=True)
+LOCAL = Limits("local", folders=True, file_and_folder=False, max_key=4095, max_segment=255, posix_metadata=True)
 T = 1_700_000_000_000_000_000
 
 
@@ -105,8 +106,8 @@ def test_a_filtered_entry_is_counted_whatever_else_is_wrong_with_it() -> None:
 
 def test_what_could_not_be_looked_at_fails_on_either_side() -> None:
     denied = Entry("a", Kind.ERROR, note="Permission denied")
-    assert one(denied) == Fail(FailureClass.NEEDS_PERSON, "Permission denied")
-    assert one(Entry("a", Kind.ERROR, note="gone")) == Fail(FailureClass.PERMANENT, "gone")
+    assert one(denied) == Fail(FailureClass.NEEDS_PERSON, "at the source: Permission denied")
+    assert one(Entry("a", Kind.ERROR, note="gone")) == Fail(FailureClass.PERMANENT, "at the source: gone")
     theirs = one(file("a"), denied)
     assert isinstance(theirs, Fail)
     assert "at the destination" in theirs.message
@@ -129,6 +130,10 @@ def test_only_at_the_destination_is_an_extra() -> None:
         ("k" * 256, LOCAL, "part of the name is too long"),
         ("\u00e9" * 128, LOCAL, "part of the name is too long"),
         ("k" * 1025, S3, "too long"),
+        ("back\\slash", FOLDS, "backslash, and s3 that folds would"),
+        ("a//b", FOLDS, "empty segment"),
+        ("a/../b", FOLDS, "segment . or .."),
+        ("a\0b", FOLDS, "NUL"),
     ],
 )
 def test_a_name_the_destination_cannot_hold_fails_with_a_sentence(key: str, limits: Limits, says: str) -> None:
@@ -138,11 +143,24 @@ def test_a_name_the_destination_cannot_hold_fails_with_a_sentence(key: str, limi
     assert says in verdict.message
 
 
+def test_a_name_that_only_some_stores_would_fold_goes_to_the_others() -> None:
+    assert all(isinstance(one(file(key), limits=S3), Send) for key in ("back\\slash", "a//b", "a/../b"))
+    assert isinstance(one(file("back\\slash")), Send)
+    assert isinstance(one(file("plain"), limits=FOLDS, prefix="back\\slash/"), Fail)
+    assert isinstance(one(folder("plain/", empty=True), limits=FOLDS), Send)
+
+
+def test_a_link_without_a_name_of_its_own_cannot_stand_on_a_filesystem() -> None:
+    for key in (".rclonelink", "a/.rclonelink", "a/..rclonelink"):
+        assert isinstance(one(Entry(key, Kind.LINK)), Fail), key
+        assert isinstance(one(Entry(key, Kind.LINK), limits=S3), Send), key
+
+
 def test_a_name_is_measured_as_it_will_stand_at_the_destination() -> None:
     assert isinstance(one(file("\u201bFF" * 255)), Send)  # 255 bytes on disk
     assert isinstance(one(Entry("k" * 255 + ".rclonelink", Kind.LINK)), Send)
-    assert isinstance(one(file("k" * 1020), limits=S3, prefix_bytes=4), Send)
-    assert isinstance(one(file("k" * 1021), limits=S3, prefix_bytes=4), Fail)
+    assert isinstance(one(file("k" * 1020), limits=S3, prefix="pre/"), Send)
+    assert isinstance(one(file("k" * 1021), limits=S3, prefix="pre/"), Fail)
 
 
 def test_object_keys_that_only_a_filesystem_refuses_go_from_store_to_store() -> None:

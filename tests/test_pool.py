@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hugesync_producer.pool import Pool, Stalled
+from hugesync_tasks.logs import configure
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.register import Register
 from hugesync_tasks.spec import Location, Options, Spec
@@ -78,3 +79,27 @@ def test_no_consumer_within_fifteen_seconds_is_a_stall_that_names_root_and_worke
     clock.now += 15.1
     with pytest.raises(Stalled, match=r"no worker serves root data .*workers: none"):
         pool.look(True, 0)
+
+
+def test_the_window_follows_the_workers_slots_and_a_change_is_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    ledger = MemoryLedger()
+    pool = Pool(ledger, job_from(tmp_path), embedded=False)
+    pool.probe(planned(tmp_path / "file"))
+    configure("INFO", "json")
+    try:
+        pool.look(True, 0)
+        assert pool.window == 64
+        worker = Register(ledger, "a", 100, {"data": str(tmp_path.parent)}, embedded=False)
+        worker.tick()
+        worker.tick()  # what it serves is told with the next beat
+        pool.look(True, 0)
+        pool.look(True, 1)
+    finally:
+        configure()
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["workers"], told["slots"], told["window"]) == ("workers counted", 1, 100, 400)
+    assert pool.window == 400

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hugesync_producer.pace import FILE_COST, Pace
+from hugesync_producer.pace import FILE_COST, LASTING, Pace, Slowdown
 from hugesync_producer.progress import LiveProgress, PlainProgress, observer_for, standing, status, time_left
 from hugesync_tasks.summary import Snapshot, Unobserved
 
 MIB = 1 << 20
+SLOW = "throttled: the store asks us to slow down"
 
 
 def at(t: float, done: int, total: int = 1000, complete: bool = True, **more: object) -> Snapshot:
@@ -137,7 +138,7 @@ def test_a_status_marks_totals_as_lower_bounds_until_the_scan_ends() -> None:
 def test_what_hinders_is_said() -> None:
     hindered = Snapshot({"failed": 2}, {}, throttled=True, waiting_for="no worker sees root 'home'")
 
-    assert standing(hindered) == ["2 failed", "waiting: no worker sees root 'home'", "the store asks us to slow down"]
+    assert standing(hindered) == ["2 failed", "waiting: no worker sees root 'home'", SLOW]
     assert standing(at(1, 1)) == []
 
 
@@ -151,6 +152,36 @@ def test_plain_progress_is_a_line_every_ten_seconds_of_the_job() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
     assert all(line.startswith("hugesync-submit: ") and "files" in line for line in lines)
+
+
+def test_a_store_counts_as_slow_for_five_seconds_after_it_last_said_so() -> None:
+    slowdown = Slowdown()
+
+    assert not slowdown.saw(0, 0.0)
+    assert slowdown.saw(2, 1.0)
+    assert slowdown.saw(2, 1.0 + LASTING - 0.1)
+    assert not slowdown.saw(2, 1.0 + LASTING)
+    assert slowdown.saw(3, 20.0)
+
+
+def test_a_count_that_begins_anew_says_nothing_until_it_rises() -> None:
+    slowdown = Slowdown()
+    slowdown.saw(7, 0.0)
+
+    assert not slowdown.saw(1, 60.0)
+    assert slowdown.saw(2, 61.0)
+
+
+def test_a_plain_line_tells_of_throttling_in_all_of_its_interval_and_the_next_one_does_not() -> None:
+    stream = io.StringIO()
+    plain = PlainProgress(stream, "hugesync-submit")
+
+    for second in range(25):
+        plain.on_progress(at(second, second, throttled=3 <= second < 5))
+
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith(SLOW)
+    assert "throttled" not in second
 
 
 def test_a_closed_stream_does_not_stop_the_job() -> None:
@@ -179,6 +210,7 @@ def test_the_live_display_shows_files_in_flight_literally_and_leaves_nothing_beh
     assert r"$'dir/[bold]x\e[2J\n'" in shown
     assert "\x1b[2J" not in shown
     assert "3.0 MiB of 10.0 MiB" in shown
+    assert SLOW in shown
     assert "going on with job j1" in shown
     assert "mind redis://***@h" in shown
     assert shown.endswith("\x1b[2K")  # the last thing done is to clear its own line

@@ -7,12 +7,17 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 import servers
+from hugesync_producer import run
+from hugesync_tasks.celery import configure
+from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
 from hugesync_tasks.state import redis_connect
 from hugesync_tasks.state.base import Task
@@ -223,12 +228,24 @@ def test_old_and_tight_lipped_servers_are_refused(info: dict[str, Any], fit: boo
             refuse_unfit("redis://h:1/0", info)
 
 
-def test_a_full_server_takes_no_writes_and_is_resumable(guarded: servers.ValkeyServer) -> None:
+def test_a_full_server_takes_no_writes_and_is_resumable(
+    guarded: servers.ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     admin = server_as(guarded)
+    monkeypatch.setattr(run, "app", Celery("full"))
+    configure(run.app, Settings(broker_url=f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0"))
+    publish = run._publisher()
     admin.call(lambda r: r.config_set("maxmemory", "1"))
     try:
+        ledger = RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0")
         with pytest.raises(Unreachable, match="takes no writes"):
-            RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0").cancel("j")
+            ledger.cancel("j")
+        with pytest.raises(
+            Unreachable, match="takes no writes now: command not allowed"
+        ):  # several commands in one: told otherwise
+            ledger.open_job("j", "{}")
+        with pytest.raises(Unreachable, match="broker"):
+            publish("hugesync.batch", "hs.any", "j", "t")
     finally:
         admin.call(lambda r: r.config_set("maxmemory", "0"))
 
@@ -280,3 +297,18 @@ def test_a_queues_length_is_read_where_celery_keeps_it(valkey: servers.ValkeySer
     assert ledger.queue_length("hs.other") == 0
     broker.call(lambda r: r.delete("app:hs.any"))
     ledger.close()
+
+
+def test_a_server_that_is_no_redis_is_a_usage_error_and_no_refusal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as web:
+
+        def answer() -> None:
+            for _ in range(2):
+                client, _ = web.accept()
+                with client:
+                    client.recv(1000)
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        with pytest.raises(UsageError, match="does not answer as a Redis server does"):
+            redis_connect.check(f"redis://127.0.0.1:{web.getsockname()[1]}/0")

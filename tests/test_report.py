@@ -156,7 +156,7 @@ def test_the_text_tells_what_one_wants_to_know_in_the_morning() -> None:
         "  checked   verified 6 · retries 2 · conflicts 1",
         "  note      conflict guard: best effort on /mnt/x",
         "Failed (1):",
-        "  needs_person   a/b: may not read",
+        "  needs action   a/b: may not read",
         "To go on:   hugesync resume j1   (or the same command again)",
     ]
 
@@ -182,7 +182,7 @@ def test_ten_failures_are_shown_and_the_others_counted_with_where_to_see_them() 
 def test_folders_that_failed_are_told_apart_from_the_files_that_are_counted() -> None:
     failures = (Failure("a/b", FailureClass.NEEDS_PERSON, "no"), Failure("a/", FailureClass.NEEDS_PERSON, "no"))
 
-    assert "Failed (1 files, and 1 folders):" in to_text(summary(failures=failures))
+    assert "Failed (1 file and 1 folder):" in to_text(summary(failures=failures))
 
 
 def test_a_dry_run_that_met_failures_is_still_called_a_dry_run() -> None:
@@ -337,7 +337,7 @@ def test_json_logs_are_one_object_on_each_line_with_time_level_and_context(capsy
     assert {k: ours[k] for k in ("event", "level", "logger", "job", "number")} == {
         "event": "part sent", "level": "info", "logger": "hugesync_tasks.x", "job": "j1", "number": 3,
     }  # fmt: skip
-    assert ours["timestamp"].endswith("Z")
+    assert ours["time"].endswith("Z")
     assert (theirs["event"], theirs["level"]) == ("retrying\nnow", "warning")
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,62 +12,38 @@ import pytest
 from compare import bucket as bucket_tree
 from compare import differences, tree
 from conftest import Bucket
+from midway import (
+    LARGE,
+    PART,
+    SMALL,
+    SMALL_SIZE,
+    STORE_TO_STORE,
+    Way,
+    assert_nothing_is_left,
+    bytes_in_the_open_upload,
+    many_small_files,
+    midway_between_folders,
+    one_large_file,
+    profiles,
+    temporaries,
+)
 from processes import Place, wait_until
-from scale import scaled
 from slowproxy import SlowProxy
-
-PART = 5 << 20
-LARGE = scaled(1 << 30, 30 << 20) // PART * PART + 12_345
-SMALL = scaled(20_000, 1_600)
-
-
-@pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
-def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Iterator[Place]:
-    env = {
-        **s3_bucket.env,
-        "AWS_ENDPOINT_URL_S3": proxy.endpoint,
-        "HUGESYNC_PART_SIZE": str(PART),
-        "HUGESYNC_WORKER_CONCURRENCY": "2",
-    }
-    it = Place(tmp_path / "place", env)
-    yield it
-    it.end()
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    folder = tmp_path / "src"
-    folder.mkdir()
-    (folder / "large").write_bytes(os.urandom(LARGE))
-    return folder
+    return one_large_file(tmp_path / "src")
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    folder = tmp_path / "src"
-    for i in range(SMALL):
-        path = folder / f"d{i % 20:02}" / f"f{i:05}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(2_000))
-    return folder
-
-
-def parts_in_the_store(s3: Bucket) -> int:
-    """Bytes of the parts of the one open upload."""
-    (upload,) = s3.client.list_multipart_uploads(Bucket=s3.bucket)["Uploads"]
-    listed = s3.client.list_parts(Bucket=s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    return sum(p["Size"] for p in listed.get("Parts", []))
+    return many_small_files(tmp_path / "src")
 
 
 def assert_same(source: Path, s3: Bucket, prefix: str) -> None:
     assert differences(tree(source, folders="none"), bucket_tree(s3.client, s3.bucket, prefix)) == []
-    assert s3.client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", []) == []
+    assert_nothing_is_left(s3)
 
 
 def test_everything_killed_in_an_upload_and_the_same_command_again_sends_only_what_is_missing(
@@ -81,7 +55,7 @@ def test_everything_killed_in_an_upload_and_the_same_command_again_sends_only_wh
     proxy.held()
     place.kill_all()
     proxy.release()
-    there = parts_in_the_store(s3_bucket)
+    there = bytes_in_the_open_upload(s3_bucket)
     assert 0 < there < LARGE
 
     ended = place.submit(large, to).finish()
@@ -113,7 +87,51 @@ def test_everything_killed_in_a_download_and_the_same_command_again_fetches_only
     in_flight = 4 * PART  # two children, each with a part read and one being read
     assert ended.summary["bytes"]["received"] <= LARGE - LARGE // 2 + in_flight
     assert differences(tree(large, folders="none"), tree(out, folders="none")) == []
-    assert list(out.rglob(".hugesync*")) == []
+    assert temporaries(out) == []
+
+
+@pytest.mark.parametrize("way", STORE_TO_STORE, ids=str)
+def test_everything_killed_between_two_stores_and_the_same_command_again_sends_only_what_is_missing(
+    way: Way, place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
+) -> None:
+    at, to = f"s3://{s3_bucket.bucket}/from", f"s3://{s3_bucket.bucket}/to"
+    env = profiles(tmp_path, s3_bucket)
+    assert place.submit(large, at).finish().code == 0
+    proxy.hold_after(**way.hold)
+    way.submit(place, at, to, **env)
+    proxy.held()
+    place.kill_all()
+    proxy.release()
+    there = bytes_in_the_open_upload(s3_bucket)
+    assert 0 < there < LARGE
+
+    ended = way.submit(place, at, to, **env).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" in ended.err
+    counts = ended.summary["bytes"]
+    moved, other = ("copied_server_side", "sent") if way.entry else ("sent", "copied_server_side")
+    assert 0 < counts[moved] <= LARGE - there
+    assert counts[other] == 0
+    assert_same(large, s3_bucket, "to/")
+    assert place.left() == []
+
+
+def test_everything_killed_between_two_folders_and_the_same_command_again_copies_only_what_is_missing(
+    place: Place, large: Path, tmp_path: Path
+) -> None:
+    _, out = midway_between_folders(place, large, tmp_path)
+    place.kill_all()
+    assert temporaries(out) != []
+    assert not (out / "large").exists()
+
+    ended = place.submit(large, out).finish()
+
+    assert ended.code == 0, ended.err
+    assert "going on with job" in ended.err
+    assert differences(tree(large, folders="none"), tree(out, folders="none")) == []
+    assert temporaries(out) == []
+    assert place.left() == []
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
@@ -142,7 +160,7 @@ def test_everything_killed_among_small_files_and_the_same_command_again_sends_th
         assert_same(small, s3_bucket, "t/")
     else:
         assert differences(tree(small, folders="none"), tree(out, folders="none")) == []
-        assert list(out.rglob(".hugesync*")) == []
+        assert temporaries(out) == []
     assert place.submit(*command).finish().summary["files"]["skipped"] == SMALL
 
 
@@ -239,6 +257,29 @@ def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_i
     assert_same(large, s3_bucket, "to/")
 
 
+def test_a_second_run_by_another_name_of_the_same_folder_is_refused(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
+) -> None:
+    at, out, link = f"s3://{s3_bucket.bucket}/from", tmp_path / "out", tmp_path / "link"
+    assert place.submit(large, at).finish().code == 0
+    link.symlink_to(out)
+    out.mkdir()
+    proxy.hold_after(down=LARGE // 2)
+    first = place.submit(at, out)
+    proxy.held()
+    job, other = [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]]
+
+    for command in ((large, link), (large, out)):
+        second = place.submit(*command).finish()
+        assert second.code == 4, second.err
+        assert job in second.err
+    assert [line.split()[0] for line in place.command("jobs").out.splitlines()[1:]] == [job, other], "it never began"
+
+    proxy.release()
+    assert first.finish().code == 0
+    assert differences(tree(large, folders="none"), tree(out, folders="none")) == []
+
+
 def test_resume_plans_the_failed_first_and_counts_each_once(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, small: Path
 ) -> None:
@@ -268,7 +309,7 @@ def test_resume_plans_the_failed_first_and_counts_each_once(
     assert files["done"] + files["skipped"] == SMALL + 1
     assert [f["path"] for f in again.summary["failures"]] == ["b"]
     counts = again.summary["bytes"]
-    assert counts["found"] == SMALL * 2_000 + 200 == counts["done"] + counts["skipped"] + counts["failed"]
+    assert counts["found"] == SMALL * SMALL_SIZE + 200 == counts["done"] + counts["skipped"] + counts["failed"]
     broken.unlink()
     assert_same(small, s3_bucket, "t/")
 

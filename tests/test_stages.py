@@ -344,8 +344,8 @@ def parts_sent(bench: Bench) -> int:
 def test_a_file_whose_parts_do_not_fit_into_memory_is_refused_by_name_and_opens_no_upload() -> None:
     bench = Bench()
     transfer = planned(bench)
-    with pytest.raises(TooLarge, match="--memory"):
-        begin(bench.job(), transfer, bench.token, in_hand=1)
+    with pytest.raises(TooLarge, match="with --memory 7MiB they fit"):
+        begin(bench.job(), transfer, bench.token, in_hand=1, memory_for=lambda needed: 7 << 20)
     assert list(bench.dest.list_uploads(bench.token)) == []
     assert begin(bench.job(), transfer, bench.token, in_hand=1 << 30)[0].upload.size == len(BODY)
 
@@ -598,6 +598,16 @@ def test_a_name_too_long_for_its_intent_is_hashed() -> None:
         assert key.startswith("a/b/.hugesync/")
         assert all(len(segment.encode()) <= 255 for segment in key.split("/"))
     assert intent_key("x", "g" * 32, bench.dest) == f".hugesync/x.{'g' * 32}.upload"
+
+
+def test_the_intent_of_a_long_key_is_no_longer_than_the_store_allows_whatever_the_prefix() -> None:
+    bench = Bench()
+    bench.dest.limits = replace(LIMITS, max_key=1024)
+    for prefix in (0, 100, 500):
+        key = "/".join(["f" * 50] * 20)[: 1024 - prefix]
+        name = intent_key(key, "g" * 32, bench.dest)
+        assert prefix + len(name) <= 1024
+        assert name != intent_key(key[:-1] + "x", "g" * 32, bench.dest)
 
 
 def test_abandoning_twice_is_no_error() -> None:

@@ -541,6 +541,16 @@ def test_a_worker_is_seen_as_long_as_its_heart_beats(bench: Bench) -> None:
     assert ledger.workers()["h1"] == '{"slots":3}'
 
 
+def test_a_worker_that_fell_silent_is_told_from_one_just_heard(bench: Bench) -> None:
+    ledger = bench.ledger
+    ledger.heartbeat("killed", "{}", LONG)
+    assert set(ledger.workers(heard_within_ms=LONG)) == {"killed"}
+    bench.until(lambda: ledger.workers(heard_within_ms=500) == {})
+    ledger.heartbeat("alive", "{}", LONG)
+    assert set(ledger.workers(heard_within_ms=500)) == {"alive"}
+    assert set(ledger.workers()) == {"killed", "alive"}
+
+
 def test_queues_are_announced_and_retracted(ledger: Ledger) -> None:
     ledger.announce("hs.root", '{"roots":["root"]}')
     ledger.announce("hs.any", "{}")

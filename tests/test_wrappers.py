@@ -28,6 +28,7 @@ from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
+from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.opening import Opening, open_store, register
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.throttle import ThrottledStore
@@ -83,6 +84,26 @@ def test_only_what_is_transient_is_repeated_and_each_repeat_is_counted() -> None
     with pytest.raises(NotFound):
         store.open("nothing", "", Token())
     assert ops(faulty)[4:] == ["open"]
+
+
+def test_only_repeats_that_a_store_asked_for_count_as_throttled() -> None:
+    asked = Fault(op="head", times=2, error=Throttled("slow down", "f"))
+    store, _, _ = stack(Fault(op="delete", times=2), asked)
+    token = Token()
+    store.head("f", token)
+    store.delete("f", ANY, token)
+    counted = token.meter.take()
+    assert (counted["throttled"], counted["retries"]) == (2, 4)
+
+
+def test_a_wait_renews_the_lease_and_does_not_push_the_deadline() -> None:
+    clock, pulses = Clock(), list[float]()
+    token = Token(pulse=lambda _: pulses.append(clock.now), clock=clock, patience=40.0)
+    store, faulty, _ = stack(Fault(op="head", times=9, error=Throttled("slow down", "f", 19.0)), clock=clock)
+    with pytest.raises(Throttled):
+        store.head("f", token)
+    assert pulses == pytest.approx([n / 4 for n in range(1, 81)])
+    assert len(faulty.log) == 2  # the next wait, of 21 s, would end after the deadline, at 40
 
 
 def test_after_the_last_attempt_the_stores_own_error_stands() -> None:
@@ -423,7 +444,7 @@ def test_a_fault_that_could_never_strike_is_refused(make: Callable[[], Fault]) -
 # opening
 
 
-def test_a_stack_is_retry_over_throttle_over_the_adapter() -> None:
+def test_a_stack_is_names_over_retry_over_throttle_over_the_adapter() -> None:
     bucket = MemoryBucket()
     seen: list[Opening] = []
 
@@ -435,14 +456,16 @@ def test_a_stack_is_retry_over_throttle_over_the_adapter() -> None:
     location = Location("memory", "bucket", "p/", profile="there")
     limits = {**S3_LIKE.wire(), "name": "probed", "from a later version": 1}
     store = open_store(location, limits, Options(retries=3), role="source", bytes_per_second=1e9)
-    assert isinstance(store, RetryingStore)
-    assert isinstance(store.inner, ThrottledStore)
+    assert isinstance(store, NamedStore)
+    assert isinstance(store.inner, RetryingStore)
+    assert isinstance(store.inner.inner, ThrottledStore)
     assert isinstance(innermost(store), MemoryStore)
     assert store.limits.name == "probed"
     assert (seen[0].location.profile, seen[0].role) == ("there", "source")
     plain = open_store(location, None, Options(), role="destination")
-    assert isinstance(plain, RetryingStore)
-    assert isinstance(plain.inner, MemoryStore)
+    assert isinstance(plain, NamedStore)
+    assert isinstance(plain.inner, RetryingStore)
+    assert isinstance(plain.inner.inner, MemoryStore)
     assert plain.can_copy_from(store)
     store.put("f", b"x", META, ABSENT, Token())
     assert [e.key for e in plain.list(Token())] == ["f"]

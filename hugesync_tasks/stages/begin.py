@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import blake3
 
+from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged, TooLarge
 from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
@@ -53,21 +55,30 @@ class LargeFile:
 
 
 def intent_key(key: str, generation: str, store: Store) -> str:
-    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash."""
+    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash. Of a long key it is
+    ``.hugesync/HASH.<generation>.upload`` at the top, or the store could hold the file and not its intent."""
     parent, _, name = key.rpartition("/")
     longest = store.limits.max_segment or 255
     if len(name.encode()) + len(generation) + 8 > longest:
         name = blake3.blake3(name.encode()).hexdigest(length=16)
     folder = f"{parent}/{RESERVED_SEGMENT}" if parent else RESERVED_SEGMENT
-    return f"{folder}/{name}.{generation}.upload"
+    beside = f"{folder}/{name}.{generation}.upload"
+    if len(beside.encode()) <= store.limits.max_key // 2:  # the other half is left to the prefix, which no stage knows
+        return beside
+    return f"{RESERVED_SEGMENT}/{blake3.blake3(key.encode()).hexdigest(length=16)}.{generation}.upload"
 
 
 def begin(
-    job: JobContext, transfer: Transfer, token: Token, in_hand: int | None = None
+    job: JobContext,
+    transfer: Transfer,
+    token: Token,
+    in_hand: int | None = None,
+    memory_for: Callable[[int], int] | None = None,
 ) -> tuple[LargeFile, list[Part]]:
     """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
 
-    ``in_hand``: the bytes a worker may hold; a part must fit. Raises SourceChanged where the source is not what was planned,
+    ``in_hand``: the bytes a worker may hold; a part must fit. ``memory_for``: the ``--memory`` that lets a worker hold so many
+    bytes, for the sentence where it does not. Raises SourceChanged where the source is not what was planned,
     TooLarge where its parts would not fit, and what the store raises.
     """
     key = job.source_key(transfer.key)
@@ -82,8 +93,10 @@ def begin(
     size = head.entry.size
     step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
     if in_hand is not None and step > in_hand and not job.copies_parts:
+        remedy = f"; with --memory {show_size(memory_for(step))} they fit" if memory_for else ""
         raise TooLarge(
-            f"{size} bytes need parts of {step >> 20} MiB here, and --memory leaves a worker {in_hand >> 20} MiB for them",
+            f"a file of {size} bytes needs parts of {step >> 20} MiB, and --memory leaves a worker only {in_hand >> 20} MiB "
+            f"for them{remedy}",
             key,
         )
     how = "server_copy" if copy else "full"

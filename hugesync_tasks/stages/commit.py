@@ -33,11 +33,11 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
         if ours is None or ours.meta.generation != upload.generation or ours.entry.size != upload.size:
             abandon(job.dest, upload, token)
             reason = "conflict" if isinstance(error, VersionMismatch) else "upload_lost"
-            return Outcome("replan", reason, str(error), conflicts=int(reason == "conflict"))
+            return Outcome("replan", reason, error.of_file(), conflicts=int(reason == "conflict"))
         done = Commit(upload.key, ours.entry.version, ours.entry.size, "crc64nvme" if ours.crc64 == crc64 else "")
     verified, notes = check_commit(done, upload.size, proven), done.notes
     try:
         forget(job.dest, upload, token)
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
-        notes = (*notes, f"an upload's intent could not be deleted: {error}")
+        notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
     return Outcome("done", how=large.how, verified=verified, notes=notes)

@@ -168,7 +168,7 @@ class BatchRun:
                 raise SourceChanged("the source vanished during the run", key) from error
             except (VersionMismatch, SourceChanged) as error:
                 if last:
-                    raise SourceChanged(f"the source kept changing while it was read ({error})", key) from error
+                    raise SourceChanged(f"the source kept changing while it was read ({error.words})", key) from error
             transfer = replace(transfer, source=self._source_now(transfer))
         raise AssertionError("unreachable")
 

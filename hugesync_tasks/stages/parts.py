@@ -29,7 +29,7 @@ def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | Non
             return job.dest.copy_part(upload, number, job.source, key, large.source.version, start, length, token)
         body = _read(job, large, key, start, length, token)
     except (VersionMismatch, NotFound) as error:
-        raise SourceChanged(f"the source changed while it was read ({error})", key) from error
+        raise SourceChanged(f"the source changed while it was read ({error.words})", key) from error
     if listed is not None and _agrees(job, listed, body):
         return Part(number, length, listed.etag, crc64nvme(body))
     return job.dest.put_part(upload, number, body, token)

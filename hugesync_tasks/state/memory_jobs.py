@@ -58,6 +58,7 @@ class MemoryJobs:
             self._jobs: dict[str, JobRecord] = {}
             self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # (what, of whom) -> (holder, until)
             self._announced: dict[str, str] = {}
+            self._heard: dict[str, float] = {}  # worker -> its last heartbeat
 
     def _job(self, job: str) -> JobRecord:
         return self._jobs.setdefault(job, JobRecord())
@@ -154,12 +155,16 @@ class MemoryJobs:
     def heartbeat(self, worker: str, info: str, lease_ms: int) -> None:
         with self._changed:
             self._leases["worker", worker] = (info, self.clock() + lease_ms / 1000)
+            self._heard[worker] = self.clock()
 
-    def workers(self) -> dict[str, str]:
+    def workers(self, heard_within_ms: int | None = None) -> dict[str, str]:
         with self._changed:
             now = self.clock()
+            since = 0.0 if heard_within_ms is None else now - heard_within_ms / 1000
             return {
-                who: info for (what, who), (info, until) in self._leases.items() if what == "worker" and until > now
+                who: info
+                for (what, who), (info, until) in self._leases.items()
+                if what == "worker" and until > now and self._heard[who] >= since
             }
 
     def announce(self, queue: str, needs: str) -> None:

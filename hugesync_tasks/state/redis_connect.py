@@ -31,6 +31,7 @@ SCRIPTS = (
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"
 _ECHO = ", with args beginning with"  # how a server without AUTH repeats the password, or the first half of it
+_IN_PIPELINE = " of pipeline caused error: "  # redis-py puts number and command before what the server said
 _FULL_OR_DOWN = ("OOM ", "MISCONF", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "NOREPLICAS")
 
 
@@ -98,7 +99,7 @@ class Server:
         self._scripts = {name: Script(self._client, _source(name)) for name in SCRIPTS}
 
     def call(self, command: Callable[[redis.Redis], T]) -> T:
-        """Raises Unreachable, Refused, or UsageError where the credentials are wrong."""
+        """Raises Unreachable, Refused, or UsageError where the credentials are wrong or it is no Redis."""
         try:
             return command(self._client)
         except vendor.RedisError as e:
@@ -113,11 +114,13 @@ class Server:
         self._client.close()
 
     def _translated(self, e: vendor.RedisError) -> HugeSyncError:
-        name, said = self.address.name, str(e).partition(_ECHO)[0]
+        name, said = self.address.name, str(e).partition(_ECHO)[0].rpartition(_IN_PIPELINE)[2]
         if self.address.password:
             said = said.replace(self.address.password, "***")
         if isinstance(e, (vendor.AuthenticationError, vendor.AuthorizationError, vendor.NoPermissionError)):
             return UsageError(f"{name} refuses our credentials: {said}")
+        if isinstance(e, vendor.InvalidResponse):
+            return UsageError(f"{name} does not answer as a Redis server does: {said}")
         if isinstance(e, vendor.TimeoutError):
             return Unreachable(f"{name} does not answer: {said}")
         if isinstance(e, vendor.ConnectionError):

@@ -105,8 +105,13 @@ class RedisJobs:
     def heartbeat(self, worker: str, info: str, lease_ms: int) -> None:
         self._server.run("heartbeat", [self._worker_key(worker), self._worker_key()], [worker, info, lease_ms])
 
-    def workers(self) -> dict[str, str]:
-        ids: list[str] = listed(self._server.call(lambda r: r.zrange(self._worker_key(), 0, -1)))
+    def workers(self, heard_within_ms: int | None = None) -> dict[str, str]:
+        def heard(r: redis.Redis) -> list[Any]:
+            seconds, micros = listed(r.time()) if heard_within_ms is not None else (0, 0)
+            since = int(seconds) * 1000 + int(micros) // 1000 - (heard_within_ms or 0)
+            return listed(r.zrangebyscore(self._worker_key(), since, "+inf"))
+
+        ids: list[str] = self._server.call(heard)
         if not ids:
             return {}
         infos = listed(self._server.call(lambda r: r.mget([self._worker_key(worker) for worker in ids])))

@@ -49,6 +49,7 @@ class Limits:
     file_and_folder: bool = True  # ``a`` may stand beside ``a/b``
     posix_metadata: bool = False  # mode, owner are applied, not only stored
     case_sensitive: bool = True
+    folds: bool = False  # would keep `a//b` or `a\b` under another key, so such keys are refused
     delete_conditional: bool = False
     finish_every: int = 64  # puts of one PutBatch before its ``finish`` is worth its cost (locally: a syncfs)
     remote: bool = True  # bytes in and out are traffic (counted by the adapter); False: a mounted filesystem

@@ -31,14 +31,14 @@ from hugesync_tasks.token import Token
 
 _MOST = 2**63 - 1
 LOCAL = Limits(
-    name="local",
+    name="the local filesystem",
     min_part=1,
     max_part=_MOST,
     max_parts=1_000_000,
     max_size=_MOST,
     max_put=_MOST,
     max_copy=_MOST,
-    max_key=MAX_PATH,
+    max_key=MAX_PATH - 1,  # the kernel counts a NUL at the end
     max_segment=MAX_SEGMENT,
     listing_has_mtime=True,
     part_conditional=True,

@@ -50,7 +50,7 @@ _CLASSES: dict[int, tuple[type[StoreError], str]] = {
 def store_error(e: OSError, key: str) -> StoreError:
     """The StoreError that ``e`` means for ``key``; unknown numbers are Permanent and say what the system says."""
     kind, words = _CLASSES.get(e.errno or 0, (Permanent, os.strerror(e.errno) if e.errno else str(e)))
-    return kind(f"{key or 'the root'}: {words}", key)
+    return kind(f"{key}: {words}" if key else words, key)
 
 
 @contextmanager

@@ -217,4 +217,4 @@ class _Level:
 def _failed(key: str, e: OSError) -> Entry:
     if e.strerror == "a loop of links":
         return Entry(key, Kind.ERROR, note=e.strerror)
-    return Entry(key, Kind.ERROR, note=store_error(e, "").message.partition(": ")[2])
+    return Entry(key, Kind.ERROR, note=store_error(e, "").message)

@@ -10,6 +10,7 @@ from typing import Any
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import Limits, Store
+from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.throttle import ThrottledStore
 
@@ -81,7 +82,8 @@ def open_store(
     bytes_per_second: float | None = None,
     requests_per_second: float | None = None,
 ) -> Store:
-    """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too.
+    """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too, and
+    the one that says in errors which end (``role``: source or destination) it is.
 
     ``location.local`` is where a local location lies on this host; stores find their profile in this process's own files.
     ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed.
@@ -97,4 +99,4 @@ def open_store(
     store: Store = opener(Opening(location, known, links, role))
     if bytes_per_second is not None or requests_per_second is not None:
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
-    return RetryingStore(store, attempts=options.retries)
+    return NamedStore(RetryingStore(store, attempts=options.retries), role, location.display())

@@ -24,7 +24,8 @@ class RetryingStore(Wrapper):
 
     Between attempts it waits a random time below ``min(cap, base * 2**n)`` seconds (full jitter), after a Throttled
     with ``retry_after`` that much longer. A wait the token's deadline would cut short is not begun: the error stands.
-    Each repeat counts as ``retries`` on the token's meter. Progress in a listing or a stream starts the count anew.
+    Each repeat counts as ``retries`` on the token's meter, one after a Throttled as ``throttled`` too, and a wait keeps
+    the task's lease. Progress in a listing or a stream starts the count anew.
 
     A commit (put, copy, complete) that is refused after an earlier attempt had an unknown outcome is judged by a HEAD:
     what carries our generation, size (and checksum, where both are known) is our own success.
@@ -67,7 +68,7 @@ class RetryingStore(Wrapper):
             retry=retry_if_exception_type(Transient),
             stop=lambda state: state.attempt_number >= self._attempts or _too_late(state, token),
             wait=self._wait,
-            before_sleep=lambda _: token.meter.add("retries"),
+            before_sleep=lambda state: _count(state, token),
             sleep=lambda seconds: self._pause(seconds, token),
             reraise=True,
         )(attempt)
@@ -180,7 +181,13 @@ class RetryingStore(Wrapper):
         while seconds > 0:
             self._sleep(min(seconds, _SLICE))
             seconds -= _SLICE
-            token.check()
+            token.alive()
+
+
+def _count(state: RetryCallState, token: Token) -> None:
+    token.meter.add("retries")
+    if state.outcome is not None and isinstance(state.outcome.exception(), Throttled):
+        token.meter.add("throttled")
 
 
 def _too_late(state: RetryCallState, token: Token) -> bool:

@@ -83,7 +83,7 @@ class S3Store(S3Uploads):
         try:
             answer = self.clients.control.head_object(Bucket=self.bucket, Key=whole, **checksum)
         except Exception as exc:
-            error = translated(exc, "head", key)
+            error = translated(exc, "look at it", key)
             if isinstance(error, NotFound):
                 return None
             raise error from exc
@@ -96,7 +96,7 @@ class S3Store(S3Uploads):
         if length == 0:  # HTTP has no empty range
             head = self.head(key, token)
             if head is None:
-                raise NotFound("cannot get: there is no such object", key)
+                raise NotFound("cannot read: there is no such object", key)
             checked_version(key, version, head.entry.version)
             return S3Reader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
         span = None if start == 0 and length is None else (start, length)
@@ -116,7 +116,7 @@ class S3Store(S3Uploads):
         try:
             answer = self.clients.control.get_object(Bucket=self.bucket, Key=whole, **more)
         except Exception as exc:
-            raise translated(exc, "get", key) from exc
+            raise translated(exc, "read", key) from exc
         total = str(answer.get("ContentRange", "")).rpartition("/")[2]
         head = self._head_of(key, answer, int(total) if total.isdigit() else int(answer["ContentLength"]))
         chunks = streamed(answer["Body"], key)
@@ -136,7 +136,7 @@ class S3Store(S3Uploads):
     ) -> Commit:
         whole = self._whole(key)
         if len(body) > self.limits.max_put:
-            raise TooLarge(f"cannot put: {len(body)} bytes are more than one put may have", key)
+            raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
         token.requested("put")
         etag: str | None = None
         if len(body) <= SMALL and not meta.sse_kms_key and self._small.usable(whole):
@@ -221,7 +221,7 @@ class S3Store(S3Uploads):
         except Exception as exc:
             if paced.stopped is not None:
                 raise paced.stopped from None
-            error = translated(exc, "put", key)
+            error = translated(exc, "write", key)
             raise (self._unexpected(error, expected, key) if isinstance(error, NotFound) else error) from exc
         return str(answer["ETag"])
 
@@ -231,7 +231,7 @@ class S3Store(S3Uploads):
             return "crc64nvme"
         if self.limits.etag_is_md5 and not meta.sse_kms_key:
             if hashlib.md5(body, usedforsecurity=False).hexdigest() != etag:
-                raise Corrupted("cannot put: the store holds other bytes than were sent", key)
+                raise Corrupted("cannot write: the store holds other bytes than were sent", key)
             return "md5"
         return ""
 

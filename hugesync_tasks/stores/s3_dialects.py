@@ -53,6 +53,7 @@ def with_dialect(limits: Limits, dialect: Dialect) -> Limits:
         delete_conditional=dialect.delete_conditional,
         file_and_folder=dialect.file_and_folder,
         max_segment=dialect.max_segment,
+        folds=dialect.folds,
     )
 
 

@@ -99,7 +99,7 @@ _SECRET = re.compile(r"(?i)((?:x-amz-[a-z-]*|signature|credential|security-token
 
 
 def error_of(answer: Answer, doing: str, key: str) -> StoreError:
-    """The error of the tree for what the store answered while ``doing`` (a verb: "put") ``key``."""
+    """The error of the tree for what the store answered while ``doing`` ("write") something to ``key``."""
     found = _CODES.get(answer.code)
     if found is None and answer.code.startswith("KMS."):
         found = AccessDenied, "the encryption key cannot be used"

@@ -85,12 +85,12 @@ class S3Listing:
                 Bucket=self._bucket, Prefix=self._prefix, MaxKeys=self._page_size, EncodingType="url", **more
             )
         except Exception as exc:
-            raise translated(exc, f"list s3://{self._bucket}/{self._prefix}", "") from exc
+            raise translated(exc, "list", "") from exc
         page = answer.get("hugesync")
         if not isinstance(page, Page):
-            raise Transient(f"cannot list s3://{self._bucket}/{self._prefix}: the store's answer cannot be read")
+            raise Transient("cannot list: the store's answer cannot be read")
         if page.next is not None and page.next == continuation:
-            raise Transient(f"cannot list s3://{self._bucket}/{self._prefix}: the store repeats a page")
+            raise Transient("cannot list: the store repeats a page")
         token.check()
         return page
 

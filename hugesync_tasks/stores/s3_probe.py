@@ -66,7 +66,7 @@ def _serving(store: S3Store, token: Token) -> Dialect:
     try:
         answer = store.clients.control.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)
     except Exception as exc:
-        raise translated(exc, f"list s3://{store.bucket}/{store.prefix}", "") from exc
+        raise translated(exc, "list", "") from exc
     return by_server(str(answer["ResponseMetadata"].get("HTTPHeaders", {}).get("server", "")))
 
 
@@ -132,7 +132,7 @@ class _Probe:
         try:
             answer: dict[str, Any] = call(Bucket=self._store.bucket, Key=self._key, **arguments)
         except Exception as exc:
-            error = translated(exc, "probe the endpoint", "")
+            error = translated(exc, f"try out writing below {RESERVED_SEGMENT}/", "")
             answered = isinstance(error, (Permanent, Corrupted))
             if isinstance(error, NeedsPerson) or (isinstance(error, Transient) and not answered):
                 raise error from exc

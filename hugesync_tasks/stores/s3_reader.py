@@ -54,7 +54,7 @@ def streamed(body: Any, key: str) -> Iterator[bytes]:
             try:
                 chunk = body.read(CHUNK)
             except Exception as exc:
-                raise translated(exc, "get", key) from exc
+                raise translated(exc, "read", key) from exc
             if not chunk:
                 return
             yield chunk
@@ -66,11 +66,11 @@ def checked_span(key: str, size: int, start: int, length: int | None) -> int:
     """How many bytes a read of ``length`` from ``start`` must give. Raises Permanent when it goes past the end."""
     wanted = size - start if length is None else length
     if start < 0 or wanted < 0 or start + wanted > size:
-        raise Permanent(f"cannot get: bytes {start} to {start + wanted} of {key!r}, which has {size}", key)
+        raise Permanent(f"cannot read: bytes {start} to {start + wanted} of {key!r}, which has {size}", key)
     return wanted
 
 
 def checked_version(key: str, version: str, etag: str) -> None:
     """Some servers do not know If-Match on GET: what came must be what was asked for."""
     if version and etag != version:
-        raise VersionMismatch("cannot get: the object is another version now", key)
+        raise VersionMismatch("cannot read: the object is another version now", key)

@@ -6,9 +6,10 @@ from typing import Any
 
 from hugesync_tasks.errors import BadName, Unsupported
 from hugesync_tasks.model import Meta
+from hugesync_tasks.names import folded
 from hugesync_tasks.stores.base import ANY, Limits, Store
 from hugesync_tasks.stores.s3_client import S3Clients
-from hugesync_tasks.stores.s3_dialects import AWS_LIMITS, UNPROBED_LIMITS, by_name
+from hugesync_tasks.stores.s3_dialects import AWS_LIMITS, UNPROBED_LIMITS
 from hugesync_tasks.stores.s3_meta import quoted, user_metadata
 from hugesync_tasks.stores.s3_small import S3Small
 from hugesync_tasks.stores.wrapper import innermost
@@ -55,8 +56,8 @@ class S3Root:
             raise BadName(f"a key has 1 to {limits.max_key} bytes, this one {length}", key)
         if limits.max_segment and any(len(s.encode()) > limits.max_segment for s in segments):
             raise BadName(f"between two slashes a key may have {limits.max_segment} bytes", key)
-        if by_name(limits.name).folds and ("\\" in whole or "\0" in whole or not {"", ".", ".."}.isdisjoint(segments)):
-            raise BadName(f"{limits.name} cannot hold this key", key)
+        if limits.folds and (why := folded(whole)):
+            raise BadName(f"{why}, and {limits.name} would keep it under another name", key)
         return whole
 
     def _attributes(self, meta: Meta) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class S3Small:
         except Exception as exc:
             if self._must_go_elsewhere(exc):
                 return None
-            raise _translated(exc, "put", key) from exc
+            raise _translated(exc, "write", key) from exc
         return done["e_tag"] or ""
 
     def get(self, key: str, version: str, span: tuple[int, int | None] | None, head: bool = False) -> GetResult | None:
@@ -135,7 +135,7 @@ class S3Small:
         except Exception as exc:
             if self._must_go_elsewhere(exc):
                 return None
-            raise _translated(exc, "head" if head else "get", key) from exc
+            raise _translated(exc, "look at it" if head else "read", key) from exc
 
     def chunks(self, result: GetResult, key: str, size: int) -> Iterator[bytes]:
         """The body of ``result`` in chunks of 1 MiB or less."""
@@ -149,7 +149,7 @@ class S3Small:
                         stream = stream or result.stream(min_chunk_size=MIB // 2)
                         chunk = bytes(next(stream, b""))
             except Exception as exc:
-                raise _translated(exc, "get", key) from exc
+                raise _translated(exc, "read", key) from exc
             for at in range(0, len(chunk), MIB):
                 yield chunk[at : at + MIB]
             if size <= MIB or not chunk:

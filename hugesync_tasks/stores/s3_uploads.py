@@ -34,7 +34,7 @@ class S3Uploads(S3Root):
         try:
             answer = self.clients.control.create_multipart_upload(Bucket=self.bucket, Key=whole, **more)
         except Exception as exc:
-            raise translated(exc, "begin an upload of", key) from exc
+            raise translated(exc, "begin an upload", key) from exc
         return Upload(key, str(answer["UploadId"]), meta.generation, size, part_size)
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
@@ -52,14 +52,14 @@ class S3Uploads(S3Root):
         except Exception as exc:
             if paced.stopped is not None:
                 raise paced.stopped from None
-            raise translated(exc, f"put part {number} of", upload.key) from exc
+            raise translated(exc, f"send part {number}", upload.key) from exc
         etag = unquoted(answer["ETag"])
         said = crc64_of_base64(answer.get("ChecksumCRC64NVME"))
         wrong = said is not None and said != crc64
         if not checked and self.limits.etag_is_md5:
             wrong = wrong or hashlib.md5(body, usedforsecurity=False).hexdigest() != etag
         if wrong:
-            raise Corrupted(f"cannot put part {number}: the store holds other bytes than were sent", upload.key)
+            raise Corrupted(f"cannot send part {number}: the store holds other bytes than were sent", upload.key)
         return Part(number, len(body), etag, crc64)
 
     def copy_part(
@@ -71,7 +71,7 @@ class S3Uploads(S3Root):
         try:
             answer = self.clients.slow.upload_part_copy(CopySourceRange=f"bytes={start}-{start + length - 1}", **more)
         except Exception as exc:
-            raise translated(exc, f"copy part {number} of", upload.key) from exc
+            raise translated(exc, f"copy part {number}", upload.key) from exc
         token.copied_server_side(length)
         token.moved(length)
         result = answer["CopyPartResult"]
@@ -85,7 +85,7 @@ class S3Uploads(S3Root):
             try:
                 answer = self.clients.control.list_parts(PartNumberMarker=marker, **self._of(upload))
             except Exception as exc:
-                raise translated(exc, "list the parts of", upload.key) from exc
+                raise translated(exc, "list the parts", upload.key) from exc
             for part in answer.get("Parts", []):
                 crc64 = crc64_of_base64(part.get("ChecksumCRC64NVME"))
                 parts.append(Part(int(part["PartNumber"]), int(part["Size"]), unquoted(part["ETag"]), crc64))
@@ -109,9 +109,9 @@ class S3Uploads(S3Root):
                 MultipartUpload={"Parts": listed}, MpuObjectSize=upload.size, **more
             )
         except Exception as exc:
-            error: StoreError = translated(exc, "complete", upload.key)
+            error: StoreError = translated(exc, "complete the upload", upload.key)
             if isinstance(error, NotFound) and expected not in (None, ANY):
-                error = VersionMismatch("cannot complete: the object is gone", upload.key)
+                error = VersionMismatch("cannot complete the upload: the object is gone", upload.key)
             raise error from exc
         return Commit(upload.key, unquoted(answer["ETag"]), upload.size, "crc64nvme" if proven else "")
 
@@ -120,7 +120,7 @@ class S3Uploads(S3Root):
         try:
             self.clients.control.abort_multipart_upload(**self._of(upload))
         except Exception as exc:
-            error = translated(exc, "abort the upload of", upload.key)
+            error = translated(exc, "abort the upload", upload.key)
             if not isinstance(error, NoSuchUpload):
                 raise error from exc
 
@@ -133,7 +133,7 @@ class S3Uploads(S3Root):
                     Bucket=self.bucket, Prefix=self.prefix, EncodingType="url", **markers
                 )
             except Exception as exc:
-                raise translated(exc, f"list the uploads of s3://{self.bucket}/{self.prefix}", "") from exc
+                raise translated(exc, "list the uploads", "") from exc
             encoded = answer.get("EncodingType") == "url" and not by_name(self.limits.name).raw_uploads
             decode = unquote_plus if encoded else str
             for one in answer.get("Uploads", []):
@@ -156,5 +156,6 @@ def _check_cover(upload: Upload, parts: Parts) -> None:
     total = sum(part.size for part in parts)
     if [part.number for part in parts] != list(range(1, len(parts) + 1)) or total != upload.size:
         raise Permanent(
-            f"cannot complete: {len(parts)} parts of {total} bytes are not the {upload.size} planned", upload.key
+            f"cannot complete the upload: {len(parts)} parts of {total} bytes are not the {upload.size} planned",
+            upload.key,
         )

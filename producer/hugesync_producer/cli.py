@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import click
 
+from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
 from hugesync_producer.cli_options import (
     COMPARING,
@@ -49,8 +50,9 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
     The same command again resumes what was left unfinished.
 
     \b
-    Exit codes: 0 done, 1 some files failed, 2 usage, 3 conflict, 4 refused,
-    5 unreachable or stalled, 130 interrupted or cancelled.
+    Exit codes: 0 done, 1 some files failed, 2 bad usage or configuration,
+    3 stopped by a conflict, 4 refused to protect data, 5 unreachable or
+    stalled, 130 interrupted or cancelled.
     """
     out = Output.of(SUBMIT, given)
 
@@ -60,7 +62,6 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
-        out.start_logging(settings.log_format)
         selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.sync import sync
 
@@ -83,31 +84,41 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
 def submit() -> int:
     """Entry point of ``hugesync-submit``; returns the exit code."""
-    return invoke(submit_command, SUBMIT, sys.argv[1:])
+    return leave(invoke(submit_command, SUBMIT, sys.argv[1:]))
 
 
 def hugesync() -> int:
     """Entry point of ``hugesync``; returns the exit code."""
-    return invoke(hugesync_commands, "hugesync", sys.argv[1:])
+    return leave(invoke(hugesync_commands, "hugesync", sys.argv[1:]))
 
 
 def invoke(command: click.Command, name: str, args: list[str]) -> int:
     """Run a click command; every outcome is an exit code, with ``--json`` also one object, and never a traceback."""
     _accept_any_name(sys.stdout)
     options = args[: args.index("--")] if "--" in args else args
-    out = Output(name, as_json="--json" in options)
     try:
         code = command.main(args, prog_name=name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
+        out = _as_asked(name, options)
         asked = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else name
         message = " ".join(error.format_message().split())
         return conclude(out, Summary(State.USAGE, reason=f"{message} Try '{asked} --help'."), began=False)
     except (click.Abort, KeyboardInterrupt):
-        return conclude(out, Summary(State.INTERRUPTED, reason="interrupted"), began=False)
+        return conclude(_as_asked(name, options), Summary(State.INTERRUPTED, reason="interrupted"), began=False)
     return code if isinstance(code, int) else 0
+
+
+def _as_asked(name: str, options: list[str]) -> Output:
+    """How to speak where the command line could not be read: by the words that stand in it."""
+    pairs = zip(options, [*options[1:], ""], strict=False)
+    asked = [v if o == "--log-format" else o.partition("=")[2] for o, v in pairs if o.startswith("--log-format")]
+    out = Output.of(name, {"as_json": "--json" in options, "log_format": asked[-1] if asked else None})
+    if out.in_json:
+        out.start_logging()
+    return out
 
 
 def _accept_any_name(stream: TextIO) -> None:

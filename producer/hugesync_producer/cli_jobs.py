@@ -25,6 +25,7 @@ from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run, write
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_tasks import __version__
+from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def jobs_command(as_json: bool, **given: Any) -> int:
         else:
             _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("status")
@@ -74,6 +75,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
     """Show how JOB stands or how it ended, and what failed."""
 
     def work() -> None:
+        from hugesync_producer.fleet import standing_lines
         from hugesync_producer.jobs import status
 
         found = status(job, _settings(given))
@@ -83,8 +85,10 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")))
         write(sys.stdout, f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         write(sys.stdout, to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        for line in standing_lines(found["workers"]) if "workers" in found else ():
+            write(sys.stdout, human.plain(redact(line)))
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("resume")
@@ -92,15 +96,13 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @FLEET
 @SHOWING
 def resume_command(job: str, **given: Any) -> int:
-    """Go on with JOB where it stopped. Ends as hugesync-submit does."""
+    """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
-        settings = _settings(given)
-        out.start_logging(settings.log_format)
         from hugesync_producer.jobs import resume
 
-        return resume(job, settings, observer)
+        return resume(job, _settings(given), observer)
 
     return run(out, work)
 
@@ -119,7 +121,7 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
         cancel(job, _settings(given))
         write(sys.stdout, json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 @hugesync_commands.command("config")
@@ -140,7 +142,7 @@ def config_command(as_json: bool, **given: Any) -> int:
         _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
         write(sys.stdout, f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
-    return answer(Output(NAME, as_json=as_json, debug=given["debug"]), work)
+    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -152,7 +154,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = f"{line.state}, resumable" if line.resumable else str(line.state)
+    state = f"{human.state(line.state)}, resumable" if line.resumable else human.state(line.state)
     return line.job_id, state, started, line.source, line.dest
 
 

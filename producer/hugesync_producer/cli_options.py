@@ -63,8 +63,12 @@ COMPARING = grouped(
 SELECTING = grouped(
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in rsync."),
     click.option("--include", multiple=True, metavar="PATTERN", help="Take what matches. The first match decides."),
-    click.option("--exclude-from", multiple=True, metavar="FILE", help="Patterns from a file (- is stdin)."),
-    click.option("--include-from", multiple=True, metavar="FILE", help="Patterns from a file (- is stdin)."),
+    click.option(
+        "--exclude-from", multiple=True, metavar="FILE", help="Leave out what matches a pattern in FILE (- is stdin)."
+    ),
+    click.option(
+        "--include-from", multiple=True, metavar="FILE", help="Take what matches a pattern in FILE (- is stdin)."
+    ),
     click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
     click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
     _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
@@ -76,7 +80,7 @@ WRITING = grouped(
     _flag("-o", "--owner", help="With -g: keep owner and group."),
     _flag("-g", "--group", help="With -o: keep owner and group."),
     _flag("--no-metadata", help="Keep neither times nor modes."),
-    _flag("--dir-metadata", help="Keep those of folders on stores too, as an object per folder."),
+    _flag("--dir-metadata", help="Keep times and modes of folders on stores too, as an object per folder."),
     click.option("--storage-class", metavar="CLASS", help="Storage class of what is written, such as STANDARD_IA."),
     click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
     click.option(
@@ -87,11 +91,19 @@ WRITING = grouped(
     ),
     click.option("--conflict-retries", metavar="N", help="How often to compare afresh.  [default: 3]"),
     _flag("--fail-on-conflict", help="Stop the job at the first conflict (exit code 3)."),
-    _flag("--unsafe-no-conflict-check", help="Overwrite unseen where the store cannot guard against it."),
+    _flag(
+        "--unsafe-no-conflict-check",
+        help="Overwrite somebody's newer version unseen where the store cannot guard against that.",
+    ),
 )
 
 RUNNING = grouped(
-    click.option("-j", "--jobs", metavar="N", help="Parts and batches in flight, over all workers.  [default: slots]"),
+    click.option(
+        "-j",
+        "--jobs",
+        metavar="N",
+        help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
+    ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
     click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
@@ -101,17 +113,25 @@ RUNNING = grouped(
 )
 
 FLEET = grouped(
-    click.option("--broker", metavar="URL", help="Redis of the fleet. Without it everything runs here."),
-    click.option("--state", metavar="URL", help="Redis of the ledger, if it is another."),
+    click.option(
+        "--broker", metavar="URL", help="Redis of a fleet of workers. Without it everything is on this machine."
+    ),
+    click.option("--state", metavar="URL", help="Redis that holds the state of jobs, if it is another."),
 )
 
-JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout at the end."))
+JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."))
 
 SHOWING = grouped(
     JSON,
-    _flag("-q", "--quiet", help="Say nothing unless something went wrong."),
-    _flag("-v", "--verbose", help="Log more, and list every failure at the end."),
-    _flag("--debug", help="Log everything, and show tracebacks."),
-    click.option("--log-format", metavar="FORMAT", help="Logs on stderr as text or json.  [default: text]"),
+    _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
+    _flag(
+        "-v",
+        "--verbose",
+        help="Log what becomes of each file and why, and how the job works; list every failure at the end.",
+    ),
+    _flag("--debug", help="Log everything, libraries too, and show tracebacks."),
+    click.option(
+        "--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"
+    ),
     click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
 )

@@ -28,6 +28,7 @@ _SETTINGS = {
     "log_format": "log_format",
 }
 _CONTRADICTIONS = (
+    ("quiet", "verbose"),
     ("copy_links", "skip_links"),
     ("no_metadata", "archive"),
     ("no_metadata", "owner"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -34,26 +35,66 @@ class Output:
     verbose: bool = False
     debug: bool = False
     progress: bool = True
+    log_format: str = "text"
 
     @classmethod
     def of(cls, command: str, given: Mapping[str, Any]) -> Output:
         """From a command's parameters; what it has no option for is at its default."""
-        names = [n for n in cls.__slots__ if n != "command" and n in given]
-        return cls(command, **{n: given[n] for n in names})
+        from hugesync_tasks.config import log_format
 
-    def start_logging(self, log_format: str) -> None:
-        from hugesync_tasks.logs import configure
+        names = [n for n in cls.__slots__ if n not in ("command", "log_format") and n in given]
+        return cls(command, **{n: given[n] for n in names}, log_format=log_format(given.get("log_format")))
 
-        configure("DEBUG" if self.debug else "INFO" if self.verbose else "WARNING", log_format)
+    @property
+    def in_json(self) -> bool:
+        """Whether each line on stderr is one JSON object."""
+        return self.log_format == "json"
 
-    def say(self, message: str) -> None:
-        """One sentence on stderr, fit to be seen by anyone."""
-        write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
+    def start_logging(self) -> None:
+        """Logs as these options want them. What is for people on stderr (notices, the reason of an end) is an event of the
+        logger ``hugesync`` under JSON, and a plain sentence, no log line, as text."""
+        from hugesync_tasks.logs import OURS, configure
+
+        level = "DEBUG" if self.debug else "INFO" if self.verbose else "ERROR" if self.quiet else "WARNING"
+        configure(level, self.log_format)
+        if self.in_json and level == "WARNING":
+            logging.getLogger(OURS).setLevel(logging.INFO)
+        elif level == "WARNING":  # the summary lists what failed
+            logging.getLogger("hugesync_producer.filelog").setLevel(logging.ERROR)
+
+    def observer(self) -> tuple[Observer, Callable[[], None]]:
+        """Who watches a job, and what ends that."""
+        if not self.in_json:
+            return observer_for(sys.stderr, self.progress, self.quiet, self.command)
+        from hugesync_producer.logobserver import LogObserver
+
+        return LogObserver(self.progress), lambda: None
+
+    def say(self, message: str, **more: Any) -> None:
+        """One sentence on stderr, fit to be seen by anyone; under JSON an event, with ``more``."""
+        if self.in_json:
+            from hugesync_tasks.logs import get_logger
+
+            get_logger().error(message, **more)
+        else:
+            write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
+
+    def raised(self) -> None:
+        """Within ``except``: the traceback, for ``--debug``."""
+        if not self.debug:
+            return
+        if self.in_json:
+            from hugesync_tasks.logs import get_logger
+
+            get_logger().debug("traceback", exc_info=True)
+        else:
+            write(sys.stderr, redact(traceback.format_exc()))
 
 
 def run(out: Output, work: Callable[[Observer], Summary]) -> int:
     """Do ``work`` under observation; the exit code. Whatever it raises becomes a state, a sentence and a code."""
-    inner, close = observer_for(sys.stderr, out.progress, out.quiet, out.command)
+    out.start_logging()
+    inner, close = out.observer()
     seen = _Seen(inner)
     try:
         with _stoppable():
@@ -61,9 +102,10 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
         began = True
     except (Exception, KeyboardInterrupt) as error:
         close()
-        summary, began = seen.summary(error), bool(seen.job_id)
-        if out.debug:
-            write(sys.stderr, redact(traceback.format_exc()))
+        summary = seen.summary(error)
+        never = summary.state in (State.USAGE, State.REFUSED) and not any(summary.files.values())
+        began = bool(seen.job_id) and not never
+        out.raised()
     finally:
         close()
     return conclude(out, summary, began)
@@ -71,11 +113,12 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
 
 def answer(out: Output, work: Callable[[], None]) -> int:
     """For commands that only ask: 0, or the code of the error, which is said in one sentence."""
+    if out.in_json:
+        out.start_logging()
     try:
         work()
     except (Exception, KeyboardInterrupt) as error:
-        if out.debug:
-            write(sys.stderr, redact(traceback.format_exc()))
+        out.raised()
         return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
     return 0
 
@@ -85,7 +128,9 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     summary, wrong = honest(summary)
     if wrong:
         out.say(f"internal error: the counters contradict each other ({wrong}); do not rely on this run")
-    if summary.reason:
+    if out.in_json:
+        _log_end(summary, began)
+    elif summary.reason:
         out.say(summary.reason)
     if out.as_json:
         write(sys.stdout, json.dumps(to_json(summary)))
@@ -94,12 +139,30 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     return summary.state.exit_code
 
 
+def _log_end(summary: Summary, began: bool) -> None:
+    """The last event, ``ended``: state and exit code, the reason where there is one, the counters where there are any."""
+    from hugesync_tasks.logs import get_logger
+
+    shown = to_json(summary)
+    names = ("files", "bytes", "failures_omitted", "elapsed_seconds") if began else ()
+    more: dict[str, Any] = {name: shown[name] for name in names}
+    if summary.job_id:
+        more |= {"job": summary.job_id, "resumable": summary.resumable}
+    if summary.reason:
+        more["reason"] = summary.reason
+    if summary.notes:
+        more["notes"] = list(summary.notes)
+    log = get_logger()
+    end = log.error if summary.state.exit_code else log.info
+    end("ended", state=str(summary.state), exit_code=summary.state.exit_code, **more)
+
+
 def sentence(error: BaseException) -> str:
     """What happened, for a person."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, HugeSyncError):
-        return str(error) or type(error).__name__
+        return error.told()
     return f"internal error: {type(error).__name__}: {error} (--debug shows where)"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.interrupts import Interrupts
+from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
@@ -58,9 +59,11 @@ class Coordinator:
         self._keep = keep_more
         self._due: dict[str, float] = {}
         self._events: deque[Event] = deque()
+        self._workers_died = False  # and their leases are not ended yet
         self._unsaved = False  # whether K moved since the last checkpoint
         self.scan_complete = False
         self.traffic: dict[str, int] = {}
+        self._slowdown = Slowdown()
         self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
 
     def run(self) -> State:
@@ -168,11 +171,18 @@ class Coordinator:
     def _look(self) -> None:
         self.dispatcher.look(self._restore)
         if self._is_due("tend", 0.5):
-            notice = self._tend()
-            if notice:
-                self._observer.on_notice(notice)
+            self._tend_workers()
+            if self._workers_died:
                 self.dispatcher.workers_died()
+                self._workers_died = False
             self._pool.look(bool(self.dispatcher.out), self.dispatcher.progress)
+
+    def _tend_workers(self) -> None:
+        """Raises Stalled where the embedded processes cannot go on."""
+        notice = self._tend()
+        if notice:
+            self._workers_died = True  # their leases are ended as soon as the ledger can be told
+            self._observer.on_notice(notice)
 
     def _restore(self) -> None:
         """After a FLUSHALL: everything the ledger should hold is in this process's memory."""
@@ -220,11 +230,18 @@ class Coordinator:
                 self.scan_complete,
                 self._clock() - self._began,
                 self.units.in_flight(),
+                self._slowdown.saw(self._throttled(), self._clock()),
                 waiting_for=self._pool.waiting_for,
             )
         )
 
+    def _throttled(self) -> int:
+        """How often a store asked for less: the workers, the listings, and the second looks at large files."""
+        own = self._planner.throttled + self.units.replan.token.meter.count("throttled")
+        return self.traffic.get("throttled", 0) + own
+
     def _ledger_may_return(self, error: HugeSyncError, since: float) -> bool:
+        self._tend_workers()  # embedded, the ledger is a child of ours, and whether it lives is known at once
         if self._clock() - since > LEDGER_PATIENCE:
             return False
         if self._is_due("away", 5.0):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from hugesync_producer import filelog
+from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
@@ -21,7 +23,7 @@ HEADS = 16  # looked at at once, where a listing cannot decide
 def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would."""
     total = Counters()
-    token = Token(meter)
+    token, slowdown = Token(meter), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
     feed.start()
@@ -33,9 +35,14 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
-                    if outcome is not None:
+                    if outcome is None:
+                        filelog.would_send(transfer.key, transfer.source.size)
+                    else:
+                        filelog.settled(transfer.key, transfer.source.size, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
-                observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=time.monotonic() - began))
+                elapsed = time.monotonic() - began
+                slow = slowdown.saw(feed.throttled, elapsed)
+                observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
     finally:
         feed.stop()
     total.tally.assert_law()

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import importlib.util
 import os
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hugesync_producer.runtimefolder import RuntimeFolder, sweep_runtime_folders
 from hugesync_tasks.errors import Refused, Unreachable
 
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 108, macOS's 104
 START_DEADLINE = 10.0  # s; loading a long AOF afterwards is waited for as long as it lasts
 LOCK_DEADLINE = 2.0  # s
 _POLL = 0.005  # s
@@ -40,21 +37,31 @@ class _EndedAtOnce(Unreachable):
 class EmbeddedServer:
     """One server on one folder. ``start`` and ``stop`` are for the thread that made it."""
 
-    def __init__(self, directory: Path, socket_dir: Path | None = None) -> None:
+    def __init__(self, directory: Path, runtime_dir: Path | None = None) -> None:
         self.directory = directory.resolve()
-        self._socket_dir = socket_dir
-        self._socket: Path | None = None
+        self._runtime_dir = runtime_dir
+        self._runtime: RuntimeFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """For ``RedisLedger.from_url``; valid after ``start``."""
-        return f"unix://{self._socket}"
+        return f"unix://{self._folder.socket}"
 
     @property
     def broker_url(self) -> str:
         """The same in Celery's words."""
-        return f"redis+socket://{self._socket}"
+        return f"redis+socket://{self._folder.socket}"
+
+    @property
+    def temporary(self) -> Path:
+        """A folder for temporary files of processes that end before ``stop``, which removes it; valid after ``start``."""
+        return self._folder.temporary
+
+    @property
+    def _folder(self) -> RuntimeFolder:
+        assert self._runtime is not None, "it was not started"
+        return self._runtime
 
     @property
     def pid(self) -> int | None:
@@ -66,7 +73,16 @@ class EmbeddedServer:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("only the main thread may start it: the server dies with the thread that started it")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._socket = socket_path(self.directory, self._socket_dir)
+        sweep_runtime_folders(self._runtime_dir)
+        self._runtime = RuntimeFolder(self._runtime_dir)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self.url
+
+    def _start(self) -> None:
         try:
             self._spawn()
         except _EndedAtOnce:
@@ -80,7 +96,6 @@ class EmbeddedServer:
                     _remove(was)
                     there.replace(was)
                 raise
-        return self.url
 
     def _spawn(self) -> None:
         binary = find_binary()
@@ -101,7 +116,7 @@ class EmbeddedServer:
         try:
             self._wait_until_ready(self._process)
         except BaseException:
-            self.stop()
+            self._end()
             raise
 
     def _put_aside(self) -> list[tuple[Path, Path]]:
@@ -116,23 +131,35 @@ class EmbeddedServer:
         return moved
 
     def stop(self) -> None:
-        """End the server (its AOF is complete on disk) and remove the socket. May be called twice."""
+        """End the server (its AOF is complete on disk) and remove its runtime folder. May be called twice."""
+        self._end()
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def ended(self) -> int | None:
+        """The exit code (negative: the signal) of a server that ended by itself; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def complaint(self) -> str:
+        """Why it takes no writes now (its disk is full); "" where it does, or does not answer."""
+        answer = _ask(self._folder.socket, b"UNLINK nothing\r\n")  # a write that changes nothing
+        return answer.decode(errors="replace").strip().rpartition(": ")[2] if answer.startswith(b"-MISCONF") else ""
+
+    def _end(self) -> None:
         if self._process is not None:
-            if self._process.poll() is None and self._socket is not None:
-                _ask(self._socket, b"SHUTDOWN NOSAVE\r\n")
+            if self._process.poll() is None:
+                _ask(self._folder.socket, b"SHUTDOWN NOSAVE\r\n")
             try:
                 self._process.wait(2.0)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
 
     def _options(self) -> list[str]:
         options = {
             "port": "0",
-            "unixsocket": str(self._socket),
+            "unixsocket": str(self._folder.socket),
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "logfile": str(self.directory / "redis.log"),
@@ -145,10 +172,9 @@ class EmbeddedServer:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        assert self._socket is not None
         deadline = time.monotonic() + START_DEADLINE
         while True:
-            answer = _ask(self._socket, b"PING\r\n")
+            answer = _ask(self._folder.socket, b"PING\r\n")
             if answer.startswith(b"+PONG"):
                 return
             if process.poll() is not None:
@@ -188,43 +214,11 @@ def _version(binary: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def socket_path(directory: Path, socket_dir: Path | None = None) -> Path:
-    """Where the socket of this folder's server lies: always the same, so that a killed run leaves nothing behind that the
-    next would not reuse; short enough; in a folder that is ours alone."""
-    name = f"hugesync-{hashlib.blake2s(os.fsencode(directory), digest_size=8).hexdigest()}.sock"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    candidates = [socket_dir] if socket_dir else [Path(runtime)] if runtime else []
-    for folder in candidates:
-        if _private(folder) and len(os.fsencode(folder / name)) <= LONGEST_SOCKET_PATH:
-            return folder / name
-    for base in (Path(tempfile.gettempdir()), Path("/tmp")):
-        folder = base / f"hugesync-{os.getuid()}"
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError:
-            continue
-        if not _private(folder):  # somebody else made it first
-            folder = Path(tempfile.mkdtemp(prefix="hugesync-", dir=base))
-        if len(os.fsencode(folder / name)) <= LONGEST_SOCKET_PATH:
-            return folder / name
-    raise Unreachable(
-        "there is no folder for the embedded Redis's socket: set XDG_RUNTIME_DIR or TMPDIR to a short path"
-    )
-
-
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _private(folder: Path) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _lock(path: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hugesync_producer.aside import aside
 from hugesync_tasks import names
 from hugesync_tasks.errors import NotFound, Refused, StoreError, Transient, Unreachable, UsageError
 from hugesync_tasks.model import LINK_SUFFIX, Kind
@@ -15,6 +16,8 @@ from hugesync_tasks.stores.base import Limits, Store
 from hugesync_tasks.stores.opening import open_store
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import Overlap, names_folder, overlap, parse_location
+
+_LIES = {Overlap.EQUAL: "is the same place as", Overlap.INSIDE: "lies inside", Overlap.CONTAINS: "contains"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def resolve(
     if name is None:
         how = overlap(a, b)
         if how is not Overlap.NONE:
-            raise Refused(f"{a.display()} is {how} {b.display()}: source and destination must lie apart")
+            raise Refused(f"{a.display()} {_LIES[how]} {b.display()}: source and destination must lie apart")
         _can_be_folder(dest, b)
         return Ends(a, b)
     if names_folder(dest) or _is_folder(b):
@@ -66,35 +69,19 @@ def open_end(
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:
     """What the end can do. Raises Unreachable, UsageError (no such bucket, wrong credentials)."""
     try:
-        return store.probe(Token(meter), writes)
+        return aside(lambda: store.probe(Token(meter), writes))
     except Transient as error:
-        raise Unreachable(f"{location.display()}: the endpoint cannot be reached: {error}") from error
+        raise Unreachable(f"{location.display()} at {location.endpoint}: {error}") from error
     except StoreError as error:
         raise UsageError(f"{location.display()}: {error}") from error
 
 
-def as_roots(ends: Ends, known: Mapping[str, str], embedded: bool) -> tuple[Location, Location]:
-    """Local locations as (root, path below it), so that a worker may have the root mounted elsewhere.
-
-    ``known``: root name → path as the producer sees it. Embedded: each end is a root of its own.
-    """
-    if embedded:
-        return tuple(  # type: ignore[return-value]
-            replace(end, root=name, path="") if end.scheme == "file" else end
-            for end, name in ((ends.source, "source"), (ends.dest, "dest"))
-        )
-    return _below(ends.source, known), _below(ends.dest, known)
-
-
-def _below(location: Location, known: Mapping[str, str]) -> Location:
-    if location.scheme != "file":
-        return location
-    fitting = [(path, name) for name, path in known.items() if os.path.commonpath([path, location.local]) == path]
-    if not fitting:
-        return replace(location, root=location.local, path="")
-    path, name = max(fitting)
-    below = os.path.relpath(location.local, path)
-    return replace(location, root=name, path="" if below == "." else below)
+def as_roots(ends: Ends) -> tuple[Location, Location]:
+    """Each local end as a root of its own: the embedded worker is given both. A fleet names them (``roots.placed``)."""
+    return tuple(  # type: ignore[return-value]
+        replace(end, root=name, path="") if end.scheme == "file" else end
+        for end, name in ((ends.source, "source"), (ends.dest, "dest"))
+    )
 
 
 def _with_endpoint(location: Location, options: Options) -> Location:
@@ -128,11 +115,11 @@ def _single_name(text: str, location: Location, options: Options, meter: Meter, 
     folder, name = _parent(location)
     store = open_end(folder, None, replace(options, retries=1), "source")
     try:
-        head = store.head(name, Token(meter))
+        head = aside(lambda: store.head(name, Token(meter)))
     except NotFound:
         return None
     except Transient as error:
-        raise Unreachable(f"{text}: the endpoint cannot be reached: {error}") from error
+        raise Unreachable(f"{text} at {location.endpoint}: {error}") from error
     except StoreError as error:
         raise UsageError(f"{text}: {error}") from error
     finally:

@@ -20,6 +20,11 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Two units at most: ``4.2 seconds``, ``3 minutes and 20 seconds``, ``2 days and 5 hours``."""
     import humanize
@@ -30,6 +35,26 @@ def duration(seconds: float) -> str:
     step = 86400 if whole >= 100 * 86400 else 3600 if whole >= 86400 else 60 if whole >= 3600 else 1
     rounded = timedelta(seconds=round(whole / step) * step)
     return humanize.precisedelta(rounded, minimum_unit="seconds", suppress=("months", "years"), format="%d")
+
+
+_FAILURES = {
+    "transient": "try again",  # it may succeed when repeated
+    "permanent": "not possible",
+    "conflict": "conflict",
+    "source_changed": "source changed",
+    "needs_person": "needs action",  # permission, space, credentials
+    "cancelled": "cancelled",
+}
+
+
+def state(name: str) -> str:
+    """A ``State`` in words."""
+    return {"done_with_errors": "done, with errors"}.get(name, name)
+
+
+def failure(failure_class: str) -> str:
+    """A ``FailureClass`` in words, at most 14 letters."""
+    return _FAILURES[failure_class]
 
 
 def name(key: str) -> str:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import blake3
 
+from hugesync_producer.pool import Stalled
 from hugesync_tasks.errors import Refused
+
+LOOK = 0.1  # s; ``holder`` holds a free lock for an instant, and must not keep a run away
+
+
+class CannotSave(Stalled):
+    """The job's state cannot be written: its disk is full, or gone. What was saved before is whole, so the job can be resumed."""
 
 
 class JobFolder:
@@ -33,14 +42,29 @@ class JobFolder:
         return self.data
 
     def save(self, **fields: Any) -> None:
-        """Replace fields of job.json: written beside, synced, renamed."""
+        """Replace fields of job.json: written beside, synced, renamed, and the name synced too. Raises CannotSave; the
+        file then holds what it held before."""
         self.data.update(fields)
         temporary = self._file.with_suffix(".new")
-        with open(temporary, "w") as out:
-            json.dump(self.data, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, self._file)
+        try:
+            with open(temporary, "w") as out:
+                json.dump(self.data, out)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(temporary, self._file)
+            self._sync()
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise CannotSave(f"cannot write {self._file}: {error.strerror}") from error
+
+    def _sync(self) -> None:
+        """A rename is on the disk when its folder is."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def forget_work(self) -> None:
         """A finished job keeps only job.json, as history."""
@@ -50,38 +74,37 @@ class JobFolder:
 
 
 class DestinationLock:
-    """At most one embedded job writes to a destination on this machine. The kernel frees the lock of a killed run."""
+    """At most one embedded job writes to a destination (``uri.lock_name``) on this machine. The kernel frees the lock of a
+    killed run."""
 
     def __init__(self, state_dir: Path, destination: str) -> None:
         folder = state_dir / "locks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = folder / blake3.blake3(destination.encode()).hexdigest(length=16)
+        self._path = folder / blake3.blake3(os.fsencode(destination)).hexdigest(length=16)
         self._fd: int | None = None
 
     def take(self, job: str) -> None:
         """Raises Refused naming the job that holds it."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(fd, 100).decode(errors="replace").strip()
-            os.close(fd)
-            raise Refused(f"job {holder} is writing to this destination now") from None
+        deadline = time.monotonic() + LOOK
+        while not _locked(fd):
+            if time.monotonic() > deadline:
+                holder = os.pread(fd, 100, 0).decode(errors="replace").strip()
+                os.close(fd)
+                raise Refused(f"job {holder} is writing to this destination now")
+            time.sleep(0.01)
         os.ftruncate(fd, 0)
         os.pwrite(fd, job.encode(), 0)
         self._fd = fd
 
-    def held(self) -> bool:
-        """Whether a living run holds it now."""
+    def holder(self) -> str:
+        """The job of the living run that holds it now; "" for none."""
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return ""
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-        except BlockingIOError:
-            return True
+            return "" if _locked(fd) else os.pread(fd, 100, 0).decode(errors="replace").strip()
         finally:
             os.close(fd)
 
@@ -89,6 +112,14 @@ class DestinationLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,7 +6,11 @@ import json
 import time
 from typing import Any
 
+from hugesync_producer import human
+from hugesync_producer.fleet import live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
+from hugesync_producer.pool import queue_of
+from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
@@ -15,6 +19,7 @@ from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import JobLine, Observer, State, Summary
 from hugesync_tasks.token import Meter
+from hugesync_tasks.uri import lock_name
 
 RESUMABLE = tuple(state for state in UNFINISHED if state != "running")  # what runs needs nobody to go on with it
 
@@ -25,6 +30,7 @@ def list_jobs(settings: Settings) -> list[JobLine]:
         return [
             _line(job["job"], _state(settings, job), float(job.get("started", 0)), job.get("spec", {}))
             for job in history(settings.state_dir)
+            if job.get("state") != "usage"  # it never began
         ]
     ledger = open_ledger(settings)
     try:
@@ -39,13 +45,14 @@ def list_jobs(settings: Settings) -> list[JobLine]:
 
 
 def status(job_id: str, settings: Settings) -> dict[str, Any]:
-    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint."""
+    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint, and in a
+    fleet with its workers (``fleet.standing``)."""
     if not settings.broker_url:
         folder = _folder(settings, job_id)
         spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
         saved = folder.data.get("checkpoint")
         counters = saved["counters"] if saved else None
-        started = float(folder.data.get("started", 0))
+        started, workers = float(folder.data.get("started", 0)), None
     else:
         ledger = open_ledger(settings)
         try:
@@ -55,6 +62,7 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             found = ledger.read_checkpoint(job_id)
             counters = json.loads(found[1]) if found and found[1] else None
             started = dict(ledger.jobs()).get(job_id, 0.0)
+            workers = standing(live(ledger), queue_of(Spec.unwire(spec))) if state == "running" else None
         finally:
             ledger.close()
     shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters)
@@ -62,6 +70,8 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     shown.update(
         source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
     )
+    if workers is not None:
+        shown["workers"] = workers
     return shown
 
 
@@ -78,7 +88,9 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
         finally:
             ledger.close()
     if state not in UNFINISHED:
-        raise UsageError(f"job {job_id} is {state}: there is nothing to resume; submit it again to sync anew")
+        raise UsageError(f"{_stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
+    if settings.broker_url:
+        spec = placed(spec, settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
 
 
@@ -88,13 +100,15 @@ def cancel(job_id: str, settings: Settings) -> None:
         ledger = open_ledger(settings)
         try:
             _known(ledger, job_id)
+            if (state := ledger.meta(job_id).get("state", "running")) != "running":
+                raise UsageError(f"{_stands(job_id, state)}: there is nothing to cancel")
             ledger.cancel(job_id)
         finally:
             ledger.close()
         return
     folder = _folder(settings, job_id)
     if folder.data.get("state") != "running" or not folder.data.get("broker"):
-        raise UsageError(f"job {job_id} is {folder.data.get('state')}: there is nothing to cancel")
+        raise UsageError(f"{_stands(job_id, folder.data.get('state'))}: there is nothing to cancel")
     ledger = open_ledger(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}))
     try:
         ledger.cancel(job_id)
@@ -104,12 +118,16 @@ def cancel(job_id: str, settings: Settings) -> None:
         ledger.close()
 
 
+def _stands(job_id: str, state: str | None) -> str:
+    return f"job {job_id} is {human.state(state)}" if state else f"job {job_id} never began"
+
+
 def _state(settings: Settings, data: dict[str, Any]) -> str:
     """As job.json has it; a run that nobody runs any more was killed, and so interrupted."""
     state = str(data.get("state", ""))
     if state == "running" and "spec" in data:
-        dest = Spec.unwire(data["spec"]).dest.display()
-        return state if DestinationLock(settings.state_dir, dest).held() else str(State.INTERRUPTED)
+        lock = DestinationLock(settings.state_dir, lock_name(Spec.unwire(data["spec"]).dest))
+        return state if lock.holder() == data.get("job") else str(State.INTERRUPTED)
     return state
 
 

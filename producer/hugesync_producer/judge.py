@@ -100,7 +100,7 @@ class Terms:
     cuts: Cuts = field(default_factory=Cuts)
     metadata: bool = True
     dir_metadata: bool = False
-    prefix_bytes: int = 0  # of the destination's prefix
+    prefix: str = ""  # the destination's
 
 
 class Judge:
@@ -108,7 +108,7 @@ class Judge:
 
     def __init__(self, terms: Terms, open_folders: Iterable[Entry] = ()) -> None:
         self._terms = terms
-        self._obstacles = Obstacles(terms.dest_limits, terms.prefix_bytes)
+        self._obstacles = Obstacles(terms.dest_limits, terms.prefix)
         self._finishing = terms.dest_limits.folders and terms.metadata
         self._folders = OpenFolders(open_folders if self._finishing else ())
 
@@ -134,7 +134,8 @@ class Judge:
         if not self._terms.select.selects(source):
             return Skip("filtered")
         if source.kind is Kind.ERROR:
-            return Fail(_class_of(source.note), source.note or "could not be looked at")
+            note = source.note or "could not be looked at"
+            return Fail(_class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
         if dest is not None and dest.kind is Kind.ERROR:
             return Fail(_class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
         if source.kind is Kind.SPECIAL:
@@ -144,7 +145,8 @@ class Judge:
         if source.size > self._terms.dest_limits.max_size:
             limits = self._terms.dest_limits
             return Fail(
-                FailureClass.PERMANENT, f"{source.size} bytes; {limits.name} holds {limits.max_size} in one file"
+                FailureClass.PERMANENT,
+                f"its {source.size} bytes are more than {limits.name} holds in one file ({limits.max_size})",
             )
         return self._folder(source, dest) if source.kind is Kind.DIR else self._file(source, dest)
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import unicodedata
 
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind
-from hugesync_tasks.names import decode_name, not_on_filesystem, reserved
+from hugesync_tasks.names import decode_name, folded, not_on_filesystem, reserved
 from hugesync_tasks.stores.base import Limits
 
 
 class Obstacles:
-    """``prefix_bytes``: length of the destination's prefix, which counts towards ``limits.max_key``."""
+    """``prefix``: the destination's, "" or ending in ``/``; what a store calls an object begins with it."""
 
-    def __init__(self, limits: Limits, prefix_bytes: int = 0) -> None:
+    def __init__(self, limits: Limits, prefix: str = "") -> None:
         self._limits = limits
-        self._prefix_bytes = prefix_bytes
+        self._prefix = prefix
         self._files: list[str] = []  # accepted names that lead to the current key, so that a folder could meet them
         self._folded: list[tuple[str, dict[str, str]]] = []  # of each open folder: folded name -> name
 
@@ -36,11 +36,15 @@ class Obstacles:
         limits, name = self._limits, self._name(entry)
         if limits.folders and (why := not_on_filesystem(name)):
             return why
+        if limits.folders and entry.kind is Kind.LINK and name.endswith("/"):
+            return f"bad name: nothing but {LINK_SUFFIX}"
         raw = decode_name(name) if limits.folders else name.encode(errors="surrogatepass")
-        if (length := len(raw) + self._prefix_bytes) > limits.max_key:
+        if (length := len(raw) + len(self._prefix.encode())) > limits.max_key:
             return f"the name is too long: {length} bytes, {limits.name} holds {limits.max_key}"
         if limits.max_segment is not None and (longest := max(map(len, raw.split(b"/")))) > limits.max_segment:
             return f"a part of the name is too long: {longest} bytes, {limits.name} holds {limits.max_segment}"
+        if limits.folds and (why := folded(self._prefix + name)):
+            return f"{why}, and {limits.name} would keep it under another name"
         return None
 
     def _beside_a_folder(self, entry: Entry, name: str) -> str | None:

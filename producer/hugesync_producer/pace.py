@@ -9,6 +9,7 @@ from hugesync_tasks.summary import Snapshot
 FILE_COST = 128 << 10  # bytes: what one more small file costs in time beside its bytes, as peers' figures show
 WINDOW = 30.0  # seconds over which the recent rate is taken
 SETTLING = 3.0  # seconds before anything is foretold
+LASTING = 5.0  # seconds for which one request to slow down counts
 WIDTH = 0.1  # a range is never narrower than this part of its middle, to either side
 
 
@@ -56,6 +57,21 @@ class Pace:
         middle = (soonest + latest) / 2
         soonest, latest = min(soonest, middle * (1 - WIDTH)), max(latest, middle * (1 + WIDTH))
         return soonest, latest if self._last.scan_complete else None
+
+
+class Slowdown:
+    """Whether a store asked us to slow down within the last ``LASTING`` seconds, by a count of how often it did."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._rose: float | None = None
+
+    def saw(self, count: int, now: float) -> bool:
+        """Take the count as of ``now`` (seconds on any clock). A count that fell is a ledger's that lost its data."""
+        if count > self._count:
+            self._rose = now
+        self._count = count
+        return self._rose is not None and now - self._rose < LASTING
 
 
 def _moving(s: Snapshot) -> int:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from threading import Thread
 
+from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import join
-from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.judge import Cuts, Terms
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.single import SingleFeed
@@ -46,6 +47,11 @@ class PlanFeed:
         if isinstance(item, BaseException):
             raise item
         return item
+
+    @property
+    def throttled(self) -> int:
+        """How often a store has asked this process to slow down while it listed."""
+        return self._meter.count("throttled")
 
     def stop(self) -> None:
         """End the listings; what was planned and not taken is dropped."""
@@ -102,9 +108,9 @@ class PlanFeed:
             Cuts(solo_from=min(spec.options.small_file, large_from), large_from=large_from + 1),
             metadata=spec.options.metadata,
             dir_metadata=spec.options.dir_metadata,
-            prefix_bytes=len(spec.dest.prefix.encode()),
+            prefix=spec.dest.prefix,
         )
-        judge = Judge(terms, self._open_folders())
+        judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
         # bytes that the store copies by itself are in nobody's hand: only their number fills a batch
         batch_bytes = job.dest.limits.max_copy if job.server_copy else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)

@@ -10,12 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hugesync_producer.fleet import described, live
 from hugesync_tasks.errors import Unreachable
+from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.register import MARK
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
+
+log = get_logger(__name__)
 
 LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
 PER_SLOT = 4
@@ -33,8 +37,7 @@ class Pool:
         self._ledger, self._spec, self._clock = ledger, spec, clock
         self._embedded = embedded
         self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
-        names = sorted({end.root for end, _ in self._roots})
-        self.queue = f"hs.{'+'.join(names)}" if names else "hs.any"
+        self.queue = queue_of(spec)
         self.commit_queue = f"{self.queue}.commit"
         self._field = f"{self.queue}|{spec.job}"
         self._probe: list[Any] | None = None
@@ -74,6 +77,11 @@ class Pool:
             for end, dest in self._roots
         ]
         self._ledger.announce(self._field, json.dumps({"roots": needs}))
+        for field in self._ledger.announced():
+            if (
+                field.endswith(f"|{self._spec.job}") and field != self._field
+            ):  # of a killed run, under another root's name
+                self._ledger.retract(field)
 
     def retract(self) -> None:
         for path in self._marked:
@@ -81,13 +89,17 @@ class Pool:
                 os.unlink(path)
         self._ledger.retract(self._field)
 
+    @property
+    def window(self) -> int:
+        """How many tasks may be out in this job's queue, over all jobs."""
+        return max(LEAST_OUT, PER_SLOT * self._slots)
+
     def room(self, out: int) -> int:
         """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
         now = self._clock()
-        most = max(LEAST_OUT, PER_SLOT * self._slots)
         if now - self._length_at > 0.2:
             self._length_at, self._length = now, self._ledger.queue_length(self.queue)
-        room = most - max(out, self._length)
+        room = self.window - max(out, self._length)
         jobs = self._spec.options.jobs
         return max(0, min(room, jobs - out) if jobs else room)
 
@@ -95,9 +107,11 @@ class Pool:
         """Count the consumers. Raises Stalled when none came within 15 s of the first task, or nothing moved for
         ``--stall-timeout``; resumable both."""
         now = self._clock()
-        workers = {name: json.loads(info) for name, info in self._ledger.workers().items() if info}
+        workers = live(self._ledger)
         consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
-        self._slots = sum(int(w["slots"]) for w in consumers.values())
+        slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
+        if slots != self._slots:
+            log.info("workers counted", queue=self.queue, workers=len(consumers), slots=self._slots, window=self.window)
         if progress != self._progress or not work_out:
             self._progress, self._moved_at = progress, now
         if consumers:
@@ -125,10 +139,15 @@ class Pool:
             self.announce()
 
     def _missing(self, workers: dict[str, Any]) -> str:
-        there = ", ".join(f"{n} (roots {', '.join(w.get('roots', {})) or 'none'})" for n, w in workers.items())
         roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
-        return f"no worker {need}; workers: {there or 'none'}"
+        return f"no worker {need}; workers: {described(workers, self.queue)}"
+
+
+def queue_of(spec: Spec) -> str:
+    """The queue of a job's tasks: by the local roots that they touch."""
+    names = sorted({end.root for end in (spec.source, spec.dest) if end.scheme == "file"})
+    return f"hs.{'+'.join(names)}" if names else "hs.any"
 
 
 def _leave(end: Location, mark: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from hugesync_producer import human
@@ -54,7 +55,7 @@ class Notices:
 
     def on_start(self, job_id: str, resumed: bool) -> None:
         if resumed:
-            self.say(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+            self.say(resuming(job_id, self.command))
 
     def on_progress(self, snapshot: Snapshot) -> None:
         pass
@@ -70,12 +71,16 @@ class PlainProgress(Notices):
         super().__init__(stream, command)
         self._pace = Pace()
         self._next = PLAIN_INTERVAL
+        self._throttled = False  # since the last line: a line tells of its whole interval
 
     def on_progress(self, snapshot: Snapshot) -> None:
         self._pace.add(snapshot)
+        self._throttled = self._throttled or snapshot.throttled
         if snapshot.elapsed >= self._next:
             self._next = snapshot.elapsed + PLAIN_INTERVAL
-            self.say(" · ".join([*status(snapshot, self._pace), *standing(snapshot)]))
+            told = replace(snapshot, throttled=self._throttled)
+            self.say(" · ".join([*status(told, self._pace), *standing(told)]))
+            self._throttled = False
 
 
 class LiveProgress:
@@ -91,7 +96,7 @@ class LiveProgress:
 
     def on_start(self, job_id: str, resumed: bool) -> None:
         if resumed:
-            self.on_notice(f"going on with job {job_id}, which did not finish; --fresh begins anew")
+            self.on_notice(resuming(job_id, self._command))
 
     def on_progress(self, snapshot: Snapshot) -> None:
         self._pace.add(snapshot)
@@ -107,6 +112,12 @@ class LiveProgress:
     def close(self) -> None:
         """Take the display away; may be repeated."""
         self._live.stop()
+
+
+def resuming(job_id: str, command: str) -> str:
+    """Said when a job goes on; that it need not is said where there is an option for it."""
+    way_out = "; --fresh begins anew" if command == "hugesync-submit" else ""
+    return f"going on with job {job_id}, which did not finish{way_out}"
 
 
 def status(s: Snapshot, pace: Pace) -> list[str]:
@@ -130,7 +141,7 @@ def standing(s: Snapshot) -> list[str]:
     if s.waiting_for:
         parts.append(f"waiting: {s.waiting_for}")
     if s.throttled:
-        parts.append("the store asks us to slow down")
+        parts.append("throttled: the store asks us to slow down")
     return parts
 
 

@@ -74,14 +74,13 @@ def _headline(s: Summary) -> str:
     files = {n: s.files.get(n, 0) for n in FILES}
     took = human.duration(s.elapsed_seconds)
     if s.dry_run and s.state in (State.DONE, State.DONE_WITH_ERRORS):
-        todo = f"{human.count(files['pending'])} files, {human.size(s.bytes.get('pending', 0))}"
+        todo = f"{human.counted(files['pending'], 'file')}, {human.size(s.bytes.get('pending', 0))}"
         return f"dry run: {todo} would be transferred (looked for {took})"
     moved = moved_bytes(s.bytes)
     speed = f", {human.rate(moved / s.elapsed_seconds)}" if s.elapsed_seconds > 0 and moved else ""
-    state = {"done_with_errors": "done, with errors"}.get(s.state, str(s.state))
     job = f" (job {s.job_id})" if s.job_id else ""
-    done = f"{human.count(files['done'])} files done, {human.size(moved)} moved in {took}{speed}"
-    return f"{state}: {done}{job}"
+    done = f"{human.counted(files['done'], 'file')} done, {human.size(moved)} moved in {took}{speed}"
+    return f"{human.state(s.state)}: {done}{job}"
 
 
 def _counters(s: Summary) -> Iterable[str]:
@@ -100,10 +99,10 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     if not total:
         return
     files = s.files.get("failed", 0)
-    more = f" files, and {human.count(total - files)} folders" if total > files else ""
-    yield f"Failed ({human.count(min(files, total) if more else total)}{more}):"
+    both = f"{human.counted(files, 'file')} and {human.counted(total - files, 'folder')}"
+    yield f"Failed ({both if total > files else human.count(total)}):"
     for f in s.failures[:shown]:
-        yield f"  {f.failure_class:<14} {human.name(f.path)}: {_sentence(f.message)}"
+        yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
     rest = total - min(shown, len(s.failures))
     if rest:
         where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from kombu.exceptions import OperationalError
 
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
-from hugesync_producer.coordinator import LEASE_EVERY, LEASE_MS, Coordinator
+from hugesync_producer.coordinator import LEASE_MS, Coordinator
 from hugesync_producer.dispatch import Publish
 from hugesync_producer.dryrun import dry_run
 from hugesync_producer.embedded import Embedded
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
-from hugesync_producer.jobfolder import DestinationLock, JobFolder
+from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.leadership import keep_lock, lead, lock
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
-from hugesync_producer.processes import is_dead, this_process
+from hugesync_producer.processes import this_process
+from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
+from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
+from hugesync_tasks.logs import get_logger
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
+from hugesync_tasks.uri import lock_name
 
-LOCK_MS = 60_000
+log = get_logger(__name__)
+
 UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
 
 
@@ -50,10 +55,12 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
             return dry_run(job, meter, observer, began)
         folder: JobFolder | None = None
         if not settings.broker_url:
+            if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
+                refuse_unusable(settings.runtime_dir)
             folder = stack.enter_context(_folder(spec, settings, fresh))
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
-            url = embedded.start()
             stack.callback(embedded.stop)
+            url = embedded.start()
             folder.save(broker=url)
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
@@ -77,11 +84,10 @@ def _coordinate(
     began: float,
 ) -> Summary:
     spec = job.spec
-    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
-    if holder != spec.job:
-        raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
+    place = lock_name(spec.dest)  # looked up once: what is renewed and given back must be what was taken
+    lock(ledger, spec, place)
     started = time.time()
-    owner = _lead(ledger, spec, folder, observer)
+    owner = lead(ledger, spec, folder is not None, observer)
     checkpoint = Checkpoint(ledger, spec.job, folder)
     resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read() or ("", Counters())
     if resumed is None:
@@ -101,7 +107,11 @@ def _coordinate(
     pool = Pool(ledger, spec, embedded=folder is not None)
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
-        keep_more=lambda: _keep(ledger, spec), owner=owner,
+        keep_more=lambda: keep_lock(ledger, spec, place), owner=owner,
+    )  # fmt: skip
+    log.info(
+        "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
+        memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
     )  # fmt: skip
     reason = ""
     try:
@@ -112,76 +122,58 @@ def _coordinate(
         raise
     except (HugeSyncError, KeyboardInterrupt) as error:
         state = state_of_error(error)
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error.told()
         never_began = resumed is None and not coordinator.scanned_anything
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
-            _forget(ledger, pool, spec, folder)
+            _forget(ledger, pool, spec, place, folder)
             raise
     if state in (State.DONE, State.DONE_WITH_ERRORS):
         sweep_uploads(job, ledger, Token(meter))
         if resumed is not None:
             sweep(job, started, Token(meter))
     summary = summarise(job, state, window, coordinator, meter, began, reason)
-    _end(ledger, pool, spec, folder, summary, coordinator)
-    return summary
-
-
-def _lead(ledger: Ledger, spec: Spec, folder: JobFolder | None, observer: Observer) -> str:
-    """Take the job's lease before anything of the job is touched; returns the owner's token. A living coordinator is known by
-    its beat; the lease of one killed on this host is taken, another host's is waited for. Raises Refused."""
-    if folder is not None:
-        owner = "embedded"  # the folder's lock has refused a second run already; a killed one's lease is ours
-    else:
-        owner = secrets.token_hex(8)
-    meta, began = ledger.meta(spec.job), time.monotonic()
-    beat = meta.get("beat")
-    if folder is None and is_dead(meta.get("coordinator", "")):
-        ledger.step_down(spec.job, meta.get("owner", ""))
-    told = False
-    while not ledger.lead(spec.job, owner, LEASE_MS):
-        if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
-            raise Refused(f"job {spec.job} is being run by another process, and writing to {spec.dest.display()}")
-        if not told and time.monotonic() - began > LEASE_EVERY:
-            told = True
-            observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")
-        time.sleep(0.2)
-    ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
-    return owner
-
-
-def _keep(ledger: Ledger, spec: Spec) -> None:
-    """What a living coordinator renews beside its lease. Raises TakenOver."""
-    holder = ledger.lock(spec.dest.display(), spec.job, LOCK_MS)
-    if holder != spec.job:
-        raise TakenOver(f"this job's lock lapsed, and job {holder} is writing to {spec.dest.display()} now")
-    ledger.set_meta(spec.job, beat=repr(time.time()))
+    return _end(ledger, pool, spec, place, folder, summary, coordinator)
 
 
 def _end(
-    ledger: Ledger, pool: Pool, spec: Spec, folder: JobFolder | None, summary: Summary, coordinator: Coordinator
-) -> None:
+    ledger: Ledger,
+    pool: Pool,
+    spec: Spec,
+    place: str,
+    folder: JobFolder | None,
+    summary: Summary,
+    coordinator: Coordinator,
+) -> Summary:
+    """Record the end wherever it can be recorded; returns the summary, which says where it could not be."""
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
     finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
     if folder is not None:
-        folder.save(state=str(summary.state), summary=json.loads(text), **({"checkpoint": None} if finished else {}))
+        try:
+            folder.save(
+                state=str(summary.state), summary=json.loads(text), **({"checkpoint": None} if finished else {})
+            )
+        except CannotSave as error:
+            if str(error) not in summary.reason:
+                summary = replace(summary, notes=(*summary.notes, f"this end is not recorded: {error}"))
     try:
         pool.retract()
         ledger.set_meta(spec.job, state=str(summary.state), summary=text)
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
-        ledger.unlock(spec.dest.display(), spec.job)
+        ledger.unlock(place, spec.job)
     except Unreachable:
         pass  # the ledger is what was lost; its leases expire by themselves
+    return summary
 
 
-def _forget(ledger: Ledger, pool: Pool, spec: Spec, folder: JobFolder | None) -> None:
+def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None) -> None:
     """The job never began: no history of it stays."""
     pool.retract()
     ledger.forget_job(spec.job, history=False)
-    ledger.unlock(spec.dest.display(), spec.job)
+    ledger.unlock(place, spec.job)
     if folder is not None:
         folder.save(state="usage", checkpoint=None)
 
@@ -224,7 +216,7 @@ def summarise(
 @contextmanager
 def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
     try:
-        lock = DestinationLock(settings.state_dir, spec.dest.display())
+        lock = DestinationLock(settings.state_dir, lock_name(spec.dest))
         lock.take(spec.job)
     except OSError as error:
         raise _no_state(settings, error) from error
@@ -237,6 +229,8 @@ def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
             folder.save()
         except OSError as error:
             raise _no_state(settings, error) from error
+        except CannotSave as error:  # nothing has begun
+            raise UsageError(f"{error} (HUGESYNC_STATE_DIR)") from error
         yield folder
         if folder.data.get("state") not in UNFINISHED:
             folder.forget_work()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
+from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, UsageError
-from hugesync_tasks.process import open_ledger, roots_of
-from hugesync_tasks.spec import Options, Rules, Selection, Spec
+from hugesync_tasks.logs import get_logger
+from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
+from hugesync_tasks.stores.base import Limits
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter
+
+log = get_logger(__name__)
 
 PARTS_IN_MEMORY = 4  # the one in hand, its copies in the HTTP client, and the interpreter
 
@@ -44,21 +47,20 @@ def sync(
     observer = observer or Unobserved()
     rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
     if options.part_size > options.memory // PARTS_IN_MEMORY:
+        part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(
-            f"part_size {options.part_size >> 20}MiB does not fit into --memory {options.memory >> 20}MiB: "
-            f"at least {PARTS_IN_MEMORY} parts must"
+            f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
     meter = Meter()
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    spec = _spec(ends, settings, rules, selection, options, dry_run, meter)
+    spec = _spec(ends, rules, selection, options, dry_run, meter)
+    if settings.broker_url and not dry_run:
+        spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
     return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
 
 
-def _spec(
-    ends: Ends, settings: Settings, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter
-) -> Spec:
-    embedded = not settings.broker_url
-    source, dest = as_roots(ends, {} if embedded or dry_run else _known_roots(settings), embedded)
+def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter) -> Spec:
+    source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
     single = [ends.single_source, ends.single_dest]
@@ -84,33 +86,32 @@ def probed(spec: Spec, meter: Meter) -> Spec:
     try:
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
+        _tell(spec.source, found, "source")
+        _tell(spec.dest, limits, "destination")
         if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
                 "overwritten unseen; --unsafe-no-conflict-check accepts that"
             )
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
-            raise UsageError(
-                f"--storage-class and --sse-kms-key mean nothing at {spec.dest.display()}, which is no store"
-            )
+            option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
+            raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:
         a.close()
         b.close()
 
 
-def _known_roots(settings: Settings) -> Mapping[str, str]:
-    """Roots configured here, else those of the live workers."""
-    ours = roots_of(settings)
-    if ours:
-        return ours
-    ledger = open_ledger(settings)
-    try:
-        return {
-            name: path
-            for info in ledger.workers().values()
-            if info
-            for name, path in json.loads(info).get("roots", {}).items()
-        }
-    finally:
-        ledger.close()
+def _tell(location: Location, limits: Limits, role: str) -> None:
+    """With ``-v``: where each end is and what it was found to do, which decides how files travel."""
+    log.info(
+        "endpoint measured",
+        role=role,
+        location=location.display(),
+        endpoint=location.endpoint,
+        store=limits.name,
+        conditional_commit=limits.conditional_commit,
+        list_order=limits.list_order,
+        full_crc64=limits.full_crc64,
+        etag_is_md5=limits.etag_is_md5,
+    )

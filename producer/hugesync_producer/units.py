@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hugesync_producer import filelog
 from hugesync_producer.dispatch import Dispatcher
 from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.plan import Segment
@@ -185,8 +186,10 @@ class Units:
         if transfer.source.kind is Kind.DIR:  # folders are not counted as files
             segment.counters.extras(outcome)
             if outcome.state == "failed":
+                filelog.failed(transfer.key, outcome.reason, outcome.message)
                 segment.counters.failed(transfer.key, outcome.reason, outcome.message)
             return
+        filelog.settled(transfer.key, transfer.source.size, outcome)
         segment.counters.settle(transfer.key, transfer.source.size, outcome)
         if outcome.reason == FailureClass.CONFLICT and self.job.options.on_conflict == "fail":
             self.conflict_stop = True
@@ -200,6 +203,7 @@ class Units:
             result = Outcome.unwire(wire)
             unit.segment.counters.extras(result)
             if result.state == "failed":
+                filelog.failed(folder.key, result.reason, result.message)
                 unit.segment.counters.failed(folder.key, result.reason, result.message)
 
     def _on_large(self, large: Large, event: Event, have: Mapping[int, Part]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hugesync_tasks import __version__
 from hugesync_tasks.config import environment, load, option_help
 from hugesync_tasks.errors import HugeSyncError
 
@@ -27,6 +28,7 @@ SCHEMES = ("file", "s3")
 @click.option("--max-tasks-per-child", type=click.IntRange(1), help="Replace a child process after so many tasks.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each task.")
 @click.option("--life-fd", type=int, hidden=True, help="End when this pipe closes: embedded, the producer is gone.")
+@click.version_option(__version__, prog_name="hugesync-worker", message="%(prog)s %(version)s")
 @click.option(
     "--preload", multiple=True, hidden=True, help="Stores of the one job: what others are made of is left out."
 )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from typing import Any
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from hugesync_tasks import logs
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent
+from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent, introduce
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.stores.opening import preload
 
@@ -21,6 +23,7 @@ def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
+    logging.getLogger("hugesync_tasks.consumer").setLevel(min(level, logging.INFO))  # who it is, what it serves
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
@@ -49,11 +52,16 @@ def run(
     configure(app, settings)
     for scheme in schemes:
         preload(scheme)
+    # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
+    warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
+    slots = default_slots(settings)
+    introduce(settings, slots)
+    RegisterStep.introduced = True
     worker: Any = app.Worker(
         hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
         pool="prefork",
-        concurrency=default_slots(settings),
+        concurrency=slots,
         queues=["hs.any", "hs.any.commit"],
         loglevel=level,
         without_gossip=True,
@@ -62,6 +70,7 @@ def run(
         task_events=task_events,
         max_tasks_per_child=max_tasks,
         optimization="fair",
+        quiet=True,  # Celery's banner says nothing of what this worker serves
     )
     worker.start()
     return int(worker.exitcode or 0)

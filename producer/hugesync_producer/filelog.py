@@ -1,0 +1,62 @@
+"""What became of each file, one log line each: ``file done`` and ``file skipped`` (INFO, so with ``-v``), ``file failed``
+(WARNING; as text only with ``-v``, because the summary lists failures). A line that is not wanted costs one question."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from hugesync_producer.join import JoinItem
+from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Terms
+from hugesync_tasks.logs import get_logger
+from hugesync_tasks.model import Entry, Outcome
+
+_switch = logging.getLogger(__name__)
+_log = get_logger(__name__)
+
+
+class ToldJudge(Judge):
+    """A judge whose skips and refusals are logged; with ``sends`` also what it sends, for a dry run, where nobody else
+    will."""
+
+    def __init__(self, terms: Terms, open_folders: Iterable[Entry], sends: bool) -> None:
+        super().__init__(terms, open_folders)
+        self._sends = sends
+
+    def judge(self, item: JoinItem) -> Step:
+        step = super().judge(item)
+        verdict = step.verdict
+        if isinstance(verdict, Skip):
+            skipped(step.key, step.size, verdict.reason)
+        elif isinstance(verdict, Fail):
+            failed(step.key, str(verdict.failure), verdict.message)
+        elif self._sends and isinstance(verdict, Send) and not verdict.transfer.check and step.counted:
+            would_send(step.key, step.size)
+        return step
+
+
+def settled(key: str, size: int, outcome: Outcome) -> None:
+    """The end of one entry as its worker reported it. ``size``: planned bytes."""
+    if outcome.state == "failed":
+        failed(key, outcome.reason, outcome.message)
+    elif outcome.state == "skipped":
+        skipped(key, size, outcome.reason)
+    elif outcome.state == "done" and _switch.isEnabledFor(logging.INFO):
+        _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified)
+
+
+def skipped(key: str, size: int, reason: str) -> None:
+    """``reason``: one of ``skipped_by`` (design §6)."""
+    if _switch.isEnabledFor(logging.INFO):
+        _log.info("file skipped", path=key, size=size, reason=reason)
+
+
+def failed(key: str, failure_class: str, message: str) -> None:
+    if _switch.isEnabledFor(logging.WARNING):
+        _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
+
+
+def would_send(key: str, size: int) -> None:
+    """Of a dry run."""
+    if _switch.isEnabledFor(logging.INFO):
+        _log.info("file would be transferred", path=key, size=size)
