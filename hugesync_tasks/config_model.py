@@ -118,7 +118,8 @@ class Settings(BaseSettings):
         description="Size of the parts of a large file, 5MiB to 5GiB; larger ones are used where 10,000 would not do.",
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="How stderr is written: text, or json (one object with time, level and event on each line)."
+        default="text",
+        description="How stderr is written: text, or json (one object with time, level and event on each line).",
     )
     state_dir: Path = Field(
         default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state") / "hugesync",

@@ -68,6 +68,7 @@ class Meta:
     content_type: str | None = None
     generation: str = ""  # 32 hex digits: our marker on everything we write (design §2, Identity)
     link: bool = False  # the body is a symlink's target (``hugesync-type: symlink``)
+    sidecar: bool = False  # the body is a signature of ours (``hugesync-type: signature``)
     owner: bool = False  # apply uid and gid locally (``-a`` or ``-o -g``); what is not permitted is counted
     storage_class: str | None = None
     sse_kms_key: str | None = None

@@ -8,19 +8,30 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from hugesync_tasks.errors import FailureClass, HugeSyncError, NoSuchUpload, SourceChanged, Stopped, Unreachable
+from hugesync_tasks import perform_delta
+from hugesync_tasks.errors import (
+    FailureClass,
+    HugeSyncError,
+    NoSuchUpload,
+    NotFound,
+    SourceChanged,
+    Stopped,
+    Unreachable,
+    VersionMismatch,
+)
+from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
 from hugesync_tasks.stages.commit import commit
-from hugesync_tasks.stages.context import JobContext, finishing
+from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.execute import BatchRun
-from hugesync_tasks.stages.parts import send_part
-from hugesync_tasks.state.base import Claim, Claimed, PartAnswer, Task
+from hugesync_tasks.stages.parts import make_part, send_part
+from hugesync_tasks.state.base import Claimed, PartAnswer
+from hugesync_tasks.work import UploadLost, Work
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +46,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
-    work = _Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms, asked))
+    work = Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms, asked))
     if claim.answer is Claimed.POISON:
         why = f"its task was attempted {claim.attempt - 1} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
@@ -55,40 +66,11 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
         return "failed"
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One claimed task and all that it takes to do it."""
-
-    process: Process
-    job_id: str
-    task: Task
-    claim: Claim
-    lease: Lease
-
-    @property
-    def job(self) -> JobContext:
-        return self.process.job(self.job_id)
-
-    def settle(self, outcome: dict[str, Any], close_file: str = "") -> None:
-        """Record the outcome; the task is over, once."""
-        traffic = self.lease.token.meter.take()
-        self.lease.insist(
-            lambda: self.process.ledger.settle(
-                self.job_id, self.task.id, outcome, traffic, close_file=close_file, fence=self.claim.attempt
-            )
-        )
-
-    def replan(self, reason: str, message: str) -> str:
-        """The world moved: the coordinator looks at both ends again."""
-        self.settle({"error": Outcome("replan", reason, message).wire()})
-        return reason
-
-
 def _failure(kind: FailureClass, message: str) -> dict[str, Any]:
     return {"error": Outcome("failed", str(kind), message).wire()}
 
 
-def _batch(work: _Work) -> str:
+def _batch(work: Work) -> str:
     items = {i: Transfer.unwire(w) for i, w in enumerate(json.loads(work.task.payload))}
     done = {i: Outcome.unwire(w) for i, w in work.claim.receipts.items()}
 
@@ -103,18 +85,25 @@ def _batch(work: _Work) -> str:
     return f"{len(items)} files"
 
 
-def _begin(work: _Work) -> str:
+def _begin(work: Work) -> str:
     job, token = work.job, work.lease.token
     try:
-        process, transfer = work.process, Transfer.unwire(json.loads(work.task.payload))
-        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for)
+        process, todo = work.process, json.loads(work.task.payload)
+        transfer = Transfer.unwire(todo["transfer"])
+        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for, todo["whole"])
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
     mine, before = large.fields(), dict(work.claim.file)
     if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
         abandon(job.dest, LargeFile.of(before).upload, token)
     stands = work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
-    if stands["upload"] != mine["upload"]:
+    if large.delta is not None and not stands["upload"]:
+        steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
+        work.settle({"file": mine, "steps": steps})
+        return f"{large.upload.key}: a delta is looked for"
+    if stands["upload"] != mine["upload"] and not mine["upload"]:
+        large, listed = LargeFile.of(stands), []  # another coordinator's delta was laid out: it goes on
+    elif stands["upload"] != mine["upload"]:
         # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.
         if job.dest.limits.intents:
             job.dest.abort(large.upload, token)
@@ -124,17 +113,22 @@ def _begin(work: _Work) -> str:
     return f"{large.upload.key} in {large.fields()['total']} parts"
 
 
-def _part(work: _Work) -> str:
+def _part(work: Work) -> str:
     if not work.claim.file:
         return work.replan("upload_lost", "the ledger has no record of the upload")
     large = LargeFile.of(dict(work.claim.file))
     todo = json.loads(work.task.payload)
     listed = Part.unwire(todo["listed"]) if todo.get("listed") else None
     try:
-        with work.process.budget.hold(0 if work.job.copies_parts else large.upload.part_size):
-            part = send_part(work.job, large, todo["number"], listed, work.lease.token)
+        part = _made(work, large, int(todo["number"]), listed)
+    except UploadLost as error:
+        return work.replan("upload_lost", str(error))
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
+    except (VersionMismatch, NotFound) as error:
+        if large.delta is None:
+            raise
+        return work.replan("conflict", error.of_file())  # what parts are copied from was replaced
     except NoSuchUpload as error:
         return work.replan("upload_lost", error.of_file())
     generation, traffic = large.upload.generation, work.lease.token.meter.take()
@@ -150,17 +144,30 @@ def _part(work: _Work) -> str:
     return f"{large.upload.key} part {part.number}: {answer.lower()}"
 
 
-def _commit(work: _Work) -> str:
+def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
+    notes, job, hold = FileNotes(work, large), work.job, work.process.budget.hold
+    if large.delta is not None:
+        row = notes.row(number)
+        with hold(row.length if row.fetched else 0):
+            return make_part(job, large, number, row, listed, work.lease.token)
+    with hold(0 if job.copies_parts else large.upload.part_size):
+        part, hashes = send_part(job, large, number, listed, work.lease.token, notes.hashed())
+        if hashes:
+            notes.keep({f"h{number}": hashes})
+        return part
+
+
+def _commit(work: Work) -> str:
     if not work.claim.file:
         return work.replan("upload_lost", "the ledger has no record of the upload")
     large = LargeFile.of(dict(work.claim.file))
     parts = sorted(work.process.ledger.parts(work.job_id, work.task.file).values(), key=lambda p: p.number)
-    outcome = commit(work.job, large, parts, work.lease.token)
+    outcome = commit(work.job, large, parts, work.lease.token, FileNotes(work, large).sign)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
     return f"{large.upload.key}: {outcome.state}"
 
 
-def _abandon(work: _Work) -> str:
+def _abandon(work: Work) -> str:
     fields = dict(work.claim.file) or json.loads(work.task.payload)  # the coordinator's, where the ledger lost its own
     if fields:
         abandon(work.job.dest, LargeFile.of(fields).upload, work.lease.token)
@@ -168,7 +175,7 @@ def _abandon(work: _Work) -> str:
     return "abandoned"
 
 
-def _folders(work: _Work) -> str:
+def _folders(work: Work) -> str:
     """Give finished folders their metadata, deepest first, one after another: a folder may lose its own w or x."""
     results = []
     for wire in json.loads(work.task.payload):
@@ -186,9 +193,12 @@ def _folders(work: _Work) -> str:
     return f"{len(results)} folders"
 
 
-_HANDLERS: dict[str, Callable[[_Work], str]] = {
+_HANDLERS: dict[str, Callable[[Work], str]] = {
     "batch": _batch,
     "begin": _begin,
+    "sign": perform_delta.sign,
+    "match": perform_delta.match,
+    "lay": perform_delta.lay_out,
     "part": _part,
     "commit": _commit,
     "abandon": _abandon,

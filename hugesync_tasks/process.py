@@ -16,6 +16,7 @@ import psutil
 from hugesync_tasks.budget import Budget, return_freed_memory
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
+from hugesync_tasks.signature.format import Signature
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
@@ -40,6 +41,7 @@ class Process:
         self._roots = roots
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
         self._attempts: dict[str, int] = {}
+        self.signatures: dict[str, list[Signature]] = {}  # of the file at hand
         self._lock = Lock()
         self._resident: int = psutil.Process().memory_info().rss
         self.budget = Budget(max(LEAST, int((settings.memory - self._resident) * HEADROOM)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-RULES_VERSION = 1  # of part planning; part of a generation
+RULES_VERSION = 2  # of part planning; part of a generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,12 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
+    delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
+    block_size: int = 0  # bytes per block of a signature; 0 = by the file's size
+    signature_missing: str = "auto"  # auto | generate | full
+    sidecars: bool = True
+    sidecar_prefix: str = ""  # "" or ends in /
 
 
 @dataclass(frozen=True, slots=True)

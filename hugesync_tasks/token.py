@@ -106,3 +106,6 @@ class Token:
 
     def copied_server_side(self, n: int) -> None:
         self.meter.add("bytes.copied_server_side", n)
+
+    def reused(self, n: int) -> None:
+        self.meter.add("bytes.reused", n)

@@ -167,8 +167,9 @@ class Matcher:
         strong = blake3.blake3(piece).digest()
         if 0 <= expected < self._whole and self._record(expected)[4:] == strong:
             return expected
-        for k in slider.index.blocks(slot, CHAIN):
+        for k in slider.index.blocks(slot, strong, CHAIN):
             if self._record(int(k))[4:] == strong:
+                self._fails.pop(slot, None)
                 return int(k)
         self.confirmed_in_vain += 1
         self._fails[slot] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from awscrt.checksums import crc32c
 from numpy.typing import NDArray
 
 U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
 
 
@@ -43,44 +45,51 @@ def plain(window: int) -> int:
 
 
 class WeakIndex:
-    """Finds blocks by their weak hash: a bit filter that fits the processor's second cache, then a table, then the chain."""
+    """Finds blocks by their weak hash: a bit filter that fits the processor's second cache, then a table, then the chain.
 
-    def __init__(self, weak: U32, window: int) -> None:
-        """``weak``: of the blocks of exactly ``window`` bytes, in order."""
+    Who wrote the signature chose the weak hashes. So the table's places are drawn by a multiplier that nobody can know, and
+    a chain of equal weak hashes is not walked: it is in order of the strong hash.
+    """
+
+    def __init__(self, weak: U32, strong: U64, window: int) -> None:
+        """``weak``, and ``strong`` (its first 8 bytes): of the blocks of exactly ``window`` bytes, in order."""
         self.window = window
-        self.order = np.argsort(weak, kind="stable").astype(np.int64)
-        registers = weak[self.order] ^ np.uint32(plain(window))
-        self.register, self.first = np.unique(registers, return_index=True)
-        self.last = np.append(self.first[1:], len(registers))
-        self.alive = np.ones(len(self.register), np.uint8)
-        n = max(1, len(self.register))
+        self.salt = np.uint32(secrets.randbits(32) | 1)
+        mixed = (weak ^ np.uint32(plain(window))) * self.salt
+        self.order = np.lexsort((strong, mixed))  # stable: of equal blocks the first comes first
+        self.strong = strong[self.order]
+        self.known, self.first = np.unique(mixed[self.order], return_index=True)
+        self.last = np.append(self.first[1:], len(mixed))
+        self.alive = np.ones(len(self.known), np.uint8)
+        n = max(1, len(self.known))
         # 16,384 blocks, two cores' 1 MiB of L2: 2¹⁸ bits 402 MB/s, 2¹⁹ 555, 2²⁰ 678, 2²¹ 759, 2²² 755. What passes the
         # filter by chance costs a wrongly predicted branch, and that costs more than a filter beyond the first cache.
         self.filter_bits = min(23, max(16, (128 * n - 1).bit_length()))
         table_bits = max(4, (2 * n - 1).bit_length())
         self.table_shift = 32 - table_bits
         self.filter = np.zeros(1 << (self.filter_bits - 3), np.uint8)
-        self.table = np.full(1 << table_bits, -1, np.int32)
-        self._fill(table_bits)
-
-    def _fill(self, table_bits: int) -> None:
-        at = self.register >> np.uint32(32 - self.filter_bits)
+        at = (weak ^ np.uint32(plain(window))) >> np.uint32(32 - self.filter_bits)
         np.bitwise_or.at(self.filter, at >> np.uint32(3), (1 << (at & np.uint32(7))).astype(np.uint8))
-        # Sorted registers hashed by their high bits are put in runs: each goes to its own place, or the next one free.
-        home = (self.register >> np.uint32(self.table_shift)).astype(np.int64)
+        self.table = np.full(1 << table_bits, -1, np.int32)
+        self._fill(1 << table_bits)
+
+    def _fill(self, size: int) -> None:
+        # Sorted values placed by their high bits are put in runs: each goes to its own place, or the next one free.
+        home = (self.known >> np.uint32(self.table_shift)).astype(np.int64)
         place = np.maximum.accumulate(home - np.arange(len(home))) + np.arange(len(home))
-        size = 1 << table_bits
         inside = place < size
         self.table[place[inside]] = np.nonzero(inside)[0]
-        for slot in np.nonzero(~inside)[0]:  # the few that run over the end go on at its beginning
-            spot = 0
-            while self.table[spot] >= 0:
-                spot += 1
-            self.table[spot] = slot
+        free = np.nonzero(self.table < 0)[0]
+        over = np.nonzero(~inside)[0]  # the few that run over the end go on at its beginning
+        self.table[free[: len(over)]] = over
 
-    def blocks(self, slot: int, most: int) -> NDArray[Any]:
-        """The numbers of at most ``most`` blocks of one weak hash, in order: a chain is never walked to its end."""
-        return self.order[self.first[slot] : min(self.last[slot], self.first[slot] + most)]
+    def blocks(self, slot: int, strong: bytes, most: int) -> NDArray[Any]:
+        """The numbers of at most ``most`` blocks of one weak hash whose strong one begins with the 8 bytes of ``strong``."""
+        first, last = self.first[slot], self.last[slot]
+        value = np.frombuffer(strong, "<u8", 1)[0]
+        first += np.searchsorted(self.strong[first:last], value)
+        same = self.strong[first : min(last, first + most)] == value
+        return self.order[first : first + len(same)][same]
 
     def forget(self, slot: int) -> None:
         """Never find this weak hash again: it has been confirmed in vain too often (a hash flood)."""

@@ -19,9 +19,10 @@ class Slider:
 
     def __init__(self, records: bytes, whole: int, block: int) -> None:
         """``whole``: how many of the ``records`` are of blocks of exactly ``block`` bytes."""
-        packed = np.frombuffer(records, np.dtype([("weak", "<u4"), ("strong", "V32")]), whole)
+        packed = np.frombuffer(records, np.dtype([("weak", "<u4"), ("strong", "<u8"), ("rest", "V24")]), whole)
         assert packed.dtype.itemsize == RECORD
-        self.index = WeakIndex(np.ascontiguousarray(packed["weak"]), block)
+        weak, strong = np.ascontiguousarray(packed["weak"]), np.ascontiguousarray(packed["strong"])
+        self.index = WeakIndex(weak, strong, block)
         self.block = block
         self.most = max(MIB, 2 * block)  # the windows' first hashes cost 4 blocks at 12 GB/s
         self._data = np.zeros(self.most + block + LANES, np.uint8)
@@ -42,8 +43,8 @@ class Slider:
         )
         found = slide(
             self._data, block, lane, registers, arriving(), leaving(block), index.filter,
-            np.uint32(32 - index.filter_bits), index.table, np.uint32(index.table_shift), index.register, index.alive,
-            self._where, self._slots,
+            np.uint32(32 - index.filter_bits), index.table, np.uint32(index.table_shift), index.salt, index.known,
+            index.alive, self._where, self._slots,
         )  # fmt: skip
         pieces = [slice(i * lane, i * lane + int(found[i])) for i in range(LANES)]
         where = np.concatenate([self._where[p] for p in pieces])

@@ -76,4 +76,3 @@ def rows_of(copies: Iterable[Copy], size: int, step: int) -> list[Row]:
         add(copy.length, copy.source)
     add(size - at, None)
     return rows
-

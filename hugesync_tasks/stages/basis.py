@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Head, Kind, Transfer
-from hugesync_tasks.signature.blocks import LEAF, auto_block
-from hugesync_tasks.signature.format import Binding, Signature, Unusable
+from hugesync_tasks.signature.blocks import LEAF
+from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.sidecar import load
+from hugesync_tasks.stages.sidecar import load, signed_block
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
@@ -71,7 +72,7 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
             return _against_source(job, transfer, source, basis, token)
         case True, True:
             return _between(job, transfer, source, basis, token)
-    return _delta("upload", basis, auto_block(basis.entry.size) if not options.block_size else options.block_size, size, signs=True), ""
+    return _delta("upload", basis, signed_block(job, basis.entry.size), size, signs=True), ""
 
 
 def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Token) -> tuple[Delta | None, str]:
@@ -79,8 +80,7 @@ def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Toke
         found = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
     except Unusable as error:
         if job.options.signature_missing == "generate":
-            block = job.options.block_size or auto_block(basis.entry.size)
-            return _delta("upload", basis, block, transfer.source.size, signs=True), ""
+            return _delta("upload", basis, signed_block(job, basis.entry.size), transfer.source.size, signs=True), ""
         return None, f"no usable signature at the destination: {error}"
     return _delta("upload", basis, found.header.block, transfer.source.size), ""
 
@@ -98,9 +98,7 @@ def _against_source(
     return _delta("download", basis, found.header.block, source.entry.size), ""
 
 
-def _between(
-    job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token
-) -> tuple[Delta | None, str]:
+def _between(job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token) -> tuple[Delta | None, str]:
     key = job.source_key(transfer.key)
     try:
         mine = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
@@ -124,19 +122,14 @@ def proof(job: JobContext, key: str, token: Token) -> int | None:
     return head.crc64 if head is not None else None
 
 
-def _delta(
-    way: str, basis: Head, block: int, size: int, signs: bool = False, crc64: int | None = None
-) -> Delta:
+def _delta(way: str, basis: Head, block: int, size: int, signs: bool = False, crc64: int | None = None) -> Delta:
     unit = max(block, LEAF)
     most = max(size, basis.entry.size)
     step = -(-max(RANGE, -(-most // MANY)) // unit) * unit
     return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64)
 
 
-def signed(delta: Delta, notes: list[bytes]) -> Signature:
-    """The signature that the workers made of the basis, from their notes in order."""
-    from hugesync_tasks.delta.wire import unpack
-    from hugesync_tasks.signature.format import Header
-
-    records = b"".join(unpack(n).records for n in notes)
+def signed(delta: Delta, ranges: list[Matched]) -> Signature:
+    """The signature that the workers made of the basis, from its ranges in order."""
+    records = b"".join(found.records for found in ranges)
     return Signature(Header(Binding(delta.basis_size, delta.basis_version), delta.block, bytes(32)), records)

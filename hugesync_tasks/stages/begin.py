@@ -18,8 +18,10 @@ from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged, TooLarge
 from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
+from hugesync_tasks.stages.basis import Delta, consider
 from hugesync_tasks.stages.context import JobContext, describe
-from hugesync_tasks.stores.base import ANY, GIB, Store
+from hugesync_tasks.stages.sidecar import keeps_sidecar, signed_block
+from hugesync_tasks.stores.base import ANY, GIB, MIB, Store
 from hugesync_tasks.token import Token
 
 COPY_PART = GIB  # one UploadPartCopy: large, because it costs a request and no traffic
@@ -33,25 +35,38 @@ class LargeFile:
     meta: Meta
     source: Entry
     expected: str | None
-    how: str  # full | server_copy
+    how: str  # full | server_copy | delta
+    delta: Delta | None = None
+    total: int = 0  # parts; 0 = as many as the part size gives
+    whole: str = ""  # why it is not sent as a delta, where somebody might expect one
 
     def fields(self) -> dict[str, str]:
         return {
             "gen": self.upload.generation,
             "upload": self.upload.id,
-            "total": str(part_count(self.upload.size, self.upload.part_size)),
+            "total": str(self.total or part_count(self.upload.size, self.upload.part_size)),
             "size": str(self.upload.size),
             "part_size": str(self.upload.part_size),
             "rest": json.dumps(
-                {"key": self.upload.key, "meta": asdict(self.meta), "source": self.source.wire(), "expected": self.expected, "how": self.how}
+                {
+                    "key": self.upload.key,
+                    "meta": asdict(self.meta),
+                    "source": self.source.wire(),
+                    "expected": self.expected,
+                    "how": self.how,
+                    "delta": self.delta.wire() if self.delta else None,
+                    "whole": self.whole,
+                }
             ),
-        }  # fmt: skip
+        }
 
     @classmethod
     def of(cls, fields: dict[str, str]) -> LargeFile:
         rest = json.loads(fields["rest"])
         upload = Upload(rest["key"], fields["upload"], fields["gen"], int(fields["size"]), int(fields["part_size"]))
-        return cls(upload, Meta(**rest["meta"]), Entry.unwire(rest["source"]), rest["expected"], rest["how"])
+        delta = Delta(**rest["delta"]) if rest["delta"] else None
+        source, total = Entry.unwire(rest["source"]), int(fields["total"])
+        return cls(upload, Meta(**rest["meta"]), source, rest["expected"], rest["how"], delta, total, rest["whole"])
 
 
 def intent_key(key: str, generation: str, store: Store) -> str:
@@ -74,11 +89,13 @@ def begin(
     token: Token,
     in_hand: int | None = None,
     memory_for: Callable[[int], int] | None = None,
+    whole: str = "",
 ) -> tuple[LargeFile, list[Part]]:
     """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
 
     ``in_hand``: the bytes a worker may hold; a part must fit. ``memory_for``: the ``--memory`` that lets a worker hold so many
-    bytes, for the sentence where it does not. Raises SourceChanged where the source is not what was planned,
+    bytes, for the sentence where it does not. ``whole``: why it must go whole, whatever could be saved. An upload without an
+    id is not begun yet: its delta is to be found first. Raises SourceChanged where the source is not what was planned,
     TooLarge where its parts would not fit, and what the store raises.
     """
     key = job.source_key(transfer.key)
@@ -92,6 +109,8 @@ def begin(
     copy = job.server_copy
     size = head.entry.size
     step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
+    if keeps_sidecar(job, size):
+        step = _whole_blocks(step, signed_block(job, size), job.dest.limits.max_part)
     if in_hand is not None and step > in_hand and not job.copies_parts:
         remedy = f"; with --memory {show_size(memory_for(step))} they fit" if memory_for else ""
         raise TooLarge(
@@ -100,20 +119,37 @@ def begin(
             key,
         )
     how = "server_copy" if copy else "full"
-    found = _adopt(job.dest, transfer.key, meta.generation, size, token)
+    delta, why = (None, whole) if whole else consider(job, transfer, head, token)
+    if delta is not None:
+        upload = Upload(transfer.key, "", meta.generation, size, step)
+        return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta), []
+    upload, listed = open_upload(job, transfer.key, size, step, meta, token)
+    return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why), listed
+
+
+def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, token: Token) -> tuple[Upload, list[Part]]:
+    """The upload of this generation that an earlier run left, with its parts, or a new one."""
+    found = _adopt(job.dest, key, meta.generation, size, token)
     if found is not None:
-        return LargeFile(found[0], meta, head.entry, transfer.expected, how), found[1]
+        return found
     token.moved(0)  # a worker that stood still learns here that the task is another's, and leaves nothing behind
-    upload = job.dest.create_upload(transfer.key, size, step, meta, token)
+    upload = job.dest.create_upload(key, size, step, meta, token)
     if not job.dest.limits.intents:  # the upload itself shows its generation; parts an earlier run left are listed
-        return LargeFile(upload, meta, head.entry, transfer.expected, how), job.dest.list_parts(upload, token)
+        return upload, job.dest.list_parts(upload, token)
     try:
         token.moved(0)
         put_intent(job.dest, upload, token)
     except BaseException:
         job.dest.abort(upload, Token(token.meter))  # nobody could find it again
         raise
-    return LargeFile(upload, meta, head.entry, transfer.expected, how), []
+    return upload, []
+
+
+def _whole_blocks(step: int, block: int, most: int) -> int:
+    """``step`` made a multiple of the block, so that each part's blocks are hashed with it; as it is where that is too much."""
+    unit = max(block, MIB)
+    rounded = -(-step // unit) * unit
+    return rounded if rounded <= most else step
 
 
 def put_intent(dest: Store, upload: Upload, token: Token) -> None:
@@ -166,5 +202,6 @@ def forget(dest: Store, upload: Upload, token: Token) -> None:
 
 def abandon(dest: Store, upload: Upload, token: Token) -> None:
     """Abort an upload and forget its intent: nothing of it stays."""
-    dest.abort(upload, token)
-    forget(dest, upload, token)
+    if upload.id:  # of a delta that was never laid out there is nothing
+        dest.abort(upload, token)
+        forget(dest, upload, token)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Outcome, Part
+from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile, abandon, forget
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.verify import check_commit, whole_crc64
 from hugesync_tasks.token import Token
 
+UNPROVEN = "unproven"  # the reason of a replan: the file is to be sent whole
 
-def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -> Outcome:
+
+def commit(
+    job: JobContext,
+    large: LargeFile,
+    parts: list[Part],
+    token: Token,
+    afterwards: Callable[[Commit], str] = lambda done: "",
+) -> Outcome:
     """Make the file visible if its source is still what was read and its destination still what was planned against.
 
-    The outcome is done, or replan (the world moved; the upload is aborted and nothing is left). Raises StoreError.
+    The outcome is done, or replan (the world moved, or a delta could not be proven; the upload is aborted and nothing is left).
+    ``afterwards`` is called once it is visible and may say a note. Raises StoreError.
     """
     upload = large.upload
     crc64 = whole_crc64(parts)
@@ -21,12 +33,22 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
     if head is None or head.entry.version != large.source.version:
         abandon(job.dest, upload, token)
         return Outcome("replan", "source_changed", "the source changed during the run")
+    if large.delta is not None:
+        crc64, doubt = _delta_crc64(large.delta, head.crc64, crc64, job.dest.limits.full_crc64)
+        if doubt:
+            abandon(job.dest, upload, token)
+            return Outcome("replan", UNPROVEN, doubt)
     if head.crc64 is not None and crc64 is not None and head.crc64 != crc64:
         abandon(job.dest, upload, token)
         raise Corrupted("the parts read do not add up to the source's CRC64NVME", upload.key)
     proven = head.crc64 is not None and crc64 is not None
     try:
         done = job.dest.complete(upload, parts, large.meta, job.expect(large.expected), crc64, token)
+    except Corrupted as error:
+        if large.delta is None:
+            raise
+        abandon(job.dest, upload, token)
+        return Outcome("replan", UNPROVEN, f"the delta did not make the file: {error.words}")
     except (VersionMismatch, NoSuchUpload) as error:
         # After a lost reply our own success looks like this. Only a HEAD can tell.
         ours = job.dest.head(upload.key, token, digest=True)
@@ -40,4 +62,18 @@ def commit(job: JobContext, large: LargeFile, parts: list[Part], token: Token) -
         forget(job.dest, upload, token)
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
         notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
-    return Outcome("done", how=large.how, verified=verified, notes=notes)
+    said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "")
+    return Outcome("done", how=large.how, verified=verified, notes=(*notes, *filter(None, said)))
+
+
+def _delta_crc64(delta: Delta, of_source: int | None, of_parts: int | None, proves: bool) -> tuple[int | None, str]:
+    """The CRC64NVME that the result must have, and why it cannot be published, or "". A signature may be anybody's work:
+    nothing that it says is believed before the whole is proven by the source's own bytes."""
+    wanted = delta.crc64 if delta.way != "download" else of_source
+    if wanted is None:
+        return None, "the source's digest is not known any more"
+    if of_parts is None and not proves:
+        return None, "the parts' digests are not known"
+    if of_parts is not None and of_parts != wanted:
+        return None, "the parts do not add up to the source: a signature was wrong"
+    return wanted, ""

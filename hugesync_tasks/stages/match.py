@@ -31,7 +31,14 @@ def sign_range(job: JobContext, key: str, delta: Delta, number: int, token: Toke
 
 
 def match_range(
-    job: JobContext, key: str, delta: Delta, size: int, source_version: str, signature: Signature, number: int, token: Token
+    job: JobContext,
+    key: str,
+    delta: Delta,
+    size: int,
+    source_version: str,
+    signature: Signature,
+    number: int,
+    token: Token,
 ) -> Matched:
     """The copies of range ``number``: of the source (upload) or, turned round, of the basis (download).
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from awscrt.checksums import crc64nvme
 
-from hugesync_tasks.errors import NotFound, SourceChanged, VersionMismatch
-from hugesync_tasks.model import Part
+from hugesync_tasks.delta.match import Matched
+from hugesync_tasks.delta.wire import Row, pack
+from hugesync_tasks.errors import NotFound, SourceChanged, StoreError, VersionMismatch
+from hugesync_tasks.model import Part, Upload
 from hugesync_tasks.parts import part_range
+from hugesync_tasks.signature.blocks import hash_blocks, leaf_digests
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.token import Token
 
 
-def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | None, token: Token) -> Part:
+def send_part(
+    job: JobContext, large: LargeFile, number: int, listed: Part | None, token: Token, hashed: int = 0
+) -> tuple[Part, bytes]:
     """Bring part ``number`` to the destination; ``listed`` is what a former run left there under that number.
 
-    A listed part counts only when its size and checksum agree with the source's bytes; else it is sent again.
+    A listed part counts only when its size and checksum agree with the source's bytes; else it is sent again. With the
+    part comes the note of its hashes, in blocks of ``hashed`` bytes (0 = none is wanted).
     Raises SourceChanged, NoSuchUpload, and what the stores raise.
     """
     upload = large.upload
@@ -26,18 +33,69 @@ def send_part(job: JobContext, large: LargeFile, number: int, listed: Part | Non
     key = job.source_key(upload.key)
     try:
         if job.copies_parts:
-            return job.dest.copy_part(upload, number, job.source, key, large.source.version, start, length, token)
-        body = _read(job, large, key, start, length, token)
+            return job.dest.copy_part(upload, number, job.source, key, large.source.version, start, length, token), b""
     except (VersionMismatch, NotFound) as error:
-        raise SourceChanged(f"the source changed while it was read ({error.words})", key) from error
+        raise _moved(error, key) from error
+    body = _read(job, large, start, length, token)
+    note = b""
+    if hashed:
+        view = memoryview(body)
+        note = pack(Matched(start, start + length, [], hash_blocks(view, hashed), leaf_digests(view)))
+    return _put(job, upload, number, listed, body, token), note
+
+
+def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: Part | None, token: Token) -> Part:
+    """Make part ``number`` of a delta as its row says: copied from the old object, or put together and sent.
+
+    Raises VersionMismatch and NotFound where the old object is not what was planned against any more, else as ``send_part``.
+    """
+    delta, upload = large.delta, large.upload
+    assert delta is not None
+    basis = row.pieces[0][1]
+    if len(row.pieces) == 1 and basis is not None:
+        part = job.dest.copy_part(upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token)
+        token.reused(row.length)
+        if job.dest.limits.remote and job.dest.limits.full_crc64:
+            return part  # the store proves the whole at Complete
+        return replace(part, crc64=_crc64(job, upload.key, delta.basis_version, basis, row.length, token))
+    pieces, at = [], row.start
+    for length, offset in row.pieces:
+        if offset is None:
+            pieces.append(_read(job, large, at, length, token))
+        else:
+            with job.dest.open(upload.key, delta.basis_version, token, offset, length) as reader:
+                pieces.append(whole(reader))
+            token.reused(length)
+        at += length
+    return _put(job, upload, number, listed, pieces[0] if len(pieces) == 1 else b"".join(pieces), token)
+
+
+def _put(job: JobContext, upload: Upload, number: int, listed: Part | None, body: bytes, token: Token) -> Part:
     if listed is not None and _agrees(job, listed, body):
-        return Part(number, length, listed.etag, crc64nvme(body))
+        return Part(number, len(body), listed.etag, crc64nvme(body))
     return job.dest.put_part(upload, number, body, token)
 
 
-def _read(job: JobContext, large: LargeFile, key: str, start: int, length: int, token: Token) -> bytes:
-    with job.source.open(key, large.source.version, token, start, length) as reader:
-        body = whole(reader)
+def _crc64(job: JobContext, key: str, version: str, start: int, length: int, token: Token) -> int:
+    """Of a range of the old object, read back: where the store does not prove the whole, this does."""
+    crc = 0
+    with job.dest.open(key, version, token, start, length) as reader:
+        for chunk in reader:
+            crc = crc64nvme(chunk, crc)
+    return crc
+
+
+def _moved(error: StoreError, key: str) -> SourceChanged:
+    return SourceChanged(f"the source changed while it was read ({error.words})", key)
+
+
+def _read(job: JobContext, large: LargeFile, start: int, length: int, token: Token) -> bytes:
+    key = job.source_key(large.upload.key)
+    try:
+        with job.source.open(key, large.source.version, token, start, length) as reader:
+            body = whole(reader)
+    except (VersionMismatch, NotFound) as error:
+        raise _moved(error, key) from error
     if len(body) != length:  # a short read must never become a short object
         raise SourceChanged(f"read {len(body)} of {length} bytes", key)
     return body

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hugesync_tasks import __version__
 from hugesync_tasks.errors import NotFound, Stopped, StoreError
 from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Meta
-from hugesync_tasks.signature.blocks import block_count, file_digest
+from hugesync_tasks.signature.blocks import auto_block, least_block
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable, read, write
 from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.context import JobContext
@@ -32,6 +33,11 @@ def keeps_sidecar(job: JobContext, size: int) -> bool:
     return job.dest.limits.remote and options.sidecars and size > options.delta_threshold
 
 
+def signed_block(job: JobContext, size: int) -> int:
+    """Bytes per block of the signature that a file of ``size`` bytes gets."""
+    return max(job.options.block_size, least_block(size)) if job.options.block_size else auto_block(size)
+
+
 def load(store: Store, key: str, expect: Binding, options: Options, token: Token) -> Signature:
     """The signature of ``key`` as ``expect`` binds it. Raises Unusable for every reason there is not to use it, but Stopped."""
     try:
@@ -45,23 +51,30 @@ def load(store: Store, key: str, expect: Binding, options: Options, token: Token
         raise Unusable(f"it cannot be read: {error}") from error
 
 
-def save(
-    job: JobContext, done: Commit, mtime_ns: int | None, block: int, records: bytes, leaves: bytes, token: Token
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Hashes:
+    """What a new signature is made of."""
+
+    block: int
+    records: bytes
+    digest: bytes
+
+
+def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, token: Token) -> str:
     """Write the signature of what was just committed; "" or why there is none. The file is done in any case."""
-    header = Header(
-        Binding(done.size, done.version, "", mtime_ns), block, file_digest(leaves), f"hugesync {__version__}", int(time.time())
-    )
-    if len(records) != block_count(done.size, block) * 36:
-        return "its block hashes were lost with the ledger"
+    bound = Binding(done.size, done.version, mtime_ns=mtime_ns)
+    header = Header(bound, hashes.block, hashes.digest, f"hugesync {__version__}", int(time.time()))
     key = sidecar_key(done.key, job.options)
     try:
-        if not job.options.sidecar_prefix and job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token) is not None:
+        if (
+            not job.options.sidecar_prefix
+            and job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token) is not None
+        ):
             return "the source has a file of that name"
         there = job.dest.head(key, token)
         if there is not None and not there.meta.sidecar:
             return "a file of that name is there"
-        body = b"".join(write(header, [records]))
+        body = b"".join(write(header, [hashes.records]))
         expected = there.entry.version if there is not None else ABSENT
         job.dest.put(key, body, Meta(content_type=CONTENT_TYPE, sidecar=True), expected, token, overhead=True)
     except Stopped:

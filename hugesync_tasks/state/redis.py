@@ -6,6 +6,7 @@ import json
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -136,9 +137,9 @@ class RedisLedger(RedisJobs):
         return True
 
     def notes(self, job: str, file: str, names: Sequence[str]) -> list[bytes | None]:
-        key, found = self._key(job, "n", file), []
+        found: list[str | None] = []
         for some in _chunks(names, _NOTES_PER_CALL):
-            found += listed(self._server.call(lambda r, some=some: r.hmget(key, some)))
+            found += listed(self._server.call(partial(_some_of, self._key(job, "n", file), some)))
         return [None if note is None else b64decode(note) for note in found]
 
     def close_file(self, job: str, file: str) -> None:
@@ -173,6 +174,10 @@ class RedisLedger(RedisJobs):
 
     def _file_keys(self, job: str, file: str) -> list[str]:
         return [self._key(job, "f", file), self._key(job, "p", file)]
+
+
+def _some_of(key: str, names: list[str], r: redis.Redis) -> Any:
+    return r.hmget(key, names)
 
 
 def _json(value: Any) -> str:

@@ -11,7 +11,7 @@ from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Meta
 
 MTIME, MODE, UID, GID = "mtime", "hugesync-mode", "hugesync-uid", "hugesync-gid"
 GENERATION, TYPE = "hugesync-generation", "hugesync-type"
-SYMLINK = "symlink"
+SYMLINK, SIGNATURE = "symlink", "signature"
 
 
 def user_metadata(meta: Meta) -> dict[str, str]:
@@ -22,7 +22,7 @@ def user_metadata(meta: Meta) -> dict[str, str]:
         UID: str(meta.uid) if meta.uid is not None else "",
         GID: str(meta.gid) if meta.gid is not None else "",
         GENERATION: meta.generation,
-        TYPE: SYMLINK if meta.link else "",
+        TYPE: SYMLINK if meta.link else SIGNATURE if meta.sidecar else "",
     }
     return {name: value for name, value in pairs.items() if value}
 
@@ -38,6 +38,7 @@ def meta_of(pairs: Mapping[str, str], content_type: str | None = None, storage_c
         content_type=content_type,
         generation=low.get(GENERATION, ""),
         link=low.get(TYPE) == SYMLINK,
+        sidecar=low.get(TYPE) == SIGNATURE,
         storage_class=storage_class,
     )
 

@@ -14,7 +14,8 @@ from hugesync_tasks.state.base import Task
 class LargeFileUnit:
     """A small state machine; pure but for its own fields. ``next_task`` says what to send, ``on_event`` what came of it.
 
-    States: begin → parts → commit → ended; any failure → abandon → ended. ``outcome`` is set when ended.
+    States: begin → (steps of a delta: sign, match, lay →) parts → commit → ended; any failure → abandon → ended.
+    ``outcome`` is set when ended. ``whole``: why it must not go as a delta (any more).
     """
 
     def __init__(self, file: str, transfer: Transfer, queue: str, commit_queue: str, conflicts: int = 0) -> None:
@@ -22,6 +23,7 @@ class LargeFileUnit:
         self.transfer = transfer
         self.tries = 0
         self.conflicts = conflicts
+        self.whole = ""
         self._queue, self._commit_queue = queue, commit_queue
         self._reset("begin")
 
@@ -32,6 +34,8 @@ class LargeFileUnit:
         self.receipts: dict[int, Part] = {}
         self._listed: dict[int, Part] = {}
         self._todo: deque[int] = deque()
+        self._steps: deque[tuple[str, int]] = deque()  # of a delta: what is to be done, and by how many tasks
+        self._left: set[int] = set()  # of the step at hand: ranges that are not settled
         self.out: set[str] = set()
         self._sent = False  # the begin, commit or abandon of this state
 
@@ -49,7 +53,7 @@ class LargeFileUnit:
     def waiting(self) -> bool:
         """Whether ``next_task`` has something to send. An upload is abandoned only when none of its parts is out: a late
         one must not meet the next try's tasks of the same name."""
-        if self.state == "parts":
+        if self.state in ("parts", "steps"):
             return bool(self._todo)
         if self.state == "abandon" and self.out and not self._sent:
             return False
@@ -69,10 +73,14 @@ class LargeFileUnit:
             listed = self._listed.get(number)
             payload = json.dumps({"number": number, "listed": listed.wire() if listed else None})
             task = Task(f"{self.file}:{number}", "part", self._queue, 0, payload, self.file)
+        elif self.state == "steps":
+            number, kind = self._todo.popleft(), self._steps[0][0]
+            task = Task(f"{self.file}:{kind}{number}", kind, self._queue, 0, json.dumps({"range": number}), self.file)
         else:
             self._sent = True
             # an abandon says what to abort by itself: the ledger may have lost its record
-            payload = json.dumps({"begin": self.transfer.wire(), "abandon": self.fields}.get(self.state, {}))
+            begin = {"transfer": self.transfer.wire(), "whole": self.whole}
+            payload = json.dumps({"begin": begin, "abandon": self.fields}.get(self.state, {}))
             queue = self._queue if self.state == "begin" else self._commit_queue
             task = Task(f"{self.file}:{self.state}", self.state, queue, 0, payload, self.file)
         self.out.add(task.id)
@@ -86,6 +94,14 @@ class LargeFileUnit:
         self._todo = deque(n for n in range(1, int(fields["total"]) + 1) if n not in self.receipts)
         self.state, self._sent = ("parts", False) if self._todo else ("commit", False)
 
+    def _step(self) -> None:
+        """Go to the next step of a delta that has anything to do."""
+        while self._steps and not self._steps[0][1]:
+            self._steps.popleft()
+        self._todo = deque(range(self._steps[0][1]))
+        self._left = set(self._todo)
+        self.state = "steps"
+
     def on_event(self, task: str, outcome: Mapping[str, Any], have: Mapping[int, Part]) -> None:
         """Take one settled task into account. ``have``: the ledger's receipts, read when a begin was settled."""
         self.out.discard(task)
@@ -96,8 +112,18 @@ class LargeFileUnit:
             self.receipts[part.number] = part
             if self.state == "parts" and len(self.receipts) == int(self.fields["total"]):
                 self.state, self._sent = "commit", False
-        elif "file" in outcome:
+        elif "noted" in outcome:
+            self._left.discard(outcome["noted"])
+            if self.state == "steps" and not self._left:
+                self._steps.popleft()
+                self._step()
+        elif "steps" in outcome:
             if self.state == "begin":
+                self.fields = dict(outcome["file"])
+                self._steps = deque((kind, count) for kind, count in outcome["steps"])
+                self._step()
+        elif "file" in outcome:
+            if self.state in ("begin", "steps"):
                 self.begun(outcome["file"], [Part.unwire(w) for w in outcome.get("listed", [])], have)
         elif outcome.get("abandoned"):
             self.state = "ended"

@@ -18,6 +18,7 @@ from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks import identity
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Kind, Outcome, Part, Transfer
+from hugesync_tasks.stages.commit import UNPROVEN
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger, Task
 
@@ -215,6 +216,8 @@ class Units:
         outcome = large.file.outcome or Outcome("failed", FailureClass.PERMANENT, "it ended without an outcome")
         large.file.conflicts += outcome.conflicts
         if outcome.state == "replan":
+            if outcome.reason == UNPROVEN:
+                large.file.whole = outcome.message
             refused = refusal(outcome, large.file.tries, self.job.options)
             if refused is None:
                 self.replan.ask(large, large.file.transfer.key, large.file.fields.get("gen", ""))

@@ -1,0 +1,114 @@
+"""What the tasks of one large file leave for each other in the ledger, and the signatures that come of it."""
+
+from __future__ import annotations
+
+from hugesync_tasks.delta.match import Matched
+from hugesync_tasks.delta.wire import Row, pack, unpack
+from hugesync_tasks.model import Commit
+from hugesync_tasks.signature.blocks import LEAF, file_digest
+from hugesync_tasks.signature.format import Binding, Signature, Unusable
+from hugesync_tasks.stages.basis import signed
+from hugesync_tasks.stages.begin import LargeFile
+from hugesync_tasks.stages.sidecar import Hashes, keeps_sidecar, load, save, signed_block
+from hugesync_tasks.work import UploadLost, Work
+
+
+class FileNotes:
+    """The notes of the file that a task is of: ``s<i>`` and ``m<i>`` of ranges, ``l<n>`` and ``h<n>`` of parts."""
+
+    def __init__(self, work: Work, large: LargeFile) -> None:
+        self._work = work
+        self._large = large
+
+    def keep(self, notes: dict[str, bytes]) -> None:
+        """Raises UploadLost where the file's record is gone."""
+        work, generation = self._work, self._large.upload.generation
+        if not work.lease.insist(lambda: work.process.ledger.put_notes(work.job_id, work.task.file, generation, notes)):
+            raise UploadLost("the ledger has no record of the file any more")
+
+    def keep_range(self, kind: str, number: int, found: Matched) -> None:
+        self.keep({f"{kind}{number}": pack(found)})
+
+    def keep_rows(self, rows: list[Row]) -> None:
+        self.keep({f"l{number}": row.pack() for number, row in enumerate(rows, 1)})
+
+    def row(self, number: int) -> Row:
+        """How part ``number`` is made. Raises UploadLost."""
+        return Row.unpack(self._take([f"l{number}"])[0])
+
+    def ranges(self, kind: str, count: int) -> list[Matched]:
+        """What all ranges of ``kind`` (s: signed, m: matched) left. Raises UploadLost where one is missing."""
+        return [unpack(note) for note in self._take([f"{kind}{i}" for i in range(count)])]
+
+    def _take(self, names: list[str]) -> list[bytes]:
+        work = self._work
+        found = work.lease.insist(lambda: work.process.ledger.notes(work.job_id, work.task.file, names))
+        if None in found:
+            raise UploadLost("the ledger lost what was found of the file")
+        return [note for note in found if note is not None]
+
+    # signatures
+    def hashed(self) -> int:
+        """Bytes per block in which parts sent whole are hashed for the file's own signature; 0 = no signature is wanted."""
+        job, upload = self._work.job, self._large.upload
+        block = signed_block(job, upload.size)
+        fits = upload.part_size % max(block, LEAF) == 0
+        return block if fits and keeps_sidecar(job, upload.size) and not job.copies_parts else 0
+
+    def signatures(self) -> list[Signature]:
+        """What the file is matched against: the basis' signature (upload), the source's (download), or the source's and the
+        basis' (between). Raises Unusable, UploadLost."""
+        work, large, delta = self._work, self._large, self._large.delta
+        assert delta is not None
+        cached = work.process.signatures
+        name = f"{work.job_id}:{work.task.file}:{large.upload.generation}"
+        if name not in cached:
+            if delta.signs:
+                found = [signed(delta, self.ranges("s", delta.signing))]
+            else:
+                of_source, of_basis = delta.way != "upload", delta.way != "download"
+                found = [self._of_source()] if of_source else []
+                found += [self._of_basis()] if of_basis else []
+            cached.clear()  # one at a time: a signature of a huge file has tens of MB
+            cached[name] = found
+        return cached[name]
+
+    def _of_source(self) -> Signature:
+        job, source, key = self._work.job, self._large.source, self._large.upload.key
+        bound = Binding(source.size, source.version)
+        return load(job.source, job.source_key(key), bound, job.options, self._work.lease.token)
+
+    def _of_basis(self) -> Signature:
+        job, delta = self._work.job, self._large.delta
+        assert delta is not None
+        bound = Binding(delta.basis_size, delta.basis_version)
+        return load(job.dest, self._large.upload.key, bound, job.options, self._work.lease.token)
+
+    def sign(self, done: Commit) -> str:
+        """Write the signature of the file that was just committed; a note where there is none and one was expected."""
+        job, large = self._work.job, self._large
+        if not keeps_sidecar(job, done.size):
+            return ""
+        try:
+            hashes = self._hashes()
+        except UploadLost as error:
+            return f"no signature was written: {error}"
+        except Unusable:
+            return ""  # a copy within the store of an object that has none
+        why = save(job, done, large.meta.mtime_ns, hashes, self._work.lease.token) if hashes else ""
+        return f"no signature was written: {why}" if why else ""
+
+    def _hashes(self) -> Hashes | None:
+        large, delta = self._large, self._large.delta
+        if large.how == "server_copy" or (delta is not None and delta.way == "between"):
+            theirs = self._of_source()
+            return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
+        if delta is not None:
+            return _joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))
+        block = self.hashed()
+        names = [f"h{number}" for number in range(1, large.total + 1)]
+        return _joined(block, [unpack(note) for note in self._take(names)]) if block else None
+
+
+def _joined(block: int, found: list[Matched]) -> Hashes:
+    return Hashes(block, b"".join(f.records for f in found), file_digest(b"".join(f.leaves for f in found)))
