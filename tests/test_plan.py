@@ -113,6 +113,12 @@ def test_what_could_not_be_looked_at_fails_on_either_side() -> None:
     assert "at the destination" in theirs.message
 
 
+def test_what_could_not_be_looked_at_counts_as_a_file_unless_it_is_a_folder() -> None:
+    unread = [Entry("a", Kind.ERROR), Entry("d/", Kind.ERROR), Entry("o/", Kind.ERROR, 5, note="holds 5 bytes")]
+    judge = Judge(Terms(LOCAL))
+    assert [(i.key, judge.judge(i).counted) for i in items(unread)] == [("a", True), ("d/", False), ("o/", True)]
+
+
 def test_only_at_the_destination_is_an_extra() -> None:
     assert judged([], [file("a")]) == {"a": Extra()}
 

@@ -116,7 +116,7 @@ class Walk:
                 yield _failed(key, e)
                 continue
             if kind == RESERVED and entry.kind is not Kind.SPECIAL:
-                yield Entry(key, Kind.ERROR, note=RESERVED_NAME)
+                yield Entry(key, Kind.ERROR, entry.size, note=RESERVED_NAME)
             elif entry.kind is Kind.DIR or (entry.kind is Kind.LINK) != key.endswith(LINK_SUFFIX):
                 yield Entry(key, Kind.ERROR, note="changed while it was listed")
             else:

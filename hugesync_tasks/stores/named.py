@@ -26,10 +26,12 @@ class NamedStore(Wrapper):
         self._place = place
 
     def _do(self, op: str, key: str, token: Token, call: Callable[[], T], size: int = 0) -> T:
-        if op in _BOTH:
+        try:  # no context manager: this is on the way of every small file
             return call()
-        with self._naming():
-            return call()
+        except StoreError as error:
+            if op not in _BOTH:
+                self._name(error)
+            raise
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         with self._naming():

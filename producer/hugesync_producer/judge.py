@@ -124,7 +124,7 @@ class Judge:
         if source.kind is Kind.DIR and not isinstance(verdict, Skip | Fail):
             self._enter(source, item.dest, isinstance(verdict, Send))
             return Step(item.key, 0, False, verdict, finishes)
-        return Step(item.key, source.size, source.kind is not Kind.DIR, verdict, finishes)
+        return Step(item.key, source.size, _counts(source), verdict, finishes)
 
     def close(self) -> tuple[Entry, ...]:
         """After the last item: the folders still open that must be finished, deepest first."""
@@ -184,6 +184,11 @@ class Judge:
         differs = dest is not None and decide(source, dest, self._terms.rules) is Decision.DIFFERENT
         unsaid = dest is not None and self._terms.dir_metadata and source.mode is None and source.mtime_ns is None
         self._folders.enter(source, created or differs or unsaid, known)
+
+
+def _counts(entry: Entry) -> bool:
+    """As a file. A folder that could not be read is none either; an object with bytes is one, whatever its key."""
+    return entry.kind is not Kind.DIR and (entry.size > 0 or not entry.key.endswith("/"))
 
 
 def _class_of(note: str) -> FailureClass:
