@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import blake3
-import numpy as np
 from awscrt.checksums import crc32c, crc64nvme
 
 from hugesync_tasks.delta.ops import Copy, merge
@@ -27,9 +26,12 @@ Read = Callable[[int, memoryview], None]
 """Fill the buffer with the file's bytes from an offset, or raise: a file that is shorter now was changed."""
 
 CHUNK = 8 * MIB  # bytes read at a time; rounded to whole blocks
-CHAIN = 64  # blocks of one weak hash that are compared
-IN_VAIN = 8  # confirmations that may fail for one weak hash before it is never looked for again
-LARGE_BASIS = 8 << 30  # bytes: above it chance equals of a u32 cost more hashing than sliding; see ``Slider.paired``
+CHAIN = 64  # blocks of one weak hash and one beginning of the strong one that are compared
+IN_VAIN = 8  # confirmations that may fail one after the other for one weak hash before it is never looked for again
+# Bytes hashed in vain: so many, and so many for each position looked at. A u32 equals one of a basis of S bytes by chance so
+# often that S / 4 GiB bytes are hashed per position: only above 16 GiB is it worth while to take no block that stands alone.
+LONELY = 64 * MIB, 4
+HOSTILE = 512 * MIB, 16  # chance never comes to this: whoever made the signature means to keep us busy
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Matcher:
         if start % unit or (end % unit and end != size):
             raise ValueError(f"the range {start}-{end} does not lie on multiples of {unit}")
         out = Matched(start, end, [])
-        self._aligned(read, size, out, sign, unit)
+        last = self._aligned(read, size, out, sign, unit)
         found = merge(out.copies)
         at = start
         for copy in [*found, None]:
@@ -77,13 +79,16 @@ class Matcher:
             if copy is None or stop > at:
                 self._slide(read, size, at, stop, out)
             at = copy.end if copy else at
-        out.copies = merge(out.copies)
+        out.copies = merge([*out.copies, *last])
         return out
 
     def _record(self, k: int) -> bytes:
         return self._records[k * RECORD : (k + 1) * RECORD]
 
-    def _aligned(self, read: Read, size: int, out: Matched, sign: bool, unit: int) -> None:
+    def _aligned(self, read: Read, size: int, out: Matched, sign: bool, unit: int) -> list[Copy]:
+        """Add the blocks that stand where they stood. The short last one is returned apart: it may be a single byte that is
+        equal by chance, and must not keep a whole block from being found across it."""
+        last: list[Copy] = []
         step = -(-CHUNK // unit) * unit
         buffer = memoryview(bytearray(min(step, max(1, out.end - out.start))))
         records, leaves = bytearray(), bytearray()
@@ -110,9 +115,10 @@ class Matcher:
                 and at + self._tail <= len(data)
                 and self._is(self._whole, data[at : at + self._tail])
             ):
-                out.copies.append(Copy(start + at, start + at, self._tail))
+                last.append(Copy(start + at, start + at, self._tail))
             out.copies = merge(out.copies)
         out.records, out.leaves = bytes(records), bytes(leaves)
+        return last
 
     def _is(self, k: int, piece: memoryview) -> bool:
         """Whether ``piece`` is block ``k``; BLAKE3 is asked only where the weak hash fits."""
@@ -142,10 +148,10 @@ class Matcher:
         read(at, data[: count + self.block - 1])
         self.slid += count
         where, slots = slider.look(count)
-        if self._size > LARGE_BASIS and self.confirmed_in_vain * self.block > (64 * MIB + 4 * self.slid):
+        if self._in_vain(*LONELY):
             where, slots = slider.paired(where, slots)
         i, done = 0, at
-        while i < len(where):
+        while i < len(where) and not self._in_vain(*HOSTILE):
             position, slot = int(where[i]), int(slots[i])
             k = self._confirm(slider, data[position : position + self.block], slot, expected)
             if k < 0:
@@ -159,8 +165,13 @@ class Matcher:
             length, expected = self._run(read, at + position, k, stop)
             out.copies.append(Copy(at + position, k * self.block, length))
             done = at + position + length
-            i = int(np.searchsorted(where, done - at))
+            if self._tail and expected == self._whole and done + self._tail <= stop:
+                self._tail_at(read, done, out)
+            i = int(where.searchsorted(done - at))
         return max(at + count, done), expected
+
+    def _in_vain(self, some: int, each: int) -> bool:
+        return self.confirmed_in_vain * self.block > some + each * self.slid
 
     def _confirm(self, slider: Slider, piece: memoryview, slot: int, expected: int) -> int:
         """The block that ``piece`` is, or -1. The one that continues the last copy is preferred."""
@@ -192,11 +203,6 @@ class Matcher:
                     return end - at, k
                 end, k = end + self.block, k + 1
             few = min(2 * few, max(CHUNK, self.block))
-        if self._tail and k == self._whole and end + self._tail <= stop:
-            data = memoryview(bytearray(self._tail))
-            read(end, data)
-            if self._is(k, data):
-                end += self._tail
         return end - at, k
 
     def _end(self, read: Read, size: int, start: int, stop: int, out: Matched) -> None:
@@ -204,6 +210,9 @@ class Matcher:
         at = size - self._tail
         if not self._tail or stop != size or at < start or out.end != size:
             return
+        self._tail_at(read, at, out)
+
+    def _tail_at(self, read: Read, at: int, out: Matched) -> None:
         data = memoryview(bytearray(self._tail))
         read(at, data)
         if self._is(self._whole, data):

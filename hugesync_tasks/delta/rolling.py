@@ -89,7 +89,8 @@ class WeakIndex:
         value = np.frombuffer(strong, "<u8", 1)[0]
         first += np.searchsorted(self.strong[first:last], value)
         same = self.strong[first : min(last, first + most)] == value
-        return self.order[first : first + len(same)][same]
+        found: NDArray[Any] = self.order[first : first + len(same)][same]
+        return found
 
     def forget(self, slot: int) -> None:
         """Never find this weak hash again: it has been confirmed in vain too often (a hash flood)."""

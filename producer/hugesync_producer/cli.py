@@ -14,6 +14,7 @@ from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
 from hugesync_producer.cli_options import (
     COMPARING,
+    DELTA,
     FLEET,
     RUNNING,
     SELECTING,
@@ -35,6 +36,7 @@ SUBMIT = "hugesync-submit"
 @COMPARING
 @SELECTING
 @WRITING
+@DELTA
 @RUNNING
 @FLEET
 @SHOWING

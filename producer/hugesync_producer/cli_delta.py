@@ -41,7 +41,7 @@ def sign_command(file: str, output: str | None, block_size: str, force: bool, de
         from hugesync_tasks.delta.files import opened, sign
         from hugesync_tasks.signature import format as hssig
 
-        block = _block(block_size)
+        block = block_size_of(block_size)
         with opened(Path(file)) as source:
             made = sign(source, block, f"hugesync {__version__}")
         target = output or f"{file}.hssig"
@@ -123,9 +123,10 @@ def _tool(name: str, debug: bool, work: Callable[[], None]) -> int:
     return answer(Output(f"hugesync {name}", debug=debug), told)
 
 
-def _block(text: str) -> int | None:
+def block_size_of(text: str) -> int | None:
+    """Bytes of ``--block-size``; None for "auto". Raises UsageError."""
     from hugesync_tasks.config_units import parse_size
-    from hugesync_tasks.signature.blocks import MAX_BLOCK, allowed_block
+    from hugesync_tasks.signature.blocks import MAX_BLOCK
 
     if text == "auto":
         return None

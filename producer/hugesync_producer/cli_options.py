@@ -97,6 +97,33 @@ WRITING = grouped(
     ),
 )
 
+DELTA = grouped(
+    click.option(
+        "-W/ ",
+        "--whole-file/--no-whole-file",
+        "whole_file",
+        default=None,
+        help="Send files whole, or only what changed.  [default: whole from folder to folder, else what changed]",
+    ),
+    click.option("--delta-threshold", metavar="SIZE", help="Files up to this go whole.  [default: 50MiB]"),
+    click.option(
+        "--block-size",
+        metavar="SIZE",
+        help="Blocks of new signatures: 64, 128, 256, 512KiB, 1MiB to 5MiB.  [default: by the file's size]",
+    ),
+    click.option(
+        "--signature-missing",
+        type=click.Choice(["auto", "generate", "full"]),
+        default="auto",
+        help="Where the destination has no signature: read it to make one, or send the file whole."
+        "  [default: read what is local]",
+    ),
+    _flag("--no-sidecar", help="Write no signatures (KEY.hssig) beside large objects."),
+    click.option(
+        "--sidecar-prefix", metavar="PREFIX/", default="", help="Where signatures lie, instead of beside their files."
+    ),
+)
+
 RUNNING = grouped(
     click.option(
         "-j",

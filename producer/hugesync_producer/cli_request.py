@@ -96,7 +96,26 @@ def options_of(given: Given, settings: Settings) -> Options:
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
+        whole_file=given["whole_file"],
+        sidecars=not given["no_sidecar"],
+        **_delta_options(given),
     )
+
+
+def _delta_options(given: Given) -> dict[str, Any]:
+    from hugesync_producer.cli_delta import block_size_of
+
+    threshold, prefix = _size("delta_threshold", given), given["sidecar_prefix"]
+    if prefix and (not prefix.endswith("/") or prefix.startswith("/") or ".." in prefix.split("/")):
+        raise UsageError(f"--sidecar-prefix {prefix}: write a prefix below DEST that ends in /")
+    out: dict[str, Any] = {
+        "block_size": block_size_of(given["block_size"] or "auto") or 0,
+        "signature_missing": given["signature_missing"],
+        "sidecar_prefix": prefix,
+    }
+    if threshold is not None:
+        out["delta_threshold"] = threshold
+    return out
 
 
 def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from hugesync_producer.join import join
 from hugesync_producer.judge import Cuts, Terms
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.scan import END, Feed, Signal
+from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled, NotFound
 from hugesync_tasks.model import Entry, Kind
@@ -98,9 +99,14 @@ class PlanFeed:
         else:
             self._feeds = [
                 Feed(store, Token(self._meter), name=name, start_after=self._start_after, enter=select.enter).start()
-                for store, name in ((_MustBeThere(job), "source"), (_MissingIsEmpty(job.dest), "destination"))
+                for store, name in (
+                    (WithoutSidecars(_MustBeThere(job)), "source"),
+                    (WithoutSidecars(_MissingIsEmpty(job.dest)), "destination"),
+                )
             ]
-        large_from = job.dest.limits.max_copy if job.server_copy else spec.options.part_size
+        # above the delta's threshold a file goes in parts: their hashes make its signature
+        alone = min(spec.options.part_size, spec.options.delta_threshold)
+        large_from = job.dest.limits.max_copy if job.server_copy else alone
         terms = Terms(
             job.dest.limits,
             spec.rules,
