@@ -84,7 +84,8 @@ class Submit:
         if weak and os.geteuid() == 0:
             popen["preexec_fn"] = _as_anybody()
         popen.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
+        popen.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, **popen)
 
     def __call__(
         self,

@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,25 @@ def test_what_is_said_and_where(tmp_path: Path, hs: Submit) -> None:
     traced = hs(str(tmp_path / "missing"), str(tmp_path / "dest"), "--debug")
     assert (traced.code, "Traceback" in traced.err) == (2, True)
     assert hs("--version", json=False).out.startswith("hugesync-submit ")
+
+
+@pytest.mark.parametrize(("options", "drawn"), [([], True), (["--progress"], True), (["--no-progress"], False)])
+def test_progress_is_drawn_on_a_terminal_unless_it_is_not_wanted(
+    tmp_path: Path, hs: Submit, options: list[str], drawn: bool
+) -> None:
+    put(tmp_path / "source" / "f", b"x")
+    terminal, theirs = os.openpty()
+    hs.env["TERM"] = "xterm"
+    process = hs.start(str(tmp_path / "source"), str(tmp_path / "dest"), *options, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how Linux says that nobody has the other end open any more
+        while data := os.read(terminal, 65536):
+            shown += data
+    os.close(terminal)
+    process.communicate()
+    assert process.returncode == 0
+    assert (b"\x1b[" in shown) is drawn, shown
 
 
 def test_a_failure_is_said_even_quietly_and_all_of_them_on_request(tmp_path: Path, hs: Submit) -> None:

@@ -53,6 +53,17 @@ def test_owners_that_only_root_may_set_are_a_counted_note_and_the_job_is_done(pl
     assert (unasked.code, [n for n in notes(unasked.out) if "chown" in n]) == (0, []), unasked.out
 
 
+def test_ones_own_owner_is_stored_on_request_only(place: Path, s3_bucket: Bucket) -> None:
+    (place / "f").write_bytes(b"x")
+    os.chown(place / "f", ORDINARY, -1)
+    hs = Submit(place / "home", dict(s3_bucket.env))
+    for n, (options, stored) in enumerate({("-a",): True, ("-o", "-g"): True, (): False}.items()):
+        assert hs(str(place / "f"), f"s3://{s3_bucket.bucket}/{n}", *options, ordinary=True).code == 0
+        metadata = s3_bucket.client.head_object(Bucket=s3_bucket.bucket, Key=str(n))["Metadata"]
+        assert metadata.get("hugesync-uid") == (str(ORDINARY) if stored else None), options
+        assert ("hugesync-gid" in metadata) is stored, options
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a tree of somebody else's; the test above needs none")
 def test_somebody_elses_tree_is_copied_by_whoever_can_read_it(place: Path) -> None:
     (place / "source" / "sub").mkdir(parents=True)
