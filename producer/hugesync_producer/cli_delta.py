@@ -126,7 +126,7 @@ def _tool(name: str, debug: bool, work: Callable[[], None]) -> int:
 def block_size_of(text: str) -> int | None:
     """Bytes of ``--block-size``; None for "auto". Raises UsageError."""
     from hugesync_tasks.config_units import parse_size
-    from hugesync_tasks.signature.blocks import MAX_BLOCK
+    from hugesync_tasks.signature.blocks import MAX_BLOCK, allowed_block
 
     if text == "auto":
         return None
