@@ -6,10 +6,10 @@ from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack, unpack
 from hugesync_tasks.model import Commit
 from hugesync_tasks.signature.blocks import LEAF, file_digest
-from hugesync_tasks.signature.format import Binding, Signature, Unusable
-from hugesync_tasks.stages.basis import signed
+from hugesync_tasks.signature.format import Signature, Unusable
+from hugesync_tasks.stages.basis import of_source, signed, stored
 from hugesync_tasks.stages.begin import LargeFile
-from hugesync_tasks.stages.sidecar import Hashes, keeps_sidecar, load, save, signed_block
+from hugesync_tasks.stages.sidecar import Hashes, keeps_sidecar, save, signed_block
 from hugesync_tasks.work import UploadLost, Work
 
 
@@ -66,23 +66,10 @@ class FileNotes:
             if delta.signs:
                 found = [signed(delta, self.ranges("s", delta.signing))]
             else:
-                of_source, of_basis = delta.way != "upload", delta.way != "download"
-                found = [self._of_source()] if of_source else []
-                found += [self._of_basis()] if of_basis else []
+                found = stored(work.job, large.upload.key, large.source, delta, work.lease.token)
             cached.clear()  # one at a time: a signature of a huge file has tens of MB
             cached[name] = found
         return cached[name]
-
-    def _of_source(self) -> Signature:
-        job, source, key = self._work.job, self._large.source, self._large.upload.key
-        bound = Binding(source.size, source.version)
-        return load(job.source, job.source_key(key), bound, job.options, self._work.lease.token)
-
-    def _of_basis(self) -> Signature:
-        job, delta = self._work.job, self._large.delta
-        assert delta is not None
-        bound = Binding(delta.basis_size, delta.basis_version)
-        return load(job.dest, self._large.upload.key, bound, job.options, self._work.lease.token)
 
     def sign(self, done: Commit) -> str:
         """Write the signature of the file that was just committed; a note where there is none and one was expected."""
@@ -101,7 +88,7 @@ class FileNotes:
     def _hashes(self) -> Hashes | None:
         large, delta = self._large, self._large.delta
         if large.how == "server_copy" or (delta is not None and delta.way == "between"):
-            theirs = self._of_source()
+            theirs = of_source(self._work.job, large.upload.key, large.source, self._work.lease.token)
             return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
         if delta is not None:
             return _joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))

@@ -10,7 +10,7 @@ from hugesync_tasks.delta.runs import Kept, choose
 from hugesync_tasks.stores.base import MIB, Limits
 
 EDGE = 5 * MIB  # bytes: where parts begin by preference, so that the next version's parts meet this one's
-COPY_STEP = 1 << 30  # bytes copied by one request: no traffic, and a lost one is repeated soon
+COPY_STEP = 256 * MIB  # bytes copied by one request: small enough that a store copies several of one file at once
 
 
 class IllegalLayout(Exception):
@@ -106,7 +106,8 @@ def _stretch(copy: Copy, head: int, tail: int) -> Copy:
 
 def _cut_all(kept: Sequence[Copy], size: int, step: int, limits: Limits) -> Iterator[tuple[int, int, int | None]]:
     at = 0
-    copy_step = min(COPY_STEP, min(limits.max_copy, limits.max_part) - 2 * limits.min_part)
+    most = min(limits.max_copy, limits.max_part) - 2 * limits.min_part
+    copy_step = min(max(COPY_STEP, -(-2 * size // limits.max_parts)), most)  # copies take at most half of the parts
     for copy in [*kept, Copy(size, 0, 0)]:
         for start, end in _cut(at, copy.at, step, limits.min_part, size):
             yield start, end - start, None

@@ -84,6 +84,7 @@ class Options:
     signature_missing: str = "auto"  # auto | generate | full
     sidecars: bool = True
     sidecar_prefix: str = ""  # "" or ends in /
+    estimate: bool = False  # of a dry run: deltas are guessed, not computed
 
 
 @dataclass(frozen=True, slots=True)

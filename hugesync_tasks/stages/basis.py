@@ -7,7 +7,7 @@ from typing import Any
 
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.errors import StoreError
-from hugesync_tasks.model import Head, Kind, Transfer
+from hugesync_tasks.model import Entry, Head, Kind, Transfer
 from hugesync_tasks.signature.blocks import LEAF
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
@@ -127,6 +127,22 @@ def _delta(way: str, basis: Head, block: int, size: int, signs: bool = False, cr
     most = max(size, basis.entry.size)
     step = -(-max(RANGE, -(-most // MANY)) // unit) * unit
     return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64)
+
+
+def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token) -> list[Signature]:
+    """The signatures that lie at the stores: the basis' (upload), the source's (download), the source's and the basis'
+    (between). Raises Unusable."""
+    found = []
+    if delta.way != "upload":
+        found.append(of_source(job, key, source, token))
+    if delta.way != "download":
+        found.append(load(job.dest, key, Binding(delta.basis_size, delta.basis_version), job.options, token))
+    return found
+
+
+def of_source(job: JobContext, key: str, source: Entry, token: Token) -> Signature:
+    """The signature beside the source object. Raises Unusable."""
+    return load(job.source, job.source_key(key), Binding(source.size, source.version), job.options, token)
 
 
 def signed(delta: Delta, ranges: list[Matched]) -> Signature:

@@ -62,6 +62,8 @@ def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: 
     for length, offset in row.pieces:
         if offset is None:
             pieces.append(_read(job, large, at, length, token))
+            if not job.source.limits.remote and not job.dest.limits.remote:
+                token.sent(length)  # no network is passed, but bytes that moved must show
         else:
             with job.dest.open(upload.key, delta.basis_version, token, offset, length) as reader:
                 pieces.append(whole(reader))

@@ -49,6 +49,7 @@ def _flag(*names: str, help: str) -> Decorator:
 
 COMPARING = grouped(
     _flag("-n", "--dry-run", help="Look and count, change nothing."),
+    _flag("--estimate", help="With -n: guess from a few blocks what a delta would save, instead of computing it."),
     _flag("-c", "--checksum", help="Compare contents, by the store's checksums where it has them."),
     _flag("-u", "--update", help="Leave files alone that are newer at the destination."),
     _flag("--size-only", help="Files of equal size are the same."),

@@ -49,6 +49,8 @@ def refuse_contradictions(given: Given) -> None:
     for one, other in _CONTRADICTIONS:
         if given[one] and given[other]:
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+    if given["estimate"] and not given["dry_run"]:
+        raise UsageError("--estimate is of a dry run: give -n too")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 
@@ -98,6 +100,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         stall_timeout=settings.stall_timeout,
         whole_file=given["whole_file"],
         sidecars=not given["no_sidecar"],
+        estimate=given["estimate"],
         **_delta_options(given),
     )
 

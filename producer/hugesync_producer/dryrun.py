@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_producer import filelog
+from hugesync_producer.foresee import SAMPLE, foresee
 from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -20,9 +21,10 @@ from hugesync_tasks.token import Meter, Token
 HEADS = 16  # looked at at once, where a listing cannot decide
 
 
-def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> Summary:
-    """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would."""
-    total = Counters()
+def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, estimate: bool = False) -> Summary:
+    """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
+    computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
+    total, deltas, reused = Counters(), 0, 0
     token, slowdown = Token(meter), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
@@ -33,13 +35,17 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
                 total.tally.add(segment.tally)
                 for failure in segment.failures:
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
+                larges = list(segment.larges)
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
                     if outcome is None:
                         filelog.would_send(transfer.key, transfer.source.size)
+                        larges.append(transfer)
                     else:
                         filelog.settled(transfer.key, transfer.source.size, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
+                for foreseen in (foresee(job, t, token, estimate) for t in larges):
+                    deltas, reused = deltas + foreseen.delta, reused + foreseen.reused
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)
                 observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
@@ -47,6 +53,8 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
         feed.stop()
     total.tally.assert_law()
     traffic = meter.take()
+    traffic["bytes.reused"] = reused
+    guessed = f"guessed from up to {SAMPLE} blocks of each file, not computed: what a delta would reuse"
     return Summary(
         State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE,
         job.spec.job,
@@ -56,6 +64,8 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
         skipped_by=total.tally.skipped_by,
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
+        transfers={"delta": deltas},
+        notes=(guessed,) if deltas and estimate else (),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=sum(total.omitted.values()),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hugesync_producer.join import JoinItem
 from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Terms
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Outcome
+from hugesync_tasks.stages.begin import LargeFile
 
 _switch = logging.getLogger(__name__)
 _log = get_logger(__name__)
@@ -43,6 +44,19 @@ def settled(key: str, size: int, outcome: Outcome) -> None:
         skipped(key, size, outcome.reason)
     elif outcome.state == "done" and _switch.isEnabledFor(logging.INFO):
         _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified)
+
+
+def began(key: str, fields: Mapping[str, str]) -> None:
+    """How a large file goes: in parts, or by a delta with blocks of so many bytes; ``whole`` is why there is no delta."""
+    if _switch.isEnabledFor(logging.INFO):
+        large = LargeFile.of(dict(fields))
+        found: dict[str, object] = {"whole": large.whole}
+        if large.delta:
+            found = {"way": large.delta.way, "block_size": large.delta.block}
+        if large.upload.id:
+            found |= {"how": large.how, "parts": large.total}
+        what = "file begun" if large.upload.id else "delta looked for"
+        _log.info(what, path=key, **{name: value for name, value in found.items() if value})
 
 
 def skipped(key: str, size: int, reason: str) -> None:

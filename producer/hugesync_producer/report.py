@@ -89,9 +89,24 @@ def _counters(s: Summary) -> Iterable[str]:
     yield _row("files", [_item(n, human.count(s.files.get(n, 0)), n, at_least, why) for n in _shown(s.files, FILES)])
     planned = _shown(s.bytes, BYTES[:5])
     yield _row("planned", [_item(n, human.size(s.bytes.get(n, 0)), n, at_least, "") for n in planned])
-    traffic = [f"{n.replace('_', ' ')} {human.size(s.bytes[n])}" for n in BYTES[5:] if s.bytes.get(n)]
+    traffic = [
+        f"{n.replace('_', ' ')} {human.size(s.bytes[n])}"
+        for n in BYTES[5:]
+        if s.bytes.get(n) and not (n == "reused" and s.dry_run)
+    ]
     yield _row("traffic", traffic or ["none"])
+    if s.transfers.get("delta"):
+        yield _row("delta", [human.counted(s.transfers["delta"], "file"), _saved(s.bytes, s.dry_run)])
     yield _row("checked", [f"{n} {human.count(getattr(s, n))}" for n in ("verified", "retries", "conflicts")])
+
+
+def _saved(counters: Mapping[str, int], dry_run: bool) -> str:
+    """What deltas were (or would be) worth in the whole job: of all that the destination gets, how much is not carried there."""
+    reused = counters.get("reused", 0)
+    carried = counters.get("pending", 0) - reused if dry_run else counters.get("sent", 0) + counters.get("received", 0)
+    share = 100 * reused / (carried + reused) if carried + reused else 0.0
+    would = "would have sent" if dry_run else "sent"
+    return f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {share:.1f} %"
 
 
 def _failures(s: Summary, shown: int) -> Iterable[str]:

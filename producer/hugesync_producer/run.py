@@ -52,7 +52,7 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         )
         stack.callback(job.close)
         if spec.dry_run:
-            return dry_run(job, meter, observer, began)
+            return dry_run(job, meter, observer, began, spec.options.estimate)
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:

@@ -209,6 +209,8 @@ class Units:
 
     def _on_large(self, large: Large, event: Event, have: Mapping[int, Part]) -> None:
         large.file.on_event(event.task, event.outcome, have)
+        if "file" in event.outcome:
+            filelog.began(large.file.transfer.key, event.outcome["file"])
         if large.file.state == "ended":
             self._ended(large)
 
