@@ -107,9 +107,9 @@ def test_the_documented_example_is_what_is_written() -> None:
     digest = BlockHasher(64 * KIB).finish()
     written = b"".join(hssig.write(Header(Binding(0, "e"), 64 * KIB, digest), []))
     assert written.hex() == (
-        "48535349470d0a1a" "0100" "5b00"
-        "0000000000000000" "00000100" "0000000000000000" "0000000000000080" "0000000000000000"
-        + digest.hex() + "010065" "0000" "0000" "0600637263333263" "0600626c616b6533"
+        "48535349470d0a1a01005b00"
+        "000000000000000000000100000000000000000000000000000000800000000000000000"
+        + digest.hex() + "0100650000000006006372633332630600626c616b6533"
         + written[-32:].hex()
     )  # fmt: skip
     assert digest == blake3.blake3(b"", derive_key_context=CONTEXT).digest()
