@@ -7,9 +7,9 @@ from hugesync_tasks.delta.wire import Row, pack, unpack
 from hugesync_tasks.model import Commit
 from hugesync_tasks.signature.blocks import LEAF, file_digest
 from hugesync_tasks.signature.format import Signature, Unusable
-from hugesync_tasks.stages.basis import of_source, signed, stored
+from hugesync_tasks.stages.basis import signed, stored
 from hugesync_tasks.stages.begin import LargeFile
-from hugesync_tasks.stages.sidecar import Hashes, keeps_sidecar, save, signed_block
+from hugesync_tasks.stages.sidecar import Hashes, carry, keeps_sidecar, of_source, save, signed_block
 from hugesync_tasks.work import UploadLost, Work
 
 
@@ -76,18 +76,20 @@ class FileNotes:
         job, large = self._work.job, self._large
         if not keeps_sidecar(job, done.size):
             return ""
-        try:
-            hashes = self._hashes()
-        except UploadLost as error:
-            return f"no signature was written: {error}"
-        except Unusable:
-            return ""  # a copy within the store of an object that has none
-        why = save(job, done, large.meta.mtime_ns, hashes, self._work.lease.token) if hashes else ""
+        mtime, token = large.meta.mtime_ns, self._work.lease.token
+        if large.how == "server_copy":
+            why = carry(job, large.source, done, mtime, token)
+        else:
+            try:
+                hashes = self._hashes()
+                why = save(job, done, mtime, hashes, token) if hashes else ""
+            except (UploadLost, Unusable) as error:
+                why = str(error)
         return f"no signature was written: {why}" if why else ""
 
     def _hashes(self) -> Hashes | None:
         large, delta = self._large, self._large.delta
-        if large.how == "server_copy" or (delta is not None and delta.way == "between"):
+        if delta is not None and delta.way == "between":
             theirs = of_source(self._work.job, large.upload.key, large.source, self._work.lease.token)
             return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
         if delta is not None:

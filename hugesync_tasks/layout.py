@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hugesync_tasks.delta.ops import Copy
@@ -42,18 +42,46 @@ def lay_out(copies: Sequence[Copy], size: int, limits: Limits, step: int, most: 
     if size <= 0 or step < max(1, least):
         raise IllegalLayout(f"{size} bytes in parts of {least} to {most}")
 
-    def parts(price: int) -> list[PlannedPart]:
-        kept = _on_edges(choose(copies, size, least, price), least, size)
-        return list(_number(_cut_all(kept, size, step, limits)))
+    def parts(kept: Sequence[Kept]) -> list[PlannedPart]:
+        return list(_number(_cut_all(_on_edges(kept, least, size), size, step, limits)))
 
-    found = parts(0)
+    kept = choose(copies, size, least)
+    found = parts(kept)
+    while len(found) > limits.max_parts and step < most - 2 * least:  # larger parts cost nothing but memory
+        step = min(2 * step, most - 2 * least)
+        found = parts(kept)
     if len(found) > limits.max_parts:
-        low, high = 0, size  # at the price of a whole file nothing is copied
-        while low + 1 < high:
-            price = (low + high) // 2
-            low, high = (price, high) if len(parts(price)) > limits.max_parts else (low, price)
-        found = parts(high)
+        found = _fewer(parts, copies, size, least, limits.max_parts)
     check(found, size, limits, most)
+    return found
+
+
+def _fewer(
+    parts: Callable[[Sequence[Kept]], list[PlannedPart]], copies: Sequence[Copy], size: int, least: int, most: int
+) -> list[PlannedPart]:
+    """Nearly the least uploaded in no more than ``most`` parts: copies are kept that save more than a price. Where many save
+    the same, no price is right: then the cheaper choice holds up to some place in the file, and the dearer one behind it."""
+    lengths = sorted((c.length for c in copies), reverse=True)
+    sure = 3 * most + 3  # of so many that are worth their price more than a third is kept: ``choose``
+    low, high = (lengths[sure] - 1 if len(lengths) > sure else 0), (lengths[0] if lengths else 0)
+    many, few = choose(copies, size, least, low), list[Kept]()
+    while high - low > max(1, high >> 10):
+        price = (low + high) // 2
+        kept = choose(copies, size, least, price)
+        if len(parts(kept)) > most:
+            low, many = price, kept
+        else:
+            high, few = price, kept
+    found = parts(few)
+    first, beyond = 0, len(many)
+    while first + 1 < beyond:
+        middle = (first + beyond) // 2
+        end = many[middle - 1].copy.end
+        tried = parts([*many[:middle], *(k for k in few if k.copy.at == end or k.copy.at >= end + least)])
+        if len(tried) > most:
+            beyond = middle
+        else:
+            first, found = middle, tried
     return found
 
 

@@ -11,7 +11,7 @@ from hugesync_tasks.model import Entry, Head, Kind, Transfer
 from hugesync_tasks.signature.blocks import LEAF
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.sidecar import load, signed_block
+from hugesync_tasks.stages.sidecar import load, of_source, signed_block
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
@@ -138,11 +138,6 @@ def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token)
     if delta.way != "download":
         found.append(load(job.dest, key, Binding(delta.basis_size, delta.basis_version), job.options, token))
     return found
-
-
-def of_source(job: JobContext, key: str, source: Entry, token: Token) -> Signature:
-    """The signature beside the source object. Raises Unusable."""
-    return load(job.source, job.source_key(key), Binding(source.size, source.version), job.options, token)
 
 
 def signed(delta: Delta, ranges: list[Matched]) -> Signature:

@@ -18,6 +18,7 @@ from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Trans
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
 from hugesync_tasks.stages.reading import whole
+from hugesync_tasks.stages.sidecar import carry
 from hugesync_tasks.stages.verify import check_commit, check_read
 from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
@@ -209,9 +210,9 @@ class BatchRun:
             )
         except NotFound as error:
             raise SourceChanged("the source vanished during the run", key) from error
-        return Outcome(
-            "done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=commit.notes
-        )
+        unsigned = carry(self._job, head.entry, commit, meta.mtime_ns, self._token)
+        notes = (*commit.notes, f"no signature was written: {unsigned}") if unsigned else commit.notes
+        return Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=notes)
 
     def _count(self, n: int) -> None:
         """Adapters count what goes over a network; from folder to folder nothing does, so it is counted here as sent."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hugesync_tasks import __version__
 from hugesync_tasks.errors import NotFound, Stopped, StoreError
-from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Meta
+from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Entry, Head, Meta
 from hugesync_tasks.signature.blocks import auto_block, least_block
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable, read, write
 from hugesync_tasks.spec import Options
@@ -66,13 +66,12 @@ def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, to
     header = Header(bound, hashes.block, hashes.digest, f"hugesync {__version__}", int(time.time()))
     key = sidecar_key(done.key, job.options)
     try:
-        if (
-            not job.options.sidecar_prefix
-            and job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token) is not None
+        if not job.options.sidecar_prefix and _is_users(
+            job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token)
         ):
             return "the source has a file of that name"
         there = job.dest.head(key, token)
-        if there is not None and not there.meta.sidecar:
+        if _is_users(there):
             return "a file of that name is there"
         body = b"".join(write(header, [hashes.records]))
         expected = there.entry.version if there is not None else ABSENT
@@ -82,6 +81,27 @@ def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, to
     except (StoreError, ValueError) as error:
         return str(error)
     return ""
+
+
+def _is_users(head: Head | None) -> bool:
+    """Whether what is there is no signature of ours: a user's file is never written over."""
+    return head is not None and not head.meta.sidecar
+
+
+def of_source(job: JobContext, key: str, source: Entry, token: Token) -> Signature:
+    """The signature beside the source object. Raises Unusable."""
+    return load(job.source, job.source_key(key), Binding(source.size, source.version), job.options, token)
+
+
+def carry(job: JobContext, source: Entry, done: Commit, mtime_ns: int | None, token: Token) -> str:
+    """Of an object that the store copied whole: its source's signature, bound to the copy; "" or why there is none."""
+    if not keeps_sidecar(job, done.size):
+        return ""
+    try:
+        theirs = of_source(job, done.key, source, token)
+    except Unusable:
+        return ""  # nobody expects one of what had none
+    return save(job, done, mtime_ns, Hashes(theirs.header.block, theirs.records, theirs.header.digest), token)
 
 
 def _taking(reader: Reader) -> Callable[[int], bytes]:
