@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +233,7 @@ class Worker:
     budget: Budget
     contexts: Callable[[], JobContext]
     retries: int
+    signatures: dict[str, Any] = field(default_factory=dict)
     _known: JobContext | None = None
 
     def job(self, job_id: str) -> JobContext:
@@ -244,3 +245,6 @@ class Worker:
 
     def max_attempts(self, job_id: str) -> int:
         return self.retries
+
+    def memory_for(self, in_hand: int) -> int:
+        return in_hand

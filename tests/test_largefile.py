@@ -131,7 +131,7 @@ def test_planned_again_it_begins_anew_with_nothing_of_the_former_try() -> None:
     it.again(Transfer(TRANSFER.source, "v9"))
     assert (it.tries, it.moved, it.outcome, it.state) == (1, 0, None, "begin")
     (begin,) = tasks(it)
-    assert Transfer.unwire(json.loads(begin.payload)).expected == "v9"
+    assert Transfer.unwire(json.loads(begin.payload)["transfer"]).expected == "v9"
     it.on_event("f:begin", {"file": FIELDS, "listed": []}, {})
     assert len(tasks(it)) == 4
 
