@@ -244,3 +244,6 @@ class Worker:
 
     def max_attempts(self, job_id: str) -> int:
         return self.retries
+
+    def memory_for(self, in_hand: int) -> int:
+        return in_hand
