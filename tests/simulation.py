@@ -250,7 +250,8 @@ class Simulation(World):
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
-        monkeypatch.setattr("hugesync_producer.failedfirst.ThreadPoolExecutor", Inline)
+        monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
+        monkeypatch.setattr(run, "aside", lambda call: call())
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr(planfeed, "Feed", InlineFeed)
         monkeypatch.setattr(run, "PlanFeed", InlinePlan)

@@ -93,6 +93,7 @@ class SlowProxy:
         self._gate = threading.Condition()
         self._limits: dict[str, int] = {}
         self._holding = self._cut_off = False
+        self._hold_at: Callable[[Exchange], bool] | None = None
         self._sockets: set[socket.socket] = set()
         self._free_at = {"up": 0.0, "down": 0.0}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -107,6 +108,18 @@ class SlowProxy:
                 if more is not None:
                     self._limits[name] = self._count(name) + more
 
+    def hold_at(self, method: str, part: str = "", nth: int = 1) -> None:
+        """Hold everything from the ``nth`` request of ``method`` on whose path and query have ``part`` in them."""
+        left = nth
+
+        def met(exchange: Exchange) -> bool:
+            nonlocal left
+            left -= exchange.method == method and part in exchange.path
+            return left <= 0
+
+        with self._gate:
+            self._hold_at = met
+
     def held(self, timeout: float = 60.0) -> None:
         """Wait until the proxy holds. Raises AssertionError after ``timeout`` s."""
         with self._gate:
@@ -115,6 +128,7 @@ class SlowProxy:
     def release(self) -> None:
         with self._gate:
             self._holding = False
+            self._hold_at = None
             self._limits.clear()
             self._gate.notify_all()
 
@@ -216,6 +230,9 @@ class SlowProxy:
             exchange = Exchange(method, path)
             current[:] = [exchange]
             self.exchanges.append(exchange)
+            if self._hold_at is not None and self._hold_at(exchange):  # under the gate: ``_pump`` feeds
+                self._holding = True
+                self._gate.notify_all()
             pending.append(exchange)
             return _length(lines)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_producer import filelog
+from hugesync_producer.aside import threads
 from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -28,7 +28,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float) -> 
     feed = PlanFeed(job, meter)
     feed.start()
     try:
-        with ThreadPoolExecutor(HEADS, thread_name_prefix="head") as pool:
+        with threads(HEADS, "head") as pool:
             for segment in feed.segments():
                 total.tally.add(segment.tally)
                 for failure in segment.failures:
