@@ -21,7 +21,7 @@ import pytest
 
 from chaos import CALM, Chaos
 from hugesync_producer import coordinator as coordinator_module
-from hugesync_producer import planfeed, replan, run
+from hugesync_producer import leadership, planfeed, replan, run
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
@@ -245,12 +245,13 @@ class Simulation(World):
     # the job, run again until it ends
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Summary:
         clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
-        for module in (run, coordinator_module, planfeed):
+        for module in (run, leadership, coordinator_module, planfeed):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
-        monkeypatch.setattr("hugesync_producer.failedfirst.ThreadPoolExecutor", Inline)
+        monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
+        monkeypatch.setattr(run, "aside", lambda call: call())
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr(planfeed, "Feed", InlineFeed)
         monkeypatch.setattr(run, "PlanFeed", InlinePlan)

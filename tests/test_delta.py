@@ -397,7 +397,7 @@ def slot_of(index: WeakIndex, weak: int) -> int:
             index.salt,
             index.known,
             index.alive,
-        )  # fmt: skip
+        )
     )
 
 

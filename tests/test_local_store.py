@@ -1026,6 +1026,22 @@ def unsupported_copy(*_: object) -> int:
     raise OSError(errno.EXDEV, "Invalid cross-device link")
 
 
+def test_a_local_copy_counts_as_it_goes_so_that_progress_is_seen_inside_a_part(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "clone_range", unsupported_copy)  # it would be one step
+    source = LocalStore(root / "s")
+    (root / "s").mkdir()
+    (root / "s/f").write_bytes(os.urandom(24 * MIB))
+    seen: list[int] = []
+    token = Token(pulse=lambda _: seen.append(token.meter.count("bytes.copied_server_side")))
+    upload = begin(store, "f", 24 * MIB, 24 * MIB)
+    store.copy_part(upload, 1, source, "f", version(source, "f"), 0, 24 * MIB, token)
+    assert len(seen) >= 3
+    assert seen == sorted(set(seen))
+    assert seen[-1] == token.meter.take()["bytes.copied_server_side"] == 24 * MIB
+
+
 @pytest.mark.parametrize("by_kernel", [True, False])
 def test_local_copies_keep_holes_and_every_byte(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch, by_kernel: bool

@@ -375,10 +375,13 @@ def test_the_automatic_block_size_is_always_allowed_and_never_more_than_the_reco
 ) -> None:
     size = max(0, size + more)
     block = auto_block(size)
-    assert allowed_block(block) and block_count(size, block) <= MAX_BLOCKS
+    assert allowed_block(block)
+    assert block_count(size, block) <= MAX_BLOCKS
     assert block <= MAX_BLOCK or size > 5 * TIB
     least = least_block(size)
-    assert allowed_block(least) and block_count(size, least) <= MAX_BLOCKS and least <= block
+    assert allowed_block(least)
+    assert block_count(size, least) <= MAX_BLOCKS
+    assert least <= block
     smaller = least // 2 if least <= MIB else least - MIB
     assert least == 64 * KIB or block_count(size, smaller) > MAX_BLOCKS
 

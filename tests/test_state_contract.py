@@ -267,6 +267,18 @@ def test_a_lease_expires_and_renewing_prolongs_it(bench: Bench) -> None:
     assert (claim.answer, claim.attempt) == (Claimed.OK, 2)
 
 
+def test_a_running_tasks_status_tells_the_payload_of_its_attempts_renewals(bench: Bench) -> None:
+    ledger = bench.ledger
+    ledger.put_tasks("j", [batch(1)])
+    ledger.claim("j", "b0.1", "w1", LONG, 5)
+    ledger.renew("j", "b0.1", 1, LONG, {"bytes.sent": 5, "bytes.received": 7, "requests.put": 3})
+    ledger.renew("j", "b0.1", 1, 1, {"bytes.copied_server_side": 2**40, "bytes.overhead": 100})
+    assert ledger.statuses("j", ["b0.1"])[0].moved == 2**40 + 12
+    bench.until(lambda: ledger.statuses("j", ["b0.1"])[0].lease_left_ms <= 0)
+    ledger.claim("j", "b0.1", "w2", LONG, 5)
+    assert ledger.statuses("j", ["b0.1"])[0].moved == 0
+
+
 def test_putting_again_keeps_attempts_and_receipts_and_never_disturbs_a_live_lease(ledger: Ledger) -> None:
     ledger.put_tasks("j", [batch(1)])
     ledger.claim("j", "b0.1", "w1", LONG, 5)
@@ -645,7 +657,7 @@ def test_memory_and_redis_answer_alike_to_any_sequence(server: EmbeddedServer, s
             lambda x: x.put_tasks("j", [batch(n, seq=fence), part_task(n)]),
             lambda x: x.claim("j", task.id, who, ms, 3),
             lambda x: x.claim("j", task.id, who, ms, 3),
-            lambda x: x.renew("j", task.id, fence, ms, {"n": n}),
+            lambda x: x.renew("j", task.id, fence, ms, {"n": n, "bytes.sent": n, "bytes.overhead": 9}),
             lambda x: x.receipts("j", task.id, fence, {n: [fence, who]}, ms, {"n": n}),
             lambda x: x.settle("j", task.id, {"by": who}, {"n": 1}, rnd_close, fence=rnd_fence),
             lambda x: x.set_upload("j", "F", {"gen": gen, "upload": up, "total": "3"}),
@@ -664,7 +676,7 @@ def test_memory_and_redis_answer_alike_to_any_sequence(server: EmbeddedServer, s
 
     def seen(x: Ledger) -> Any:
         names = [t.id for n in range(1, 5) for t in (batch(n), part_task(n))]
-        statuses = [(s.state, s.seq, s.lease_left_ms > 0, s.attempts) for s in x.statuses("j", names)]
+        statuses = [(s.state, s.seq, s.lease_left_ms > 0, s.attempts, s.moved) for s in x.statuses("j", names)]
         return statuses, x.file("j", "F"), x.parts("j", "F"), x.traffic("j"), x.read_checkpoint("j"), x.meta("j")
 
     for number in range(250):

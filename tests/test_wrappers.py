@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from hugesync_tasks.errors import (
     UsageError,
     VersionMismatch,
 )
-from hugesync_tasks.model import Commit, Meta
+from hugesync_tasks.model import Commit, Entry, Meta
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
 from hugesync_tasks.stores.faults import Fault, FaultyStore
@@ -32,7 +32,7 @@ from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.opening import Opening, open_store, register
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.throttle import ThrottledStore
-from hugesync_tasks.stores.wrapper import innermost
+from hugesync_tasks.stores.wrapper import Wrapper, innermost
 from hugesync_tasks.token import Token
 
 OURS, RIVALS = "0" * 32, "f" * 32
@@ -189,6 +189,26 @@ def test_a_listing_without_progress_ends() -> None:
     with pytest.raises(Transient):
         list(store.list(Token()))
     assert len(faulty.log) == 3
+
+
+class FirstPageAtOnce(Wrapper):
+    """Asks for the first page when ``list`` is called, as the S3 adapter does; the first call finds nobody."""
+
+    calls = 0
+
+    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
+        self.calls += 1
+        if self.calls == 1:
+            raise Transient("nobody answered")
+        return self.inner.list(token, start_after, enter)
+
+
+def test_a_listings_first_page_is_asked_for_again_too() -> None:
+    _, _, memory = stack()
+    seed(memory, "a", b"x")
+    seed(memory, "b", b"x")
+    listing = RetryingStore(FirstPageAtOnce(memory), sleep=lambda _: None).list(Token(), "a")
+    assert [e.key for e in listing] == ["b"]
 
 
 BODY = bytes(range(256)) * 4096 * 3  # three chunks

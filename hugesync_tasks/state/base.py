@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from hugesync_tasks.model import Part
 
 Traffic = Mapping[str, int]
+# what of a renewal's traffic is payload that moved
+CARRIED = ("bytes.sent", "bytes.received", "bytes.copied_server_side")
 
 
 class Claimed(StrEnum):
@@ -69,6 +71,7 @@ class TaskStatus:
     lease_left_ms: int = 0  # of running; negative = expired
     running_ms: int = 0  # since the last claim
     attempts: int = 0
+    moved: int = 0  # payload bytes that the renewals of this attempt told of; one that is read and sent counts twice
 
 
 @dataclass(frozen=True, slots=True)

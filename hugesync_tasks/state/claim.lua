@@ -12,7 +12,7 @@ end
 if redis.call('HGET', KEYS[3], 'cancel') == '1' then return {'CANCELLED'} end
 local answer = attempts >= tonumber(ARGV[3]) and 'POISON' or 'OK'
 redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'attempts', attempts + 1,
-  'until', string.format('%.0f', now + ARGV[2]), 'since', string.format('%.0f', now))
+  'until', string.format('%.0f', now + ARGV[2]), 'since', string.format('%.0f', now), 'moved', 0)
 local task = redis.call('HMGET', KEYS[1], 'kind', 'queue', 'seq', 'payload', 'file')
 local file = {}
 if task[5] ~= '' then file = redis.call('HGETALL', ARGV[4] .. task[5]) end

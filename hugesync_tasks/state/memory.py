@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
+from hugesync_tasks.state.base import CARRIED, Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
 from hugesync_tasks.state.memory_jobs import JobRecord, MemoryJobs, TaskRecord, UploadRecord
 
 
@@ -42,6 +42,7 @@ class MemoryLedger(MemoryJobs):
             answer = Claimed.POISON if record.attempts >= max_attempts else Claimed.OK
             record.attempts += 1
             record.running, record.until, record.since = True, now + lease_ms / 1000, now
+            record.moved = 0
             upload = j.files.get(record.task.file)
             file = dict(upload.fields) if upload else {}
             return Claim(answer, record.task, record.attempts, dict(record.receipts), file)
@@ -60,6 +61,7 @@ class MemoryLedger(MemoryJobs):
             record.attempts, record.running, record.until = fence, True, now + lease_ms / 1000
             record.since = now if record.since is None else record.since
             record.receipts.update({index: _wired(outcome) for index, outcome in items.items()})
+            record.moved += sum(traffic.get(name, 0) for name in CARRIED)
             j.traffic.update(traffic)
             return Renewed.CANCELLED if j.meta.get("cancel") == "1" else Renewed.OK
 
@@ -189,7 +191,7 @@ def _status(record: TaskRecord, now: float) -> TaskStatus:
         return TaskStatus("queued", record.task.seq, attempts=record.attempts)
     since = now if record.since is None else record.since
     left, ran = round(1000 * (record.until - now)), round(1000 * (now - since))
-    return TaskStatus("running", record.task.seq, left, ran, record.attempts)
+    return TaskStatus("running", record.task.seq, left, ran, record.attempts, record.moved)
 
 
 def _wired(value: Any) -> Any:

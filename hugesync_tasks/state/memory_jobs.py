@@ -21,6 +21,7 @@ class TaskRecord:
     running: bool = False
     until: float = 0.0
     since: float | None = None
+    moved: int = 0
     receipts: dict[int, Any] = field(default_factory=dict)
 
 

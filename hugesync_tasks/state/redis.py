@@ -82,7 +82,7 @@ class RedisLedger(RedisJobs):
         rows: list[Any] = []
         for some in _chunks(tasks, 5 * _TASKS_PER_CALL):
             rows += self._server.run("statuses", [self._key(job, "t", "")], some)
-        return [TaskStatus(r[0], int(r[1]), int(r[2]), max(0, int(r[3])), int(r[4])) for r in rows]
+        return [TaskStatus(r[0], int(r[1]), int(r[2]), max(0, int(r[3])), int(r[4]), int(r[5])) for r in rows]
 
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         key = self._key(job, "events")

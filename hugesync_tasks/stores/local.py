@@ -184,7 +184,6 @@ class LocalStore(LocalUploads):
                     sync_folder(self.place, path)
         finally:
             os.close(fd)
-        token.copied_server_side(st.st_size)
         return commit
 
     def copy_part(

@@ -79,7 +79,7 @@ def copy_range(source: int, start: int, length: int, dest: int, offset: int, tok
     ends early, and OSError."""
     try:
         kernel.clone_range(source, start, length, dest, offset)
-        token.moved(length)
+        _copied(length, token)
         return
     except OSError as e:
         if e.errno not in _CANNOT:
@@ -93,7 +93,7 @@ def copy_range(source: int, start: int, length: int, dest: int, offset: int, tok
         data = next_data(source, at, end)
         if data > at:  # copy_file_range would fill the hole with zeros on disk
             make_zeros(dest, offset + at - start, data - at)
-            token.moved(data - at)
+            _copied(data - at, token)
             at = data
             continue
         step = min(_STEP, _next_hole(source, at, end) - at)
@@ -113,5 +113,10 @@ def copy_range(source: int, start: int, length: int, dest: int, offset: int, tok
                 raise SourceChanged(f"{key}: shrank while it was read", key)
             write_at(dest, chunk, offset + at - start)
             done = len(chunk)
-        token.moved(done)
+        _copied(done, token)
         at += done
+
+
+def _copied(n: int, token: Token) -> None:
+    token.copied_server_side(n)  # step by step, so that progress is seen inside a part
+    token.moved(n)

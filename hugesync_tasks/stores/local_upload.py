@@ -80,7 +80,6 @@ class LocalUploads:
             with translated(upload.key), self._opened(upload) as (temp, ranges):
                 copy_range(fd, start, length, temp, (number - 1) * upload.part_size, token, source_name.key)
                 unchanged(fd, st, source_name.key)
-                token.copied_server_side(length)
                 return _record(temp, ranges, upload, Part(number, length, ""))
         finally:
             os.close(fd)

@@ -81,12 +81,14 @@ def open_store(
     links: str = "keep",
     bytes_per_second: float | None = None,
     requests_per_second: float | None = None,
+    patience: float = float("inf"),
 ) -> Store:
     """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too, and
     the one that says in errors which end (``role``: source or destination) it is.
 
     ``location.local`` is where a local location lies on this host; stores find their profile in this process's own files.
-    ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed.
+    ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed. ``patience``: seconds from a
+    call's first failure to its last repeat.
     Raises UsageError for a scheme nobody serves, and whatever the adapter raises for a profile it lacks.
     """
     opener = _OPENERS.get(location.scheme)
@@ -99,4 +101,4 @@ def open_store(
     store: Store = opener(Opening(location, known, links, role))
     if bytes_per_second is not None or requests_per_second is not None:
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
-    return NamedStore(RetryingStore(store, attempts=options.retries), role, location.display())
+    return NamedStore(RetryingStore(store, attempts=options.retries, patience=patience), role, location.display())

@@ -25,7 +25,8 @@ class RetryingStore(Wrapper):
     Between attempts it waits a random time below ``min(cap, base * 2**n)`` seconds (full jitter), after a Throttled
     with ``retry_after`` that much longer. A wait the token's deadline would cut short is not begun: the error stands.
     Each repeat counts as ``retries`` on the token's meter, one after a Throttled as ``throttled`` too, and a wait keeps
-    the task's lease. Progress in a listing or a stream starts the count anew.
+    the task's lease. Progress in a listing or a stream starts the count anew. No attempt begins later than ``patience``
+    seconds after the first failure: a call of a silent store lasts until its socket's time-out, and so does each repeat.
 
     A commit (put, copy, complete) that is refused after an earlier attempt had an unknown outcome is judged by a HEAD:
     what carries our generation, size (and checksum, where both are known) is our own success.
@@ -39,6 +40,7 @@ class RetryingStore(Wrapper):
         cap: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random.random,
+        patience: float = float("inf"),
     ) -> None:
         super().__init__(inner)
         self._attempts = max(1, attempts)
@@ -46,6 +48,7 @@ class RetryingStore(Wrapper):
         self._cap = cap
         self._sleep = sleep
         self._random = random
+        self._patience = patience
 
     def _do(self, op: str, key: str, token: Token, call: Callable[[], T], size: int = 0) -> T:
         if op == "batch.finish":  # its answers are per key; what failed is some file's outcome
@@ -66,16 +69,19 @@ class RetryingStore(Wrapper):
 
         return Retrying(
             retry=retry_if_exception_type(Transient),
-            stop=lambda state: state.attempt_number >= self._attempts or _too_late(state, token),
+            stop=lambda state: self._enough(state) or _too_late(state, token),
             wait=self._wait,
             before_sleep=lambda state: _count(state, token),
             sleep=lambda seconds: self._pause(seconds, token),
             reraise=True,
         )(attempt)
 
+    def _enough(self, state: RetryCallState) -> bool:
+        return state.attempt_number >= self._attempts or (state.seconds_since_start or 0.0) > self._patience
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         last = start_after
-        entries = self.inner.list(token, start_after, enter)
+        entries: Iterator[Entry] | None = None
 
         def resume() -> tuple[Iterator[Entry], Entry | None]:
             rest = self.inner.list(token, last, enter)
@@ -83,6 +89,8 @@ class RetryingStore(Wrapper):
 
         while True:
             try:
+                if entries is None:  # within the ``try``: some stores ask for their first page when called
+                    entries = self.inner.list(token, start_after, enter)
                 for entry in entries:
                     last = entry.key
                     yield entry

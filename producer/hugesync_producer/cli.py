@@ -23,7 +23,8 @@ from hugesync_producer.cli_options import (
     FilteringCommand,
     filters_given,
 )
-from hugesync_producer.cli_run import Output, conclude, run
+from hugesync_producer.cli_run import Output, conclude, lost, run
+from hugesync_producer.streams import stand_in, unwritten
 from hugesync_tasks import __version__
 from hugesync_tasks.summary import Observer, State, Summary
 
@@ -96,6 +97,7 @@ def hugesync() -> int:
 
 def invoke(command: click.Command, name: str, args: list[str]) -> int:
     """Run a click command; every outcome is an exit code, with ``--json`` also one object, and never a traceback."""
+    stand_in()
     _accept_any_name(sys.stdout)
     options = args[: args.index("--")] if "--" in args else args
     try:
@@ -110,6 +112,8 @@ def invoke(command: click.Command, name: str, args: list[str]) -> int:
         return conclude(out, Summary(State.USAGE, reason=f"{message} Try '{asked} --help'."), began=False)
     except (click.Abort, KeyboardInterrupt):
         return conclude(_as_asked(name, options), Summary(State.INTERRUPTED, reason="interrupted"), began=False)
+    except OSError as error:  # of click's own printing: --help, --version
+        return lost(_as_asked(name, options), unwritten(error), 0)
     return code if isinstance(code, int) else 0
 
 

@@ -11,7 +11,6 @@ They call these functions of ``hugesync_producer.jobs``, all of which raise Usag
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -22,8 +21,9 @@ import click
 from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
-from hugesync_producer.cli_run import Output, answer, run, write
+from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
+from hugesync_producer.streams import show
 from hugesync_tasks import __version__
 from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
@@ -58,7 +58,7 @@ def jobs_command(as_json: bool, **given: Any) -> int:
 
         lines = list_jobs(_settings(given))
         if as_json:
-            write(sys.stdout, json.dumps({"jobs": [asdict(line) for line in lines]}))
+            show(json.dumps({"jobs": [asdict(line) for line in lines]}))
         else:
             _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
 
@@ -80,13 +80,13 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 
         found = status(job, _settings(given))
         if as_json:
-            write(sys.stdout, json.dumps(found))
+            show(json.dumps(found))
             return
         summary = replace(from_json(found), resumable=bool(found.get("resumable")))
-        write(sys.stdout, f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
-        write(sys.stdout, to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
+        show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
         for line in standing_lines(found["workers"]) if "workers" in found else ():
-            write(sys.stdout, human.plain(redact(line)))
+            show(human.plain(redact(line)))
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
@@ -119,7 +119,7 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
         from hugesync_producer.jobs import cancel
 
         cancel(job, _settings(given))
-        write(sys.stdout, json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
+        show(json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
@@ -137,10 +137,10 @@ def config_command(as_json: bool, **given: Any) -> int:
 
         lines = provenance(settings_given(given))
         if as_json:
-            write(sys.stdout, json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
+            show(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
             return
         _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
-        write(sys.stdout, f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
+        show(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
@@ -163,4 +163,4 @@ def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
     table = [head, *(tuple(human.name(cell) for cell in row) for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
-        write(sys.stdout, "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+        show("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from hugesync_producer import human
 from hugesync_producer.progress import observer_for
 from hugesync_producer.report import FAILURES_SHOWN, honest, to_json, to_text
+from hugesync_producer.streams import Unwritten, show, tell
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, Observer, Snapshot, State, Summary, state_of_error
@@ -77,7 +77,7 @@ class Output:
 
             get_logger().error(message, **more)
         else:
-            write(sys.stderr, f"{self.command}: {human.plain(redact(message)).strip()}")
+            tell(f"{self.command}: {human.plain(redact(message)).strip()}")
 
     def raised(self) -> None:
         """Within ``except``: the traceback, for ``--debug``."""
@@ -88,7 +88,7 @@ class Output:
 
             get_logger().debug("traceback", exc_info=True)
         else:
-            write(sys.stderr, redact(traceback.format_exc()))
+            tell(redact(traceback.format_exc()))
 
 
 def run(out: Output, work: Callable[[Observer], Summary]) -> int:
@@ -117,6 +117,8 @@ def answer(out: Output, work: Callable[[], None]) -> int:
         out.start_logging()
     try:
         work()
+    except Unwritten as error:
+        return lost(out, error, 0)
     except (Exception, KeyboardInterrupt) as error:
         out.raised()
         return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
@@ -132,11 +134,23 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
         _log_end(summary, began)
     elif summary.reason:
         out.say(summary.reason)
-    if out.as_json:
-        write(sys.stdout, json.dumps(to_json(summary)))
-    elif began and not (out.quiet and summary.state is State.DONE):
-        write(sys.stdout, to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
+    try:
+        if out.as_json:
+            show(json.dumps(to_json(summary)))
+        elif began and not (out.quiet and summary.state is State.DONE):
+            show(to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
+    except Unwritten as error:
+        return lost(out, error, summary.state.exit_code)
     return summary.state.exit_code
+
+
+def lost(out: Output, error: Unwritten, code: int) -> int:
+    """The exit code where stdout could not be written; ``code`` is what it had been otherwise. An answer that was lost is no
+    success; but a reader of text that left (``| head``) lost nothing it wanted, and nobody is left to be told."""
+    if error.reader_left:
+        return code or int(out.as_json)
+    out.say(f"cannot write to standard output: {error}")
+    return code or 1
 
 
 def _log_end(summary: Summary, began: bool) -> None:
@@ -214,13 +228,3 @@ def _stoppable() -> Iterator[None]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
-
-
-def write(stream: TextIO, text: str) -> None:
-    """A line onto a stream that may have lost its reader (``| head``): that is no error, the exit code still tells."""
-    try:
-        print(text, file=stream, flush=True)
-    except (OSError, ValueError):
-        # what is still buffered would fail once more at the interpreter's exit, and change the exit code
-        with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())

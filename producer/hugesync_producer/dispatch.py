@@ -14,6 +14,7 @@ from hugesync_tasks.state.base import Ledger, Task, TaskStatus, expire_leases
 
 PATIENCE = 10.0  # seconds a younger task may run, or a queue be empty, before a queued one counts as lost
 CHECK_EVERY = 2.0  # seconds between looks at what is out
+NEVER_SEEN = TaskStatus("")
 
 
 class Publish(Protocol):
@@ -29,6 +30,7 @@ class Out:
     task: Task
     unit: Any
     missing: int = 0  # looks in a row that found no record
+    seen: TaskStatus = NEVER_SEEN  # at the last look
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Dispatcher:
         outs = list(self.out.values())
         statuses = self._ledger.statuses(self._job, [o.task.id for o in outs])
         for out, status in zip(outs, statuses, strict=True):
-            out.missing = out.missing + 1 if status.state == "" else 0
+            out.missing, out.seen = out.missing + 1 if status.state == "" else 0, status
             if status.state == "running":
                 self._queues[out.task.queue].saw_at_work(out.task.seq, now - status.running_ms / 1000)
         lost = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_producer import filelog
+from hugesync_producer.aside import threads
 from hugesync_producer.foresee import SAMPLE, foresee
 from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
@@ -30,7 +30,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
     feed = PlanFeed(job, meter)
     feed.start()
     try:
-        with ThreadPoolExecutor(HEADS, thread_name_prefix="head") as pool:
+        with threads(HEADS, "head") as pool:
             for segment in feed.segments():
                 total.tally.add(segment.tally)
                 for failure in segment.failures:
@@ -44,7 +44,8 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
                     else:
                         filelog.settled(transfer.key, transfer.source.size, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
-                for foreseen in (foresee(job, t, token, estimate) for t in larges):
+                for large in larges:  # beside the main thread, so that Ctrl-C need not wait for a store
+                    foreseen = pool.submit(foresee, job, large, token, estimate).result()
                     deltas, reused = deltas + foreseen.delta, reused + foreseen.reused
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)

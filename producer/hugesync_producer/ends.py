@@ -20,6 +20,9 @@ from hugesync_tasks.uri import Overlap, names_folder, overlap, parse_location
 _LIES = {Overlap.EQUAL: "is the same place as", Overlap.INSIDE: "lies inside", Overlap.CONTAINS: "contains"}
 
 
+PATIENCE = 60.0  # seconds that a listing is tried again: with a silent store's time-out before and after it two to three minutes
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
     """``single_source`` and ``single_dest``: the keys of a single file at either end; "" for a tree."""
@@ -63,7 +66,7 @@ def open_end(
     location: Location, limits: Mapping[str, Any] | None, options: Options, role: str, links: str = "keep"
 ) -> Store:
     """The stack for the producer's own use (listing, first contact)."""
-    return open_store(location, limits, options, role=role, links=links)
+    return open_store(location, limits, options, role=role, links=links, patience=PATIENCE)
 
 
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:

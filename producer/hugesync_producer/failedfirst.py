@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from hugesync_producer.aside import threads
 from hugesync_producer.plan import Segment
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
@@ -28,7 +28,7 @@ def failed_first(job: JobContext, window: Window, units: Units, meter: Meter, ke
     failures = [f for f in window.base.failures if f.again]
     token = Token(meter)
     again = []
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="head") as pool:
+    with threads(THREADS, "head") as pool:
         for failure, entry in zip(failures, pool.map(lambda f: _now(job, f.key, token), failures)):
             keep()
             if entry is not None:

@@ -23,6 +23,7 @@ from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Meter, Token
 
 AHEAD = 4  # segments planned beyond what was asked for
+STOPPING = 0.5  # seconds for its threads to end, all together
 
 
 class PlanFeed:
@@ -55,15 +56,18 @@ class PlanFeed:
         return self._meter.count("throttled")
 
     def stop(self) -> None:
-        """End the listings; what was planned and not taken is dropped."""
+        """End the listings; what was planned and not taken is dropped. A thread that a silent store holds is left behind."""
         self._stopped = True
         for feed in self._feeds:
-            feed.stop()
-        while self._thread.is_alive():
+            feed.cancel()
+        until = time.monotonic() + STOPPING
+        while self._thread.is_alive() and time.monotonic() < until:
             try:
                 self._out.get_nowait()
             except queue.Empty:
                 self._thread.join(0.05)
+        for feed in self._feeds:
+            feed.stop(max(0.0, until - time.monotonic()))
 
     def segments(self) -> Iterator[Segment]:
         """All of them, one after another (a dry run)."""
@@ -87,6 +91,10 @@ class PlanFeed:
                 raise
         except BaseException as error:  # handed to the coordinator, which raises it
             self._out.put(error)
+        finally:
+            if self._stopped:  # before they were made, perhaps
+                for feed in self._feeds:
+                    feed.cancel()
 
     def _planned(self) -> Iterator[Segment | None]:
         job, spec = self._job, self._job.spec

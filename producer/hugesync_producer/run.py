@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from kombu.exceptions import OperationalError
 
+from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.coordinator import LEASE_MS, Coordinator
 from hugesync_producer.dispatch import Publish
@@ -118,6 +119,8 @@ def _coordinate(
         if resumed is not None:
             failed_first(job, window, coordinator.units, meter, coordinator.keep)
         state = coordinator.run()
+        if state in (State.DONE, State.DONE_WITH_ERRORS):
+            aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:
         raise
     except (HugeSyncError, KeyboardInterrupt) as error:
@@ -127,12 +130,14 @@ def _coordinate(
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
             _forget(ledger, pool, spec, place, folder)
             raise
-    if state in (State.DONE, State.DONE_WITH_ERRORS):
-        sweep_uploads(job, ledger, Token(meter))
-        if resumed is not None:
-            sweep(job, started, Token(meter))
     summary = summarise(job, state, window, coordinator, meter, began, reason)
     return _end(ledger, pool, spec, place, folder, summary, coordinator)
+
+
+def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
+    sweep_uploads(job, ledger, token)
+    if resumed:
+        sweep(job, started, token)
 
 
 def _end(

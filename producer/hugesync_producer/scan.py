@@ -70,12 +70,16 @@ class Feed:
             raise self._error
         return END
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """End the listing: cancels its token, drops what was not taken, waits for the thread at most ``timeout`` s."""
+    def cancel(self) -> None:
+        """Tell the listing to end; what was not taken is dropped."""
         self._stopped = True
         self._token.cancel(Cancelled(f"the listing of the {self.name} was stopped"))
         self._buffer.clear()
         self._room.set()
+
+    def stop(self, timeout: float = 0.5) -> None:
+        """``cancel``, and wait at most ``timeout`` s: a silent store lets go of the thread only at its own time-out."""
+        self.cancel()
         if self._thread.is_alive():
             self._thread.join(timeout)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
+from hugesync_producer.aside import threads
 from hugesync_tasks.model import SIDECAR_SUFFIX, Entry, Head, Kind
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Token
@@ -22,20 +23,17 @@ class WithoutSidecars(Wrapper):
         if not self.limits.remote:
             yield from entries
             return
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="sidecar") as pool:
+        with threads(THREADS, "sidecar") as pool:
             held: deque[tuple[Entry, Future[Head | None] | None]] = deque()
-            try:
-                for entry in entries:
-                    asked = None
-                    if entry.kind is Kind.FILE and entry.key.endswith(SIDECAR_SUFFIX):
-                        asked = pool.submit(self.inner.head, entry.key, token)
-                    held.append((entry, asked))
-                    while held and (len(held) > AHEAD or held[0][1] is None or held[0][1].done()):
-                        yield from _theirs(*held.popleft())
-                while held:
+            for entry in entries:
+                asked = None
+                if entry.kind is Kind.FILE and entry.key.endswith(SIDECAR_SUFFIX):
+                    asked = pool.submit(self.inner.head, entry.key, token)
+                held.append((entry, asked))
+                while held and (len(held) > AHEAD or held[0][1] is None or held[0][1].done()):
                     yield from _theirs(*held.popleft())
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while held:
+                yield from _theirs(*held.popleft())
 
 
 def _theirs(entry: Entry, asked: Future[Head | None] | None) -> Iterator[Entry]:

@@ -34,5 +34,8 @@ class SingleFeed:
             return END
         return replace(known, key=self._as_key)
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def cancel(self) -> None:
         self._token.cancel()
+
+    def stop(self, timeout: float = 0.5) -> None:
+        self.cancel()

@@ -20,7 +20,7 @@ from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Kind, Outcome, Part, Transfer
 from hugesync_tasks.stages.commit import UNPROVEN
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.state.base import Event, Ledger, Task
+from hugesync_tasks.state.base import Event, Ledger, Task, TaskStatus
 
 FOLDERS_PER_TASK = 512
 
@@ -252,9 +252,26 @@ class Units:
                 )
 
     def in_flight(self) -> tuple[tuple[str, int, int], ...]:
-        """(key, bytes settled in parts, size) of the large files at work, largest first."""
-        shown = [(u.file.transfer.key, u.file.moved, u.size) for u in self._larges.values() if u.file.state != "begin"]
-        return tuple(sorted(shown, key=lambda row: -row[2])[:10])
+        """(key, bytes moved, size) of the files at work that travel by themselves, largest first. What is inside a running
+        task is as of the dispatcher's last look."""
+        rows = [self._row(large) for large in self._larges.values() if large.file.state != "begin"]
+        for out in self.dispatcher.out.values():
+            if isinstance(out.unit, Batch) and out.seen.state == "running" and len(out.unit.items) == 1:
+                source = out.unit.items[0].source
+                if source.size >= self.job.options.small_file:
+                    rows.append((source.key, self._inside(out.seen, source.size), source.size))
+        return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
+
+    def _row(self, large: Large) -> tuple[str, int, int]:
+        part_size = int(large.file.fields.get("part_size", 0))
+        outs = [self.dispatcher.out.get(task) for task in large.file.out]
+        inside = sum(self._inside(out.seen, part_size) for out in outs if out is not None)
+        return large.file.transfer.key, min(large.file.moved + inside, large.size), large.size
+
+    def _inside(self, seen: TaskStatus, size: int) -> int:
+        """How much of ``size`` bytes a task has brought over: what passes through a worker between two stores counts twice."""
+        both = self.job.source.limits.remote and self.job.dest.limits.remote and not self.job.copies_parts
+        return min(size, seen.moved // (2 if both else 1))
 
 
 def _sized(large: Large) -> Any:
