@@ -133,6 +133,17 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--fail-on-conflict"], "options", {"on_conflict": "fail"}),
     (["--unsafe-no-conflict-check"], "options", {"unsafe_no_conflict_check": True}),
     (["--stall-timeout", "2m"], "options", {"stall_timeout": 120.0}),
+    (["-W"], "options", {"whole_file": True}),
+    (["--whole-file"], "options", {"whole_file": True}),
+    (["--no-whole-file"], "options", {"whole_file": False}),
+    (["--delta-threshold", "8MiB"], "options", {"delta_threshold": 8 << 20}),
+    (["--block-size", "5MiB"], "options", {"block_size": 5 << 20}),
+    (["--block-size", "auto"], "options", {"block_size": 0}),
+    (["--signature-missing", "generate"], "options", {"signature_missing": "generate"}),
+    (["--signature-missing", "full"], "options", {"signature_missing": "full"}),
+    (["--no-sidecar"], "options", {"sidecars": False}),
+    (["--sidecar-prefix", "sig/"], "options", {"sidecar_prefix": "sig/"}),
+    (["-n", "--estimate"], "options", {"estimate": True}),
 ]
 DEFAULTS = {"rules": Rules(), "selection": Selection(), "options": Options()}
 
