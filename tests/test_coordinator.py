@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from chaos import CALM, Chaos
 from hugesync_producer import run
+from hugesync_producer.coordinator import TELL_EVERY
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.pace import LASTING
 from hugesync_producer.pool import START_PATIENCE
@@ -193,6 +195,22 @@ def test_a_worker_that_is_throttled_is_seen_while_it_waits_and_not_for_ever(monk
     throttled = [s.elapsed for s in seen if s.throttled]
     assert LASTING - 1 < throttled[-1] - throttled[0] < LASTING + 1
     assert seen[-1].elapsed > throttled[-1] + 20
+
+
+def test_whoever_asks_another_process_hears_how_the_job_stood_two_seconds_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Alone(2, CALM)
+    told: list[tuple[str, float]] = []
+
+    class Asking(Unobserved):
+        def on_progress(self, snapshot: Snapshot) -> None:
+            if (heard := sim.ledger.told(JOB)) is not None:
+                told.append(heard)
+
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a[:4], Asking(), *a[5:]))
+    summary = once(sim, monkeypatch)
+    assert TELL_EVERY - 1 < max(age for _, age in told) < TELL_EVERY + 1
+    assert json.loads(told[-1][0])["files"] == summary.files
 
 
 def test_a_listing_that_is_throttled_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.summary import Snapshot, Unobserved
 from hugesync_tasks.tally import Tally
+from processes import Place
 from slowproxy import SlowProxy
 
 MIB = 1 << 20
@@ -183,3 +186,34 @@ def test_a_real_job_shows_its_files_between_nothing_and_their_end(
     rates = [s.moved_bytes for s in watching.seen]
     assert len(set(rates)) >= 5  # 36 MiB at 4 MiB/s, told once a second
     assert rates == sorted(rates)
+
+
+def test_the_status_of_a_running_job_is_seconds_old_and_shows_what_is_in_flight(
+    tmp_path: Path, s3_bucket: Bucket
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_bytes(os.urandom(24 * MIB))
+    with SlowProxy(s3_bucket.endpoint, rate=2 * MIB) as proxy:
+        place = Place(tmp_path / "place", {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": proxy.endpoint})
+        try:
+            running = place.submit(tmp_path / "tree", f"s3://{s3_bucket.bucket}/t")
+            rows, deadline = [], time.monotonic() + 60
+            while not (rows and rows[0]["moved"]) and time.monotonic() < deadline:
+                time.sleep(0.2)
+                jobs = json.loads(place.command("jobs", "--json").out)["jobs"]
+                if jobs:
+                    job = jobs[0]["job_id"]
+                    found = json.loads(place.command("status", job, "--json").out)
+                    rows = found["as_of"]["in_flight"]
+            assert [(row["path"], row["size"]) for row in rows] == [("file", 24 * MIB)]
+            assert found["state"] == "running"
+            assert found["as_of"]["checkpoint"] is False
+            assert found["as_of"]["seconds_ago"] < 10
+            assert found["files"]["pending"] == 1
+            text = place.command("status", job).out
+            assert "As of " in text
+            assert "  file: " in text
+            assert running.finish().code == 0
+            assert "as_of" not in json.loads(place.command("status", job, "--json").out)
+        finally:
+            place.end()

@@ -9,15 +9,22 @@ from pathlib import Path
 import pytest
 
 import servers
+from hugesync_producer import latest
+from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.jobs import cancel, list_jobs, resume, status
+from hugesync_producer.window import Counters, Window
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import UsageError
+from hugesync_tasks.model import Outcome
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Location, Spec
-from hugesync_tasks.summary import State, Unobserved
+from hugesync_tasks.state.memory import MemoryLedger
+from hugesync_tasks.summary import Snapshot, State, Unobserved
 from hugesync_tasks.uri import lock_name
 from submit import Submit
+
+MIB = 1 << 20
 
 
 @pytest.fixture
@@ -50,6 +57,83 @@ def test_a_job_that_is_being_run_is_running_and_needs_nobody_to_resume_it(settin
         assert status("job1", settings)["resumable"] is False
     finally:
         lock.release()
+
+
+def settled(segment_files: int, failed: str) -> Counters:
+    """Counters of so many files that are done and one that failed."""
+    counters = Counters()
+    for _ in range(segment_files):
+        counters.found("pending", 10)
+        counters.settle("k", 10, Outcome("done"))
+    counters.found("pending", 7)
+    counters.settle(failed, 7, Outcome("failed", "needs_person", "permission denied"))
+    return counters
+
+
+def test_a_killed_job_stands_as_of_its_last_checkpoint_and_says_how_old_that_is(settings: Settings) -> None:
+    left_running(settings)
+    folder = JobFolder(settings.state_dir, "job1")
+    folder.open()
+    assert status("job1", settings)["as_of"]["seconds_ago"] is None
+    window = Window("k", settled(3, "closed"))
+    ledger = MemoryLedger()
+    ledger.lead("job1", "me", 1000)
+    Checkpoint(ledger, "job1", folder).write("me", window)
+    assert status("job1", settings)["as_of"]["seconds_ago"] < 60
+    checkpoint = folder.data["checkpoint"]
+    checkpoint["counters"]["at"] -= 7200
+    folder.save(checkpoint=checkpoint)
+    found = status("job1", settings)
+    assert found["as_of"]["checkpoint"] is True
+    assert found["as_of"]["seconds_ago"] == pytest.approx(7200, abs=60)
+    assert (found["files"]["done"], found["files"]["failed"]) == (3, 1)
+    assert [f["path"] for f in found["failures"]] == ["closed"]
+    assert Checkpoint(MemoryLedger(), "job1", folder).read() == ("k", window.base)
+
+
+def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, valkey: servers.ValkeyServer) -> None:
+    settings = settings.model_copy(update={"broker_url": valkey.url})
+    ledger = open_ledger(settings)
+    spec = Spec("told1", Location("file", local="/a"), Location("file", local="/b"))
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    try:
+        ledger.set_meta(spec.job, state="running")
+        ledger.lead(spec.job, "me", 60_000)
+        Checkpoint(ledger, spec.job, None).write("me", Window("k", settled(1, "closed")))
+        assert status(spec.job, settings)["as_of"]["checkpoint"] is True
+        total = settled(5, "closed")
+        rows = (("large", 3 << 20, 40 << 20),)
+        shot = Snapshot(total.tally.files, total.tally.bytes, 50, True, 12.5, rows, True, "no worker sees root 'a'")
+        traffic = {"bytes.sent": 57, "requests.put": 6, "retries": 2, "throttled": 1}
+        ledger.tell(spec.job, json.dumps(latest.wire(shot, total, traffic)))
+        found = status(spec.job, settings)
+        assert found["as_of"].pop("seconds_ago") < 10
+        assert found["as_of"] == {
+            "checkpoint": False,
+            "in_flight": [{"path": "large", "moved": 3 << 20, "size": 40 << 20}],
+            "waiting_for": "no worker sees root 'a'",
+            "throttled": True,
+        }
+        assert (found["files"]["done"], found["bytes"]["sent"], found["requests"]["put"]) == (5, 57, 6)
+        assert (found["retries"], found["elapsed_seconds"], found["transfers"]["full"]) == (2, 12.5, 5)
+        assert len(found["failures"]) == 1
+    finally:
+        ledger.forget_job(spec.job, history=False)
+        ledger.close()
+
+
+def test_a_status_says_as_of_when_it_is_and_what_is_in_flight() -> None:
+    shown = latest.AsOf(200.0, False, (("d/a\n", MIB, 2 * MIB),), "a worker", True).to_json()
+    assert list(latest.lines(shown)) == [
+        "As of 3 minutes and 20 seconds ago",
+        "Waiting: a worker",
+        "Throttled: the store asks us to slow down",
+        "In flight:",
+        r"  $'d/a\n': 1.0 MiB of 2.0 MiB",
+    ]
+    assert list(latest.lines(latest.AsOf(None, True).to_json())) == [
+        "As of the last checkpoint, at an unknown time; traffic is not in it"
+    ]
 
 
 def test_a_killed_job_whose_destination_another_job_writes_to_is_interrupted(settings: Settings) -> None:

@@ -279,6 +279,22 @@ def test_a_running_tasks_status_tells_the_payload_of_its_attempts_renewals(bench
     assert ledger.statuses("j", ["b0.1"])[0].moved == 0
 
 
+def test_what_a_job_told_last_is_read_with_its_age_until_the_job_is_forgotten(bench: Bench) -> None:
+    ledger = bench.ledger
+    assert ledger.told("j") is None
+    ledger.open_job("j", "spec")
+    ledger.tell("j", "old")
+    ledger.tell("j", '{"é": 1}')
+    bench.until(lambda: (ledger.told("j") or ("", 0.0))[1] > 0.03)
+    told = ledger.told("j")
+    assert told is not None
+    assert told[0] == '{"é": 1}'
+    assert 0.03 < told[1] < 5
+    assert ledger.told("another") is None
+    ledger.forget_job("j", history=True)
+    assert ledger.told("j") is None
+
+
 def test_putting_again_keeps_attempts_and_receipts_and_never_disturbs_a_live_lease(ledger: Ledger) -> None:
     ledger.put_tasks("j", [batch(1)])
     ledger.claim("j", "b0.1", "w1", LONG, 5)

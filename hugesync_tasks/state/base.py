@@ -18,6 +18,7 @@ from hugesync_tasks.model import Part
 Traffic = Mapping[str, int]
 # what of a renewal's traffic is payload that moved
 CARRIED = ("bytes.sent", "bytes.received", "bytes.copied_server_side")
+TOLD_MS = 3_600_000  # how a job stood is kept so long
 
 
 class Claimed(StrEnum):
@@ -110,6 +111,12 @@ class Ledger(Protocol):
 
     def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool: ...
     def read_checkpoint(self, job: str) -> tuple[str, str, str] | None: ...
+    def tell(self, job: str, latest: str) -> None:
+        """Say how the job stands now, for whoever asks; it is kept for ``TOLD_MS``."""
+
+    def told(self, job: str) -> tuple[str, float] | None:
+        """What was told last, and its age in seconds."""
+
     def lock(self, destination: str, job: str, lease_ms: int) -> str:
         """Take or renew; returns the id of the job that holds the lock (the caller's own = success)."""
 

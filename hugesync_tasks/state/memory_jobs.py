@@ -11,7 +11,7 @@ from typing import Any
 
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import Task
+from hugesync_tasks.state.base import TOLD_MS, Task
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ class UploadRecord:
 class JobRecord:
     meta: dict[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, str, str] | None = None
+    latest: tuple[str, float] | None = None
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
@@ -128,6 +129,16 @@ class MemoryJobs:
     def read_checkpoint(self, job: str) -> tuple[str, str, str] | None:
         with self._changed:
             return self._job(job).checkpoint
+
+    def tell(self, job: str, latest: str) -> None:
+        with self._changed:
+            self._job(job).latest = (latest, self.clock())
+
+    def told(self, job: str) -> tuple[str, float] | None:
+        with self._changed:
+            latest, when = self._job(job).latest or ("", 0.0)
+            age = self.clock() - when
+            return (latest, age) if when and age < TOLD_MS / 1000 else None
 
     def lock(self, destination: str, job: str, lease_ms: int) -> str:
         return self._hold(("lock", destination), job, lease_ms)

@@ -7,6 +7,7 @@ from typing import Any, Self
 import redis
 
 from hugesync_tasks.errors import Refused
+from hugesync_tasks.state.base import TOLD_MS
 from hugesync_tasks.state.redis_connect import Server, check
 
 
@@ -68,7 +69,7 @@ class RedisJobs:
         self.set_meta(job, cancel="1")
 
     def forget_job(self, job: str, history: bool = True) -> None:
-        keys = self._keys(job, "tasks", "files", "lease", "cp", "events", "traffic")
+        keys = self._keys(job, "tasks", "files", "lease", "cp", "latest", "events", "traffic")
         if not history:
             keys += self._keys(job, "spec", "meta")
             self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
@@ -94,6 +95,19 @@ class RedisJobs:
     def read_checkpoint(self, job: str) -> tuple[str, str, str] | None:
         cp = self._hash(self._key(job, "cp"))
         return (cp["key"], cp["counters"], cp["failures"]) if cp else None
+
+    def tell(self, job: str, latest: str) -> None:
+        self._server.call(lambda r: r.set(self._key(job, "latest"), latest, px=TOLD_MS))
+
+    def told(self, job: str) -> tuple[str, float] | None:
+        def read(r: redis.Redis) -> list[Any]:
+            p = r.pipeline(transaction=True)
+            p.get(self._key(job, "latest"))
+            p.pttl(self._key(job, "latest"))
+            return listed(p.execute())
+
+        latest, left = self._server.call(read)
+        return None if latest is None else (str(latest), (TOLD_MS - int(left)) / 1000)
 
     def lock(self, destination: str, job: str, lease_ms: int) -> str:
         return str(self._server.run("hold", [f"{self._prefix}lock:{destination}"], [job, lease_ms]))

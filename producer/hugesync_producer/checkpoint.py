@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from hugesync_producer.jobfolder import JobFolder
@@ -23,7 +24,7 @@ class Checkpoint:
 
     def write(self, owner: str, window: Window) -> None:
         """Raises TakenOver when another coordinator has the lease: it, not we, says what is settled."""
-        wire = window.base.wire()
+        wire = {**window.base.wire(), "at": time.time()}  # for people: a status says how old it is
         failures = wire.pop("failures")
         if not self._ledger.checkpoint(self._job, owner, window.key, json.dumps(wire), json.dumps(failures)):
             raise TakenOver(f"job {self._job} was taken over by another process")

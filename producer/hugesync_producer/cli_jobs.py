@@ -77,6 +77,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
     def work() -> None:
         from hugesync_producer.fleet import standing_lines
         from hugesync_producer.jobs import status
+        from hugesync_producer.latest import lines as as_of_lines
 
         found = status(job, _settings(given))
         if as_json:
@@ -85,6 +86,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")))
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        for line in as_of_lines(found["as_of"]) if "as_of" in found else ():
+            show(human.plain(redact(line)))
         for line in standing_lines(found["workers"]) if "workers" in found else ():
             show(human.plain(redact(line)))
 

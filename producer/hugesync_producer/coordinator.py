@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from hugesync_producer import latest
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.interrupts import Interrupts
@@ -28,6 +29,7 @@ LEASE_MS = 30_000
 LEASE_EVERY = 5.0  # seconds between renewals
 CHECKPOINT_EVERY = 1.0
 OBSERVE_EVERY = 0.2
+TELL_EVERY = 2.0  # for whoever asks in another process
 LEDGER_PATIENCE = 60.0  # seconds a broker may be away (a restart, a failover) before the job is stalled
 
 
@@ -222,18 +224,19 @@ class Coordinator:
         self._count_traffic()
         moved = sum(self.traffic.get(f"bytes.{n}", 0) for n in ("sent", "received", "copied_server_side", "reused"))
         self.dispatcher.progress = (moved, self.window.key, len(self.dispatcher.out))
-        self._observer.on_progress(
-            Snapshot(
-                total.tally.files,
-                total.tally.bytes,
-                moved,
-                self.scan_complete,
-                self._clock() - self._began,
-                self.units.in_flight(),
-                self._slowdown.saw(self._throttled(), self._clock()),
-                waiting_for=self._pool.waiting_for,
-            )
+        snapshot = Snapshot(
+            total.tally.files,
+            total.tally.bytes,
+            moved,
+            self.scan_complete,
+            self._clock() - self._began,
+            self.units.in_flight(),
+            self._slowdown.saw(self._throttled(), self._clock()),
+            waiting_for=self._pool.waiting_for,
         )
+        self._observer.on_progress(snapshot)
+        if self._is_due("tell", TELL_EVERY):
+            self._ledger.tell(self._id, json.dumps(latest.wire(snapshot, total, self.traffic)))
 
     def _throttled(self) -> int:
         """How often a store asked for less: the workers, the listings, and the second looks at large files."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
-from hugesync_producer import human
+from hugesync_producer import human, latest
 from hugesync_producer.fleet import live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
 from hugesync_producer.pool import queue_of
 from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
+from hugesync_producer.window import Counters
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
 from hugesync_tasks.process import open_ledger
@@ -45,14 +47,17 @@ def list_jobs(settings: Settings) -> list[JobLine]:
 
 
 def status(job_id: str, settings: Settings) -> dict[str, Any]:
-    """Design §6's object with source, dest, started and resumable; of a running job, as of its last checkpoint, and in a
+    """Design §6's object with source, dest, started and resumable. Of a job without a summary (it runs, or was killed) as it
+    stood when its run last told of it, else at its last checkpoint, with ``as_of`` (``latest.AsOf``); of a running one in a
     fleet with its workers (``fleet.standing``)."""
+    now: tuple[str, float] | None = None
     if not settings.broker_url:
         folder = _folder(settings, job_id)
         spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
-        saved = folder.data.get("checkpoint")
-        counters = saved["counters"] if saved else None
+        counters = (folder.data.get("checkpoint") or {}).get("counters")
         started, workers = float(folder.data.get("started", 0)), None
+        if state == "running" and folder.data.get("broker"):
+            now = _told(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}), job_id)
     else:
         ledger = open_ledger(settings)
         try:
@@ -60,12 +65,15 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             spec, meta = json.loads(text), ledger.meta(job_id)
             state, summary = meta.get("state", "running"), json.loads(meta["summary"]) if meta.get("summary") else None
             found = ledger.read_checkpoint(job_id)
-            counters = json.loads(found[1]) if found and found[1] else None
+            counters = (
+                {**json.loads(found[1]), "failures": json.loads(found[2] or "[]")} if found and found[1] else None
+            )
+            now = ledger.told(job_id)
             started = dict(ledger.jobs()).get(job_id, 0.0)
             workers = standing(live(ledger), queue_of(Spec.unwire(spec))) if state == "running" else None
         finally:
             ledger.close()
-    shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters)
+    shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters, now)
     location = Spec.unwire(spec)
     shown.update(
         source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
@@ -152,18 +160,26 @@ def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine
     )
 
 
-def _so_far(job: str, state: str, counters: dict[str, Any] | None) -> dict[str, Any]:
+def _told(settings: Settings, job: str) -> tuple[str, float] | None:
+    """What the run of an embedded job told of itself, while its server lives."""
+    ledger = open_ledger(settings)
+    try:
+        return ledger.told(job)
+    except Unreachable:
+        return None
+    finally:
+        ledger.close()
+
+
+def _so_far(job: str, state: str, counters: dict[str, Any] | None, now: tuple[str, float] | None) -> dict[str, Any]:
+    """Of a job without a summary: as its run told of it (``now``: with its age), else as of its checkpoint."""
     from hugesync_producer.report import to_json
 
-    tally = counters["tally"] if counters else {"files": {}, "bytes": {}, "skipped_by": {}}
-    return dict(
-        to_json(
-            Summary(
-                State(state or "running"),
-                job,
-                files=tally["files"],
-                bytes=tally["bytes"],
-                skipped_by=tally["skipped_by"],
-            )
-        )
-    )
+    saved = Counters.unwire(counters) if counters else Counters()
+    if now is not None:
+        summary, as_of = latest.of_run(job, State(state or "running"), json.loads(now[0]), now[1])
+    else:
+        ago = time.time() - counters["at"] if counters and "at" in counters else None
+        summary, as_of = latest.of_checkpoint(job, State(state or "running"), saved, ago)
+    failures = replace(summary, failures=saved.failure_list(), failures_omitted=sum(saved.omitted.values()))
+    return {**to_json(failures), "as_of": as_of.to_json()}
