@@ -18,7 +18,7 @@ from typing import Any
 class Facts:
     """One name. ``content``: of a file its sha256, of a link its target, of a folder nothing."""
 
-    kind: str  # file | link | folder | special
+    kind: str  # file | link | folder | special | signature
     content: bytes | str = ""
     size: int = 0
     mtime_ns: int | None = None
@@ -58,7 +58,8 @@ def _facts(path: bytes, folders: str) -> Facts | None:
 
 
 def bucket(client: Any, name: str, prefix: str = "") -> Tree:
-    """Every object below ``prefix``, read whole; names as their key says, ``NAME.rclonelink`` as the link NAME."""
+    """Every object below ``prefix``, read whole; names as their key says, ``NAME.rclonelink`` as the link NAME. A signature
+    that the product keeps beside an object is no file; one without its object is shown, as is a user's ``*.hssig``."""
     keys = [
         (o["Key"])
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix=prefix)
@@ -66,7 +67,11 @@ def bucket(client: Any, name: str, prefix: str = "") -> Tree:
     ]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda key: _object(client, name, key), keys))
-    return {_named(key.removeprefix(prefix), facts): facts for key, facts in zip(keys, found)}
+    return {
+        _named(key.removeprefix(prefix), facts): facts
+        for key, facts in zip(keys, found)
+        if facts.kind != "signature" or key.removesuffix(".hssig") not in keys
+    }
 
 
 def _object(client: Any, name: str, key: str) -> Facts:
@@ -79,6 +84,8 @@ def _object(client: Any, name: str, key: str) -> Facts:
     if key.endswith("/"):
         assert body == b"", key
         return Facts("folder")
+    if key.endswith(".hssig") and meta.get("hugesync-type") == "signature":
+        return Facts("signature")
     mode = int(meta["hugesync-mode"], 8) if "hugesync-mode" in meta else None
     return Facts("file", hashlib.sha256(body).hexdigest(), len(body), mtime, mode)
 
