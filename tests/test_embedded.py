@@ -87,7 +87,9 @@ def test_a_state_folder_that_takes_no_more_ends_the_job_with_its_name_and_it_can
     assert (ended.code, ended.summary["state"]) == (5, "stalled"), ended.err
     assert f"cannot write {saved}: File too large" in ended.err
     assert "internal error" not in ended.err
-    assert ended.summary["requests"]["put"] >= ended.summary["files"]["done"] > 0, "the true end, though it is not recorded"
+    assert ended.summary["requests"]["put"] >= ended.summary["files"]["done"] > 0, (
+        "the true end, though it is not recorded"
+    )
     assert json.loads(saved.read_text())["state"] == "running", "what was saved before is whole"
     assert not saved.with_suffix(".new").exists()
     assert place.left(within=1.0) == []

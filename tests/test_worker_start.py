@@ -48,7 +48,12 @@ def test_a_worker_says_who_it_is_and_what_it_serves_and_nothing_else(place: Plac
     assert "2 children of at most 300 MiB each" in first
     assert f"data={tmp_path}, /nowhere/at/all=/nowhere/at/all (no folder is there now)" in second
     assert "hs.any" in second
-    assert worker.out.read_text().split() == ["worker:", "Warm", "shutdown", "(MainProcess)"]  # Celery's answer to SIGTERM
+    assert worker.out.read_text().split() == [
+        "worker:",
+        "Warm",
+        "shutdown",
+        "(MainProcess)",
+    ]  # Celery's answer to SIGTERM
     assert "s3cret" not in worker.said()
 
 
