@@ -26,10 +26,10 @@ from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
-from hugesync_tasks.stages.commit import commit
+from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.execute import BatchRun
-from hugesync_tasks.stages.parts import make_part, send_part
+from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claimed, PartAnswer
 from hugesync_tasks.work import UploadLost, Work
 
@@ -125,6 +125,8 @@ def _part(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
+    except CopyRefused as error:
+        return work.replan(UNPROVEN, error.of_file())
     except (VersionMismatch, NotFound) as error:
         if large.delta is None:
             raise

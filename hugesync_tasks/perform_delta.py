@@ -11,7 +11,10 @@ from hugesync_tasks.signature.format import Unusable
 from hugesync_tasks.stages.begin import LargeFile, open_upload
 from hugesync_tasks.stages.laying import lay
 from hugesync_tasks.stages.match import match_range, sign_range
+from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.work import UploadLost, Work
+
+_BUFFERS = 3  # what is read at a time, and the window with the positions that are looked at
 
 
 def sign(work: Work) -> str:
@@ -32,11 +35,12 @@ def _found(work: Work, kind: str) -> str:
     key, delta, token = large.upload.key, large.delta, work.lease.token
     assert delta is not None
     try:
-        if kind == "s":
-            found = sign_range(work.job, key, delta, number, token)
-        else:
-            signature = notes.signatures()[0]
-            found = match_range(work.job, key, delta, large.upload.size, large.source.version, signature, number, token)
+        with work.process.budget.hold(_BUFFERS * max(delta.block, 8 * MIB)):
+            if kind == "s":
+                found = sign_range(work.job, key, delta, number, token)
+            else:
+                size, version, signature = large.upload.size, large.source.version, notes.signatures()[0]
+                found = match_range(work.job, key, delta, size, version, signature, number, token)
         notes.keep_range(kind, number, found)
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())

@@ -63,7 +63,7 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
     if basis is None or basis.entry.version != transfer.expected or basis.entry.kind is not Kind.FILE:
         return None, ""  # the commit will find the conflict
     least = max(job.dest.limits.min_part, MIB)
-    if basis.entry.size < least:
+    if basis.entry.size <= least:  # S3 copies ranges only of objects above 5 MiB
         return None, "what is at the destination is too small to copy from"
     match remote:
         case False, True:

@@ -9,7 +9,15 @@ from awscrt.checksums import crc64nvme
 
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack
-from hugesync_tasks.errors import NotFound, SourceChanged, StoreError, VersionMismatch
+from hugesync_tasks.errors import (
+    NeedsPerson,
+    NoSuchUpload,
+    NotFound,
+    Permanent,
+    SourceChanged,
+    StoreError,
+    VersionMismatch,
+)
 from hugesync_tasks.model import Part, Upload
 from hugesync_tasks.parts import part_range
 from hugesync_tasks.signature.blocks import hash_blocks, leaf_digests
@@ -17,6 +25,10 @@ from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.token import Token
+
+
+class CopyRefused(Permanent):
+    """The store does not copy from the old object: the file must be sent whole."""
 
 
 def send_part(
@@ -47,13 +59,21 @@ def send_part(
 def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: Part | None, token: Token) -> Part:
     """Make part ``number`` of a delta as its row says: copied from the old object, or put together and sent.
 
-    Raises VersionMismatch and NotFound where the old object is not what was planned against any more, else as ``send_part``.
+    Raises VersionMismatch and NotFound where the old object is not what was planned against any more, CopyRefused where the
+    store does not copy from it, else as ``send_part``.
     """
     delta, upload = large.delta, large.upload
     assert delta is not None
     basis = row.pieces[0][1]
     if len(row.pieces) == 1 and basis is not None:
-        part = job.dest.copy_part(upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token)
+        try:
+            part = job.dest.copy_part(
+                upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token
+            )
+        except (NoSuchUpload, NotFound, VersionMismatch):
+            raise
+        except (Permanent, NeedsPerson) as error:  # an archived object, a right that is missing
+            raise CopyRefused(f"the store refused to copy from the old object ({error.words})", upload.key) from error
         token.reused(row.length)
         if job.dest.limits.remote and job.dest.limits.full_crc64:
             return part  # the store proves the whole at Complete
