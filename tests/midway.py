@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import psutil
 
 from processes import Place, Running, pool_children, wait_until
 from scale import scaled
+from slowproxy import SlowProxy
 
 if TYPE_CHECKING:
     from conftest import Bucket
@@ -46,11 +47,11 @@ def many_small_files(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Way:
-    """One way from store to store. ``hold``: what the proxy counts, and how much of it is the middle of a large file."""
+    """One way from store to store. ``hold`` lets the proxy hold everything in the middle of the large file."""
 
     name: str
+    hold: Callable[[SlowProxy], None]
     options: tuple[str, ...] = ()
-    hold: Mapping[str, int] = field(default_factory=dict)
     entry: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -63,10 +64,12 @@ class Way:
 
 
 STORE_TO_STORE = [
-    Way("through the worker", ("--dest-profile", "there"), {"up": LARGE // 2}),
+    Way("through the worker", lambda proxy: proxy.hold_after(up=LARGE // 2), ("--dest-profile", "there")),
     Way(
-        "by part copies", hold={"requests": LARGE // PART // 2 + 10}, entry=("-m", "small_copies")
-    ),  # 10: first contact
+        "by part copies",
+        lambda proxy: proxy.hold_at("PUT", "/large?", LARGE // PART // 2),
+        entry=("-m", "small_copies"),
+    ),
 ]
 
 

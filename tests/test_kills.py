@@ -112,7 +112,7 @@ def test_a_worker_killed_between_two_stores_costs_nothing_but_time(
     at, to = f"s3://{s3_bucket.bucket}/from", f"s3://{s3_bucket.bucket}/to"
     env = profiles(tmp_path, s3_bucket)
     assert place.submit(tmp_path / "src", at).finish().code == 0
-    proxy.hold_after(**way.hold)
+    way.hold(proxy)
     run = way.submit(place, at, to, **env)
     proxy.held()
     strike(place)

@@ -97,7 +97,7 @@ def test_everything_killed_between_two_stores_and_the_same_command_again_sends_o
     at, to = f"s3://{s3_bucket.bucket}/from", f"s3://{s3_bucket.bucket}/to"
     env = profiles(tmp_path, s3_bucket)
     assert place.submit(large, at).finish().code == 0
-    proxy.hold_after(**way.hold)
+    way.hold(proxy)
     way.submit(place, at, to, **env)
     proxy.held()
     place.kill_all()
