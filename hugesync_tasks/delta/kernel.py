@@ -1,10 +1,13 @@
 """The one loop over every byte: imported only where something must be slid over, because the compiler costs 0.5 s to load.
 
-Compiled code is cached beside this file, or below ``NUMBA_CACHE_DIR`` where that cannot be written (a read-only
-container: the image is built with a warm cache).
+Compiled code is cached beside this file, where that cannot be written below ``NUMBA_CACHE_DIR`` or the user's cache folder,
+and where none of them can, each process compiles for itself (a read-only container: the image is built with a warm cache).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -12,7 +15,15 @@ from numba import njit
 LANES = 4  # windows that move side by side: 965 MB/s with an empty filter, 640 with 16,384 blocks in it; 2: 936, 594; 8: 410, 376
 
 
-@njit(nogil=True, cache=True)
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as machine code that takes no GIL."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # "no locator available": nowhere may a cache be written
+        return njit(nogil=True)(function)
+
+
+@compiled
 def _look(register, filter_, filter_shift, table, table_shift, salt, known, alive):  # type: ignore[no-untyped-def]
     h = register >> filter_shift
     if (filter_[h >> np.uint32(3)] >> (h & np.uint32(7))) & np.uint8(1) == 0:
@@ -28,7 +39,7 @@ def _look(register, filter_, filter_shift, table, table_shift, salt, known, aliv
     return -1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def slide(  # type: ignore[no-untyped-def]
     data, window, lane, registers, arriving, leaving, filter_, filter_shift, table, table_shift, salt, known, alive,
     where, slots,
