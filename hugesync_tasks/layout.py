@@ -35,11 +35,11 @@ def lay_out(copies: Sequence[Copy], size: int, limits: Limits, step: int, most: 
     what they save. Raises IllegalLayout.
     """
     most = min(most or limits.max_part, limits.max_part)
-    step = min(-(-step // EDGE) * EDGE, most)
     least = limits.min_part
+    step = min(max(-(-step // EDGE) * EDGE, least), most)
     if step + 2 * least > most:  # a piece that is too short joins its neighbour, at both ends
         step = most - 2 * least
-    if size <= 0 or step < max(1, least):
+    if size <= 0 or step < max(1, least) or min(limits.max_copy, limits.max_part) < 3 * least:
         raise IllegalLayout(f"{size} bytes in parts of {least} to {most}")
 
     def parts(kept: Sequence[Kept]) -> list[PlannedPart]:
