@@ -14,7 +14,16 @@ from hugesync_tasks.delta import container
 from hugesync_tasks.delta.match import Matcher
 from hugesync_tasks.delta.ops import Copy, merge
 from hugesync_tasks.errors import SourceChanged
-from hugesync_tasks.signature.blocks import LEAF, MIB, BlockHasher, auto_block, file_digest
+from hugesync_tasks.signature.blocks import (
+    KIB,
+    LEAF,
+    MAX_BLOCKS,
+    MIB,
+    BlockHasher,
+    auto_block,
+    file_digest,
+    least_block,
+)
 from hugesync_tasks.signature.format import Binding, Header, Signature
 
 _READ = 8 * MIB
@@ -64,7 +73,13 @@ def _stamp(stat: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def sign(file: Open, block: int | None, creator: str) -> Signature:
-    """The signature of a file; ``block`` bytes per block, by default ``auto_block``. Raises SourceChanged."""
+    """The signature of a file; ``block`` bytes per block, by default ``auto_block``. Raises SourceChanged, and
+    ValueError where that would be too many blocks."""
+    if block and block < least_block(file.size):
+        least = least_block(file.size) // KIB
+        raise ValueError(
+            f"{file.path} has {file.size:,} bytes: its blocks need at least {least:,} KiB, for there may be {MAX_BLOCKS:,}"
+        )
     hasher = BlockHasher(block or auto_block(file.size))
     buffer = memoryview(bytearray(min(_READ, max(1, file.size))))
     for at in range(0, file.size, _READ):

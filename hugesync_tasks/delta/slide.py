@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hugesync_tasks.delta.kernel import LANES, slide
 from hugesync_tasks.delta.rolling import WeakIndex, arriving, leaving, plain
-from hugesync_tasks.signature.blocks import MIB, RECORD
+from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK, RECORD
 
 Positions = NDArray[np.int32]
 Slots = NDArray[np.int32]
@@ -56,3 +56,10 @@ class Slider:
         """Only those that have another one exactly a block before or behind: chance equals stand alone."""
         keep = np.isin(where + self.block, where) | np.isin(where - self.block, where)
         return where[keep], slots[keep]
+
+
+def warm() -> None:
+    """Have the loop compiled, and its code kept where later processes find it (an image calls this as it is built)."""
+    slider = Slider(bytes(RECORD), 1, MIN_BLOCK)
+    slider.room(LANES)[:] = bytes(MIN_BLOCK + LANES)
+    slider.look(LANES)

@@ -42,9 +42,13 @@ def sign_command(file: str, output: str | None, block_size: str, force: bool, de
         from hugesync_tasks.signature import format as hssig
 
         block = block_size_of(block_size)
-        with opened(Path(file)) as source:
-            made = sign(source, block, f"hugesync {__version__}")
         target = output or f"{file}.hssig"
+        _refuse_existing(target, force)  # before a huge file is read
+        with opened(Path(file)) as source:
+            try:
+                made = sign(source, block, f"hugesync {__version__}")
+            except ValueError as error:
+                raise UsageError(f"--block-size {block_size}: {error}") from error
         _write(target, hssig.write(made.header, [made.records]), force)
         _say(
             f"{made.header.blocks:,} blocks of {human.size(made.header.block)}, {human.size(made.header.length)}",
@@ -68,6 +72,8 @@ def delta_command(signature: str, file: str, output: str | None, force: bool, de
         from hugesync_tasks.delta.files import compare, opened
         from hugesync_tasks.signature import format as hssig
 
+        target = output or f"{file}.hsdelta"
+        _refuse_existing(target, force)
         with _reading(signature) as stream:
             try:
                 basis = hssig.read(stream.read)
@@ -75,7 +81,6 @@ def delta_command(signature: str, file: str, output: str | None, force: bool, de
                 raise UsageError(f"{human.name(signature)} is no signature that can be used: {error}") from error
         with opened(Path(file)) as new:
             found = compare(basis, new)
-            target = output or f"{file}.hsdelta"
             _write(target, container.write(found.ends, found.copies, new.read), force, new.unchanged)
         sent = found.ends.size - found.reused
         saved = 100 * found.reused / found.ends.size if found.ends.size else 0.0
@@ -97,6 +102,8 @@ def patch_command(basis: str, delta: str, out: str, force: bool, debug: bool) ->
         from hugesync_tasks.delta.container import BadDelta
         from hugesync_tasks.delta.files import opened, patch
 
+        if out == "-":
+            raise UsageError("OUT must be a file: what is written counts only when all of it is proven")
         _refuse_existing(out, force)
         with opened(Path(basis)) as old, _reading(delta) as stream:
             try:
@@ -142,7 +149,11 @@ def block_size_of(text: str) -> int | None:
 
 
 def _refuse_existing(path: str, force: bool) -> None:
-    if not force and os.path.lexists(path):
+    if path == "-" or not os.path.lexists(path):
+        return
+    if os.path.exists(path) and not os.path.isfile(path):  # a rename over a device would put a file in its place
+        raise UsageError(f"{human.name(path)} is no regular file; - writes to standard output")
+    if not force:
         raise UsageError(f"{human.name(path)} exists; --force writes over it")
 
 
