@@ -121,7 +121,13 @@ def test_a_second_run_reads_and_writes_no_object_and_asks_about_each_at_most_onc
     requests = journey.second[hop].json["requests"]
     assert requests["get"] == 0
     assert requests["put"] <= 1  # the probe of the endpoint, whose condition cannot hold
-    assert requests["head"] <= journey.second[hop].files["found"] + 1  # S3's listing lacks our mtime: at most one each
+    # S3's listing lacks our mtime: at most one each, one for each signature, and one to an endpoint nobody knows
+    assert requests["head"] <= journey.second[hop].files["found"] + _signatures(journey) + 1
+
+
+def _signatures(journey: Journey) -> int:
+    pages = servers.s3_client(journey.server).get_paginator("list_objects_v2").paginate(Bucket=journey.bucket)
+    return sum(o["Key"].endswith(".hssig") for page in pages for o in page.get("Contents", []))
 
 
 def test_nothing_of_ours_is_left_behind(journey: Journey) -> None:
@@ -143,7 +149,10 @@ def rclone(journey: Journey, *args: str) -> subprocess.CompletedProcess[str]:
         "ACCESS_KEY_ID": server.access_key, "SECRET_ACCESS_KEY": server.secret_key, "FORCE_PATH_STYLE": "true",
     }  # fmt: skip
     env = {"RCLONE_CONFIG": os.devnull, **{f"RCLONE_CONFIG_W_{k}": v for k, v in remote.items()}}
-    return subprocess.run([binary, *args], env={**os.environ, **env}, capture_output=True, text=True, timeout=900)
+    ours = ("--exclude", "*.hssig")  # signatures lie beside large objects; rclone has no word for what is ours
+    return subprocess.run(
+        [binary, *args, *ours], env={**os.environ, **env}, capture_output=True, text=True, timeout=900
+    )
 
 
 def test_rclone_finds_no_difference(journey: Journey) -> None:
