@@ -20,9 +20,12 @@ print(list(slider.look(5)[0]))
 """
 
 
-def slide(package: Path, home: str) -> subprocess.CompletedProcess[str]:
+_WARM = "from hugesync_tasks.delta.slide import warm; warm()"
+
+
+def slide(package: Path, home: str, what: str = _SLIDE) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "HOME": home, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [*as_ordinary_user(), sys.executable, "-c", _SLIDE]
+    command = [*as_ordinary_user(), sys.executable, "-c", what]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, cwd=package)
 
 
@@ -52,6 +55,17 @@ def test_a_process_finds_what_another_has_compiled(tmp_path: Path) -> None:
     home.mkdir()
     home.chmod(0o777)
     assert slide(package, str(home)).returncode == 0
+    written = {p: p.stat().st_mtime_ns for p in home.rglob("*.nb*")}
+    assert written
+    assert slide(package, str(home)).returncode == 0
+    assert {p: p.stat().st_mtime_ns for p in home.rglob("*.nb*")} == written
+
+
+def test_what_an_image_compiles_as_it_is_built_is_all_that_sliding_needs(tmp_path: Path) -> None:
+    package, home = copied(tmp_path), tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    assert slide(package, str(home), _WARM).returncode == 0
     written = {p: p.stat().st_mtime_ns for p in home.rglob("*.nb*")}
     assert written
     assert slide(package, str(home)).returncode == 0

@@ -27,7 +27,7 @@ Read = Callable[[int, memoryview], None]
 
 CHUNK = 8 * MIB  # bytes read at a time; rounded to whole blocks
 CHAIN = 64  # blocks of one weak hash and one beginning of the strong one that are compared
-IN_VAIN = 8  # confirmations that may fail one after the other for one weak hash before it is never looked for again
+IN_VAIN = 64  # confirmations that may fail one after the other for one weak hash before it is never looked for again
 # Bytes hashed in vain: so many, and so many for each position looked at. A u32 equals one of a basis of S bytes by chance so
 # often that S / 4 GiB bytes are hashed per position: only above 16 GiB is it worth while to take no block that stands alone.
 LONELY = 64 * MIB, 4
