@@ -20,7 +20,7 @@ from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, 
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.basis import Delta, consider
 from hugesync_tasks.stages.context import JobContext, describe
-from hugesync_tasks.stages.sidecar import keeps_sidecar, signed_block
+from hugesync_tasks.stages.sidecar import keeps_sidecar, over_signature, signed_block
 from hugesync_tasks.stores.base import ANY, GIB, MIB, Store
 from hugesync_tasks.token import Token
 
@@ -98,6 +98,7 @@ def begin(
     id is not begun yet: its delta is to be found first. Raises SourceChanged where the source is not what was planned,
     TooLarge where its parts would not fit, and what the store raises.
     """
+    transfer = over_signature(job, transfer, token)
     key = job.source_key(transfer.key)
     head = job.source.head(key, token)
     if head is None:

@@ -18,7 +18,7 @@ from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Trans
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
 from hugesync_tasks.stages.reading import whole
-from hugesync_tasks.stages.sidecar import carry
+from hugesync_tasks.stages.sidecar import carry, over_signature
 from hugesync_tasks.stages.verify import check_commit, check_read
 from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
@@ -134,6 +134,7 @@ class BatchRun:
             if verdict is not None:
                 return verdict
             transfer = replace(transfer, check=False, expected=found.entry.version if found else None)
+        transfer = over_signature(self._job, transfer, self._token)
         if transfer.source.kind is Kind.DIR:
             head = folder_head(self._job, transfer.source, self._token)
             meta = describe(head, transfer.expected, self._job.options)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hugesync_tasks import __version__
 from hugesync_tasks.errors import NotFound, Stopped, StoreError
-from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Entry, Head, Meta
+from hugesync_tasks.model import SIDECAR_SUFFIX, Commit, Entry, Head, Meta, Transfer
 from hugesync_tasks.signature.blocks import auto_block, least_block
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable, read, write
 from hugesync_tasks.spec import Options
@@ -86,6 +86,16 @@ def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, to
 def _is_users(head: Head | None) -> bool:
     """Whether what is there is no signature of ours: a user's file is never written over."""
     return head is not None and not head.meta.sidecar
+
+
+def over_signature(job: JobContext, transfer: Transfer, token: Token) -> Transfer:
+    """``transfer``, planned against the signature of ours that stands under a user's own name: plans do not show it, and it is
+    no rival's data."""
+    if transfer.expected is None and transfer.key.endswith(SIDECAR_SUFFIX) and job.dest.limits.remote:
+        there = job.dest.head(transfer.key, token)
+        if there is not None and there.meta.sidecar:
+            return replace(transfer, expected=there.entry.version)
+    return transfer
 
 
 def of_source(job: JobContext, key: str, source: Entry, token: Token) -> Signature:

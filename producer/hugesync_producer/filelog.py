@@ -43,7 +43,8 @@ def settled(key: str, size: int, outcome: Outcome) -> None:
     elif outcome.state == "skipped":
         skipped(key, size, outcome.reason)
     elif outcome.state == "done" and _switch.isEnabledFor(logging.INFO):
-        _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified)
+        said = {"notes": "; ".join(outcome.notes)} if outcome.notes else {}
+        _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified, **said)
 
 
 def began(key: str, fields: Mapping[str, str]) -> None:
