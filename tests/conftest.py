@@ -17,7 +17,10 @@ import pytest
 import servers
 from midway import PART
 from processes import Place
+from scale import factor
 from slowproxy import SlowProxy
+
+SMALL = 0.2  # of the issues' sizes; up to here servers fit into memory
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,11 @@ def missing(server: str, why: Exception) -> None:
 
 @pytest.fixture(scope="session")
 def server_dir() -> Iterator[Path]:
-    """A short path (unix sockets), in memory where there is a tmpfs."""
+    """A short path (unix sockets), in memory where there is a tmpfs. At full size the servers come to hold tens of GiB: those
+    go to disk."""
     shm = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="hst", dir=shm if os.access(shm, os.W_OK) else None)
+    small = factor() <= SMALL and os.access(shm, os.W_OK)
+    folder = tempfile.mkdtemp(prefix="hst", dir=shm if small else None)
     yield Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
