@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system check format docs lock bench clean
+.PHONY: help run test test-full test-system check format docs lock bench bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -100,6 +100,9 @@ lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hash
 
 bench: $(DEV) $(BENCH) ## The benchmark table, beside s5cmd, rclone, aws, rsync and cp
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)
+
+bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
+	$(PY) benchmarks/delta.py $(ARGS)
 
 clean: ## Remove the environments, caches and builds
 	rm -rf $(VENV) .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
