@@ -9,6 +9,8 @@ BENCH  := .venv-bench/.installed
 
 # The one factor by which `make test` reduces the sizes and numbers that the issues name; tests read it.
 TEST_SCALE ?= 0.05
+# Test files that run side by side: much of a test is waiting. `make test TEST_PROCESSES=0` runs them one after another.
+TEST_PROCESSES ?= 2
 ARGS       ?=
 PYTEST_ARGS ?=
 
@@ -64,7 +66,7 @@ endif
 # --- tests ------------------------------------------------------------------------------------------------------------
 
 test: $(DEV) ## Tests against real servers that they start themselves, sizes reduced by TEST_SCALE (0.05)
-	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest $(PYTEST_ARGS)
+	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-full: $(DEV) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
 	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
