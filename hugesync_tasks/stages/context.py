@@ -35,6 +35,14 @@ class JobContext:
         the durability of all its files."""
         return self.dest.limits.remote and self.copies_parts
 
+    @property
+    def whole_up_to(self) -> int:
+        """Bytes of the largest file that goes in one piece. Above the delta's threshold a file goes in parts: their hashes make
+        its signature."""
+        if self.server_copy:
+            return self.dest.limits.max_copy
+        return min(self.options.part_size, self.options.delta_threshold)
+
     def source_key(self, key: str) -> str:
         """Keys are those of the destination; only a single file may be called otherwise at the source."""
         return self.spec.single_source if self.spec.single_file else key

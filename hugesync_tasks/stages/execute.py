@@ -290,7 +290,6 @@ def _as_outcome(decision: Decision, transfer: Transfer, found: Head | None, job:
         return Outcome("skipped", "same")
     if decision is Decision.EXISTING:
         return Outcome("skipped", "existing")
-    limit = job.dest.limits.max_copy if job.server_copy else job.options.part_size
-    if transfer.source.kind is Kind.FILE and transfer.source.size > limit:
+    if transfer.source.kind is Kind.FILE and transfer.source.size > job.whole_up_to:
         return Outcome("large", found=found.entry.version if found else None)
     return None

@@ -112,14 +112,11 @@ class PlanFeed:
                     (WithoutSidecars(_MissingIsEmpty(job.dest)), "destination"),
                 )
             ]
-        # above the delta's threshold a file goes in parts: their hashes make its signature
-        alone = min(spec.options.part_size, spec.options.delta_threshold)
-        large_from = job.dest.limits.max_copy if job.server_copy else alone
         terms = Terms(
             job.dest.limits,
             spec.rules,
             select,
-            Cuts(solo_from=min(spec.options.small_file, large_from), large_from=large_from + 1),
+            Cuts(solo_from=min(spec.options.small_file, job.whole_up_to), large_from=job.whole_up_to + 1),
             metadata=spec.options.metadata,
             dir_metadata=spec.options.dir_metadata,
             prefix=spec.dest.prefix,
