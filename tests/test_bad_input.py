@@ -362,6 +362,10 @@ def test_a_file_that_never_holds_still_is_listed_and_never_published(tmp_path: P
         ]
     )
     try:
+        began = busy.stat().st_mtime_ns
+        until = time.monotonic() + 60
+        while busy.stat().st_mtime_ns == began:  # or the job could end before the writer begins
+            assert time.monotonic() < until
         ran = hs(str(source), str(tmp_path / "dest"))
     finally:
         writer.kill()

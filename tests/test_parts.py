@@ -10,7 +10,7 @@ from hugesync_tasks.errors import TooLarge
 from hugesync_tasks.identity import file_id, fingerprint, generation, job_id
 from hugesync_tasks.model import Entry, Kind, Meta
 from hugesync_tasks.parts import COMFORTABLE, part_count, part_range, part_size
-from hugesync_tasks.spec import Selection
+from hugesync_tasks.spec import RULES_VERSION, Selection
 from hugesync_tasks.stores.base import GIB, MIB, TIB, Limits
 from hugesync_tasks.tally import REASONS, Tally
 
@@ -97,7 +97,7 @@ def test_a_generation_follows_from_all_that_is_written_and_not_from_itself() -> 
         generation("f", None, META),
         generation("f", "v", Meta(mtime_ns=8, mode=0o644, content_type="text/plain")),
         generation("f", "v", Meta(mtime_ns=7, mode=0o644, content_type="text/plain", storage_class="GLACIER")),
-        generation("f", "v", META, 2),
+        generation("f", "v", META, RULES_VERSION + 1),
     ]
     assert len({first, *others}) == 6
     marked = Meta(mtime_ns=7, mode=0o644, content_type="text/plain", generation=first)
