@@ -19,6 +19,8 @@ from midway import assert_nothing_is_left, temporaries
 from processes import Ended, Place, Running, pool_children, wait_until, worker_mains
 from slowproxy import SlowProxy
 
+pytestmark = pytest.mark.full  # minutes of waiting for leases: `make test-full`
+
 PLACES = 6
 MOST = (PLACES + 1) * 5 * MIB
 STEPS: dict[str, Callable[[SlowProxy], None]] = {
