@@ -18,6 +18,7 @@ from itertools import count
 
 import psutil
 
+from hugesync_producer import coordinator
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
 from hugesync_tasks.logs import configure
@@ -100,6 +101,7 @@ class Segmented(MemoryStore):
 def main() -> None:
     asked = json.loads(sys.argv[1])
     configure("WARNING", "text")  # on stderr, as the commands do
+    coordinator.OBSERVE_EVERY = SAMPLE_EVERY  # or a fast machine is through before there is enough to compare
     if asked["keys"]:
         Segmented.keys, Segmented.run_size = asked["keys"], asked["run_size"]
         opening.register("s3", lambda _: Segmented())

@@ -18,8 +18,9 @@ from hugesync_producer.sync import sync
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
 from hugesync_tasks.config import load
-from hugesync_tasks.model import Entry, Kind, Part, Transfer
+from hugesync_tasks.model import Entry, Kind, Meta, Part, Transfer, Upload
 from hugesync_tasks.spec import Location, Options, Spec
+from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event
 from hugesync_tasks.state.memory import MemoryLedger
@@ -63,15 +64,8 @@ class Bench:
         """The upload of the one large file stands; the ids of its parts' tasks."""
         (begin,) = self.tasks("begin")
         file = begin.split(":")[0]
-        total = -(-size // PART)
-        fields = {
-            "gen": "g",
-            "upload": "u",
-            "total": str(total),
-            "size": str(size),
-            "part_size": str(PART),
-            "rest": "{}",
-        }
+        large = LargeFile(Upload(f"{size // MIB} MiB", "u", "g", size, PART), Meta(), Entry("", Kind.FILE), None, "full")
+        fields = large.fields()
         self.ledger.set_upload(JOB, file, fields)
         self.units.on_event(Event(begin, {"file": fields}))
         self.units.fill()
