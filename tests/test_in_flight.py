@@ -64,7 +64,9 @@ class Bench:
         """The upload of the one large file stands; the ids of its parts' tasks."""
         (begin,) = self.tasks("begin")
         file = begin.split(":")[0]
-        large = LargeFile(Upload(f"{size // MIB} MiB", "u", "g", size, PART), Meta(), Entry("", Kind.FILE), None, "full")
+        large = LargeFile(
+            Upload(f"{size // MIB} MiB", "u", "g", size, PART), Meta(), Entry("", Kind.FILE), None, "full"
+        )
         fields = large.fields()
         self.ledger.set_upload(JOB, file, fields)
         self.units.on_event(Event(begin, {"file": fields}))
