@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system check format docs lock bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz check format docs lock bench bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -68,7 +68,17 @@ endif
 test: $(DEV) ## Tests against real servers that they start themselves, sizes reduced by TEST_SCALE (0.05)
 	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-test-full: $(DEV) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
+# The fuzzer is a large package with wheels for some machines only, so `make test` does without.
+$(VENV)/.fuzz: requirements-fuzz.lock $(DEV)
+	@$(PIP) --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.fuzz ## Feed the readers of our formats with hostile bytes: make fuzz FUZZ_SECONDS=600
+	for format in hssig hsdelta intent; do \
+	  $(PY) tests/fuzz_formats.py $$format -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
+
+test-full: $(VENV)/.fuzz ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
 	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
 
 SYSTEM_NEEDS := podman runc debootstrap ip rsync
@@ -99,6 +109,7 @@ lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hash
 	$(UV) --group build -o requirements.lock pyproject.toml
 	$(UV) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	$(UV) --group pyproject.toml:bench -o requirements-bench.lock
+	$(UV) --group pyproject.toml:fuzz -o requirements-fuzz.lock
 
 bench: $(DEV) $(BENCH) ## The benchmark table, beside s5cmd, rclone, aws, rsync and cp
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)

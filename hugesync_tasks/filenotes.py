@@ -36,6 +36,11 @@ class FileNotes:
         """How part ``number`` is made. Raises UploadLost."""
         return Row.unpack(self._take([f"l{number}"])[0])
 
+    def kept(self) -> list[tuple[int, int]]:
+        """(offset, bytes) of what a file that is changed in place has already. Raises UploadLost."""
+        names = [f"l{number}" for number in range(1, self._large.total + 1)]
+        return [stretch for note in self._take(names) for stretch in Row.unpack(note).kept]
+
     def ranges(self, kind: str, count: int) -> list[Matched]:
         """What all ranges of ``kind`` (s: signed, m: matched) left. Raises UploadLost where one is missing."""
         return [unpack(note) for note in self._take([f"{kind}{i}" for i in range(count)])]

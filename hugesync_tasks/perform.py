@@ -25,10 +25,11 @@ from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
 from hugesync_tasks.process import Process
-from hugesync_tasks.stages.begin import LargeFile, abandon, begin, put_intent
+from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.execute import BatchRun
+from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claimed, PartAnswer
 from hugesync_tasks.work import UploadLost, Work
@@ -150,7 +151,7 @@ def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Par
     notes, job, hold = FileNotes(work, large), work.job, work.process.budget.hold
     if large.delta is not None:
         row = notes.row(number)
-        with hold(row.length if row.fetched else 0):
+        with hold(row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0):
             return make_part(job, large, number, row, listed, work.lease.token)
     with hold(0 if job.copies_parts else large.upload.part_size):
         part, hashes = send_part(job, large, number, listed, work.lease.token, notes.hashed())
@@ -164,7 +165,12 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", "the ledger has no record of the upload")
     large = LargeFile.of(dict(work.claim.file))
     parts = sorted(work.process.ledger.parts(work.job_id, work.task.file).values(), key=lambda p: p.number)
-    outcome = commit(work.job, large, parts, work.lease.token, FileNotes(work, large).sign)
+    notes = FileNotes(work, large)
+    try:
+        kept = notes.kept() if large.delta is not None and work.job.in_place else []
+    except UploadLost as error:
+        return work.replan("upload_lost", str(error))
+    outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
     return f"{large.upload.key}: {outcome.state}"
 

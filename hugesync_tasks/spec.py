@@ -84,6 +84,7 @@ class Options:
     signature_missing: str = "auto"  # auto | generate | full
     sidecars: bool = True
     sidecar_prefix: str = ""  # "" or ends in /
+    inplace: bool = False  # a delta is written into the file that is there
     estimate: bool = False  # of a dry run: deltas are guessed, not computed
 
 

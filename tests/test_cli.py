@@ -141,6 +141,7 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--block-size", "auto"], "options", {"block_size": 0}),
     (["--signature-missing", "generate"], "options", {"signature_missing": "generate"}),
     (["--signature-missing", "full"], "options", {"signature_missing": "full"}),
+    (["--inplace"], "options", {"inplace": True}),
     (["--no-sidecar"], "options", {"sidecars": False}),
     (["--sidecar-prefix", "sig/"], "options", {"sidecar_prefix": "sig/"}),
     (["-n", "--estimate"], "options", {"estimate": True}),

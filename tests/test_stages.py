@@ -25,10 +25,12 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Part, Transfer, Upload
 from hugesync_tasks.spec import Location, Options, Rules, Spec
-from hugesync_tasks.stages.begin import LargeFile, abandon, begin, intent_key
+from hugesync_tasks.stages import intents
+from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import commit
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.execute import SOURCE_TRIES, BatchRun
+from hugesync_tasks.stages.intents import abandon, intent_key
 from hugesync_tasks.stages.parts import send_part
 from hugesync_tasks.stores.base import ANY, Store
 from hugesync_tasks.stores.faults import Fault, FaultyStore
@@ -438,6 +440,11 @@ INTENT = {"version": 1, "upload": "stolen", "generation": "", "key": "big", "siz
         json.dumps({**INTENT, "part_size": 1 << 40}).encode(),
         json.dumps({**INTENT, "upload": 7}).encode(),
         json.dumps({**INTENT, "part_size": None}).encode(),
+        json.dumps({**INTENT, "part_size": True}).encode(),
+        json.dumps({**INTENT, "part_size": 1}).encode().replace(b": 1}", b": 1e999}"),  # found by `make fuzz`
+        json.dumps({**INTENT, "upload": ""}).encode(),
+        b"[" * 15_000,
+        json.dumps({**INTENT, "more": "x" * intents.MOST}).encode(),
     ],
 )  # fmt: skip
 def test_a_foreign_or_damaged_intent_is_never_trusted(body: bytes) -> None:

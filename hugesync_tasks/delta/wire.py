@@ -45,6 +45,16 @@ class Row:
         """Bytes that come from the source."""
         return sum(length for length, basis in self.pieces if basis is None)
 
+    @property
+    def kept(self) -> list[tuple[int, int]]:
+        """(offset, bytes) of what the basis has at the same place: a file changed in place keeps it."""
+        out, at = [], self.start
+        for length, basis in self.pieces:
+            if basis == at:
+                out.append((at, length))
+            at += length
+        return out
+
     def pack(self) -> bytes:
         return json.dumps([self.start, self.pieces], separators=(",", ":")).encode()
 

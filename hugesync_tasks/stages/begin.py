@@ -7,21 +7,18 @@ writing into somebody else's upload would mix two files.
 from __future__ import annotations
 
 import json
-import socket
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-import blake3
-
 from hugesync_tasks.config_units import show_size
-from hugesync_tasks.errors import NoSuchUpload, NotFound, SourceChanged, TooLarge
-from hugesync_tasks.model import RESERVED_SEGMENT, Entry, Meta, Part, Transfer, Upload
+from hugesync_tasks.errors import SourceChanged, TooLarge
+from hugesync_tasks.model import Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.basis import Delta, consider
 from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stages.intents import adopt, put_intent
 from hugesync_tasks.stages.sidecar import keeps_sidecar, over_signature, signed_block
-from hugesync_tasks.stores.base import ANY, GIB, MIB, Store
+from hugesync_tasks.stores.base import GIB, MIB
 from hugesync_tasks.token import Token
 
 COPY_PART = GIB  # one UploadPartCopy: large, because it costs a request and no traffic
@@ -67,20 +64,6 @@ class LargeFile:
         delta = Delta(**rest["delta"]) if rest["delta"] else None
         source, total = Entry.unwire(rest["source"]), int(fields["total"])
         return cls(upload, Meta(**rest["meta"]), source, rest["expected"], rest["how"], delta, total, rest["whole"])
-
-
-def intent_key(key: str, generation: str, store: Store) -> str:
-    """``PARENT/.hugesync/NAME.<generation>.upload``; a name too long for that is replaced by its hash. Of a long key it is
-    ``.hugesync/HASH.<generation>.upload`` at the top, or the store could hold the file and not its intent."""
-    parent, _, name = key.rpartition("/")
-    longest = store.limits.max_segment or 255
-    if len(name.encode()) + len(generation) + 8 > longest:
-        name = blake3.blake3(name.encode()).hexdigest(length=16)
-    folder = f"{parent}/{RESERVED_SEGMENT}" if parent else RESERVED_SEGMENT
-    beside = f"{folder}/{name}.{generation}.upload"
-    if len(beside.encode()) <= store.limits.max_key // 2:  # the other half is left to the prefix, which no stage knows
-        return beside
-    return f"{RESERVED_SEGMENT}/{blake3.blake3(key.encode()).hexdigest(length=16)}.{generation}.upload"
 
 
 def begin(
@@ -130,7 +113,7 @@ def begin(
 
 def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, token: Token) -> tuple[Upload, list[Part]]:
     """The upload of this generation that an earlier run left, with its parts, or a new one."""
-    found = _adopt(job.dest, key, meta.generation, size, token)
+    found = adopt(job.dest, key, meta.generation, size, token)
     if found is not None:
         return found
     token.moved(0)  # a worker that stood still learns here that the task is another's, and leaves nothing behind
@@ -151,58 +134,3 @@ def _whole_blocks(step: int, block: int, most: int) -> int:
     unit = max(block, MIB)
     rounded = -(-step // unit) * unit
     return rounded if rounded <= most else step
-
-
-def put_intent(dest: Store, upload: Upload, token: Token) -> None:
-    """Say beside ``upload.key`` which upload of this generation goes on; an earlier one's word is replaced."""
-    body = json.dumps(
-        {
-            "version": 1,
-            "upload": upload.id,
-            "generation": upload.generation,
-            "key": upload.key,
-            "size": upload.size,
-            "part_size": upload.part_size,
-            "host": socket.gethostname(),
-            "start": int(time.time()),
-        }
-    ).encode()
-    key = intent_key(upload.key, upload.generation, dest)
-    dest.put(key, body, Meta(content_type="application/json"), ANY, token, overhead=True)
-
-
-def _adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tuple[Upload, list[Part]] | None:
-    if not dest.limits.intents:
-        return None
-    name = intent_key(key, generation, dest)
-    try:
-        with dest.open(name, "", token, overhead=True) as reader:
-            intent = json.loads(b"".join(reader))
-        step = int(intent["part_size"])
-        upload = Upload(key, intent["upload"], generation, int(intent["size"]), step)
-        if intent["generation"] != generation or intent["key"] != key or not isinstance(upload.id, str):
-            return None
-        if (
-            upload.size != size
-            or not 0 < step <= dest.limits.max_part
-            or part_count(size, step) > dest.limits.max_parts
-        ):
-            return None
-        return upload, dest.list_parts(upload, token)
-    except (NotFound, NoSuchUpload):
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # not written by us, or damaged: never trusted, overwritten by the next intent
-
-
-def forget(dest: Store, upload: Upload, token: Token) -> None:
-    """Delete the intent of an upload that ended. Gone already is success."""
-    if dest.limits.intents:
-        dest.delete(intent_key(upload.key, upload.generation, dest), ANY, token)
-
-
-def abandon(dest: Store, upload: Upload, token: Token) -> None:
-    """Abort an upload and forget its intent: nothing of it stays."""
-    if upload.id:  # of a delta that was never laid out there is nothing
-        dest.abort(upload, token)
-        forget(dest, upload, token)

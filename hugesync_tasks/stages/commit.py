@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Outcome, Part
 from hugesync_tasks.stages.basis import Delta
-from hugesync_tasks.stages.begin import LargeFile, abandon, forget
+from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.intents import abandon, forget
 from hugesync_tasks.stages.verify import check_commit, whole_crc64
+from hugesync_tasks.stores.base import Stretch
 from hugesync_tasks.token import Token
 
 UNPROVEN = "unproven"  # the reason of a replan: the file is to be sent whole
@@ -21,11 +23,13 @@ def commit(
     parts: list[Part],
     token: Token,
     afterwards: Callable[[Commit], str] = lambda done: "",
+    kept: Sequence[Stretch] = (),
 ) -> Outcome:
     """Make the file visible if its source is still what was read and its destination still what was planned against.
 
     The outcome is done, or replan (the world moved, or a delta could not be proven; the upload is aborted and nothing is left).
-    ``afterwards`` is called once it is visible and may say a note. Raises StoreError.
+    ``afterwards`` is called once it is visible and may say a note. ``kept``: of a delta written in place, what the file has
+    already. Raises StoreError.
     """
     upload = large.upload
     crc64 = whole_crc64(parts)
@@ -33,8 +37,9 @@ def commit(
     if head is None or head.entry.version != large.source.version:
         abandon(job.dest, upload, token)
         return Outcome("replan", "source_changed", "the source changed during the run")
+    in_place = large.delta is not None and job.in_place
     if large.delta is not None:
-        crc64, doubt = _delta_crc64(large.delta, head.crc64, crc64, job.dest.limits.full_crc64)
+        crc64, doubt = _delta_crc64(large.delta, head.crc64, crc64, in_place or job.dest.limits.full_crc64)
         if doubt:
             abandon(job.dest, upload, token)
             return Outcome("replan", UNPROVEN, doubt)
@@ -43,7 +48,10 @@ def commit(
         raise Corrupted("the parts read do not add up to the source's CRC64NVME", upload.key)
     proven = head.crc64 is not None and crc64 is not None
     try:
-        done = job.dest.complete(upload, parts, large.meta, job.expect(large.expected), crc64, token)
+        if in_place and large.expected is not None and crc64 is not None:
+            done = job.dest.overwrite(upload, kept, large.meta, large.expected, crc64, token)
+        else:
+            done = job.dest.complete(upload, parts, large.meta, job.expect(large.expected), crc64, token)
     except Corrupted as error:
         if large.delta is None:
             raise

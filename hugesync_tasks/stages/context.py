@@ -30,6 +30,11 @@ class JobContext:
         return self.dest.can_copy_from(self.source)
 
     @property
+    def in_place(self) -> bool:
+        """Whether a delta is written into the file that is there, instead of a new one being put in its place."""
+        return self.options.inplace and self.dest.limits.in_place
+
+    @property
     def server_copy(self) -> bool:
         """Whether whole small objects are copied by the store itself. Between folders a batch is cheaper: it pays once for
         the durability of all its files."""

@@ -21,6 +21,7 @@ from hugesync_tasks.errors import (
 from hugesync_tasks.model import Part, Upload
 from hugesync_tasks.parts import part_range
 from hugesync_tasks.signature.blocks import hash_blocks, leaf_digests
+from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import whole
@@ -64,6 +65,8 @@ def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: 
     """
     delta, upload = large.delta, large.upload
     assert delta is not None
+    if job.in_place:
+        return _put_changes(job, large, number, row, token)
     basis = row.pieces[0][1]
     if len(row.pieces) == 1 and basis is not None:
         try:
@@ -80,16 +83,37 @@ def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: 
         return replace(part, crc64=_crc64(job, upload.key, delta.basis_version, basis, row.length, token))
     pieces, at = [], row.start
     for length, offset in row.pieces:
-        if offset is None:
-            pieces.append(_read(job, large, at, length, token))
-            if not job.source.limits.remote and not job.dest.limits.remote:
-                token.sent(length)  # no network is passed, but bytes that moved must show
-        else:
-            with job.dest.open(upload.key, delta.basis_version, token, offset, length) as reader:
-                pieces.append(whole(reader))
-            token.reused(length)
+        pieces.append(_piece(job, large, delta, at, length, offset, token))
         at += length
     return _put(job, upload, number, listed, pieces[0] if len(pieces) == 1 else b"".join(pieces), token)
+
+
+def _put_changes(job: JobContext, large: LargeFile, number: int, row: Row, token: Token) -> Part:
+    """Of a file that is changed in place: all of part ``number`` but what the file has there already."""
+    assert large.delta is not None
+    pieces, at = [], row.start
+    for length, offset in row.pieces:
+        if offset == at:
+            token.reused(length)
+        else:
+            pieces.append((at, _piece(job, large, large.delta, at, length, offset, token)))
+        at += length
+    return job.dest.put_pieces(large.upload, number, pieces, token)
+
+
+def _piece(
+    job: JobContext, large: LargeFile, delta: Delta, at: int, length: int, offset: int | None, token: Token
+) -> bytes:
+    """The bytes for ``at``: from the source (``offset`` None), or from ``offset`` of the basis."""
+    if offset is None:
+        body = _read(job, large, at, length, token)
+        if not job.source.limits.remote and not job.dest.limits.remote:
+            token.sent(length)  # no network is passed, but bytes that moved must show
+        return body
+    with job.dest.open(large.upload.key, delta.basis_version, token, offset, length) as reader:
+        body = whole(reader)
+    token.reused(length)
+    return body
 
 
 def _put(job: JobContext, upload: Upload, number: int, listed: Part | None, body: bytes, token: Token) -> Part:

@@ -11,10 +11,11 @@ Lost replies. Any call may take effect and raise ``Transient``. What a repeat th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.token import Token
 
@@ -23,6 +24,7 @@ ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
 ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsafe-no-conflict-check``
 
 Parts = list[Part]  # inside a Store, ``list`` is its method
+Stretch = tuple[int, int]  # offset and length in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Limits:
     delete_conditional: bool = False
     finish_every: int = 64  # puts of one PutBatch before its ``finish`` is worth its cost (locally: a syncfs)
     remote: bool = True  # bytes in and out are traffic (counted by the adapter); False: a mounted filesystem
+    in_place: bool = False  # a file's ranges can be written where they stand (``put_pieces``, ``overwrite``)
     probed: bool = False  # measured on this endpoint, not taken from a table
 
     def wire(self) -> dict[str, object]:
@@ -87,6 +90,18 @@ class PutBatch(Protocol):
     def put(self, key: str, body: bytes, meta: Meta, expected: str | None, token: Token) -> None: ...
     def finish(self, token: Token) -> dict[str, Commit | Exception]: ...
     def discard(self) -> None: ...
+
+
+class NotInPlace:
+    """For adapters whose objects are only ever replaced whole."""
+
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+        raise Unsupported("this store writes nothing in place", upload.key)
+
+    def overwrite(
+        self, upload: Upload, kept: Sequence[Stretch], meta: Meta, expected: str, crc64: int, token: Token
+    ) -> Commit:
+        raise Unsupported("this store writes nothing in place", upload.key)
 
 
 class Store(Protocol):
@@ -194,6 +209,19 @@ class Store(Protocol):
         Raises VersionMismatch (the upload stays and may be aborted), NoSuchUpload, Corrupted. After a lost reply a
         repeat raises NoSuchUpload or VersionMismatch: HEAD and compare the generation. May take minutes: 900 s.
         """
+        ...
+
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+        """Write of part ``number`` only some pieces (offset in the file, bytes), for ``overwrite``; durable on return. Nobody
+        lists such a part: it is proven with the whole. Only where ``limits.in_place``, else Unsupported."""
+        ...
+
+    def overwrite(
+        self, upload: Upload, kept: Sequence[Stretch], meta: Meta, expected: str, crc64: int, token: Token
+    ) -> Commit:
+        """Like ``complete``, into the file that is there instead of in its place: all but the ``kept`` stretches (in order)
+        comes from the upload. Not atomic once begun, but begun only when file and upload together have ``crc64``, and a
+        repeat after any interruption goes on. Only where ``limits.in_place``, else Unsupported."""
         ...
 
     def abort(self, upload: Upload, token: Token) -> None:

@@ -46,6 +46,7 @@ LOCAL = Limits(
     file_and_folder=False,
     posix_metadata=True,
     delete_conditional=True,
+    in_place=True,
     finish_every=512,
     remote=False,
 )

@@ -62,6 +62,11 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
+def ranges_of(id: str) -> str:
+    """The name of the ``.ranges`` beside an upload's temporary."""
+    return id.removesuffix(PART) + RANGES
+
+
 def upload_name(name: bytes, generation: str) -> str:
     """The temporary of a multi-part write: every host finds the same. Of name and generation, because two files with
     equal bytes and times may have equal generations and lie in one folder."""

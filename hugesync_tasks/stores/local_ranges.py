@@ -16,7 +16,8 @@ _SLOT = struct.Struct(">16sQQQ8s")  # generation, size, CRC64NVME, 1 where the C
 _HEADER = struct.Struct(">16sQQQ8s256p")  # generation, size of the file, part size, format, checksum, its name
 _FORMAT = 1
 SIZE = _SLOT.size
-_FIRST = 512  # where the slots begin
+HEADER = _HEADER.size
+FIRST = 512  # where the slots begin
 _READ = 4096 * SIZE
 
 
@@ -93,7 +94,7 @@ def _generation(upload: Upload) -> bytes:
 
 
 def _offset(number: int) -> int:
-    return _FIRST + (number - 1) * SIZE
+    return FIRST + (number - 1) * SIZE
 
 
 def _checksum(number: int, fields: tuple[bytes, int, int, int], name: bytes = b"") -> bytes:

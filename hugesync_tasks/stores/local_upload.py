@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, Permanent
 from hugesync_tasks.model import Commit, Kind, Meta, Part, Upload
-from hugesync_tasks.names import encode_name
-from hugesync_tasks.stores import local_meta, local_ranges, local_temporary
+from hugesync_tasks.stores import local_litter, local_meta, local_ranges, local_temporary
+from hugesync_tasks.stores.base import Stretch
 from hugesync_tasks.stores.beneath import Beneath
 from hugesync_tasks.stores.local_commit import Publisher
 from hugesync_tasks.stores.local_copy import copy_range, write_at, write_sparse
 from hugesync_tasks.stores.local_errors import translated
-from hugesync_tasks.stores.local_names import PART, RANGES, Name, is_temporary, parse, upload_name, version_of
+from hugesync_tasks.stores.local_inplace import change
+from hugesync_tasks.stores.local_names import Name, parse, ranges_of, upload_name, version_of
 from hugesync_tasks.stores.local_read import open_regular, unchanged
 from hugesync_tasks.stores.local_sync import sync_folder
 from hugesync_tasks.stores.local_write import creation_mode
@@ -105,9 +106,35 @@ class LocalUploads:
             with self.place.folder(name.parent) as folder:
                 temporary = upload.id.encode()
                 st = self.publisher.publish(folder, temporary, name.name, expected, st.st_ino, upload.key)
-                local_temporary.remove(folder, _ranges_of(upload.id).encode())
+                local_temporary.remove(folder, ranges_of(upload.id).encode())
             sync_folder(self.place, name.parent)
         return Commit(upload.key, version_of(st), upload.size, notes=(*notes, *self.publisher.notes))
+
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+        token.check()
+        length = local_ranges.part_length(upload, number)
+        _check_length(upload, number, length)
+        first = (number - 1) * upload.part_size
+        with translated(upload.key), self._opened(upload) as (temp, _):
+            for at, body in pieces:
+                if not first <= at <= at + len(body) <= first + length:
+                    raise Permanent(f"{upload.key}: {len(body)} bytes at {at} are not of part {number}", upload.key)
+                write_sparse(temp, body, at)
+                token.moved(len(body))
+            os.fsync(temp)
+        return Part(number, length, "")
+
+    def overwrite(
+        self, upload: Upload, kept: Sequence[Stretch], meta: Meta, expected: str, crc64: int, token: Token
+    ) -> Commit:
+        token.check()
+        name = parse(upload.key)
+        opened, beside = self._opened(upload), self.place.folder(name.parent)
+        with translated(upload.key), opened as (temp, ranges), beside as folder:
+            st, notes = change(folder, name.name, temp, ranges, upload, kept, meta, expected, crc64, token)
+            for temporary in (upload.id, ranges_of(upload.id)):
+                local_temporary.remove(folder, temporary.encode())
+        return Commit(upload.key, version_of(st), upload.size, notes=notes)
 
     def abort(self, upload: Upload, token: Token) -> None:
         token.check()
@@ -115,7 +142,7 @@ class LocalUploads:
         with translated(upload.key):
             try:
                 with self.place.folder(name.parent) as folder:
-                    for temporary in (upload.id, _ranges_of(_checked_id(upload))):
+                    for temporary in (upload.id, ranges_of(_checked_id(upload))):
                         try:
                             os.unlink(temporary, dir_fd=folder)
                         except FileNotFoundError:
@@ -124,33 +151,7 @@ class LocalUploads:
                 pass  # no folder, no upload
 
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
-        """(key, id, last written at, ns) of every temporary of ours. One without ranges is a small put's, which lives for
-        seconds; its key is its own path. A ``.ranges`` whose ``.part`` is gone is listed like an upload."""
-        folders = [b""]
-        while folders:
-            token.check()
-            path = folders.pop()
-            found: dict[str, tuple[str, int]] = {}  # id → (name of the target, ns)
-            try:
-                fd = self.place.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as e:
-                if path == b"":
-                    with translated(""):
-                        raise e
-                continue  # the listing reports it
-            try:
-                with os.scandir(fd) as children:
-                    for child in children:
-                        below = os.fsencode(child.name)
-                        if child.is_dir(follow_symlinks=False):
-                            folders.append(path + b"/" + below if path else below)
-                        elif is_temporary(child.name):
-                            id = child.name.removesuffix(RANGES).removesuffix(PART) + PART
-                            found[id] = _target(id, fd), _written_at(id, fd)
-            finally:
-                os.close(fd)
-            parent = encode_name(path) + "/" if path else ""
-            yield from ((parent + name, id, at) for id, (name, at) in sorted(found.items()))
+        return local_litter.temporaries(self.place, token)
 
     @contextmanager
     def _opened(self, upload: Upload) -> Iterator[tuple[int, int]]:
@@ -161,7 +162,7 @@ class LocalUploads:
         try:
             try:
                 with self.place.folder(name.parent) as folder:
-                    fds.extend(os.open(n, _OPEN, dir_fd=folder) for n in (id, _ranges_of(id)))
+                    fds.extend(os.open(n, _OPEN, dir_fd=folder) for n in (id, ranges_of(id)))
             except (FileNotFoundError, NotADirectoryError) as e:
                 raise _gone(upload) from e
             if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in fds):
@@ -175,7 +176,7 @@ class LocalUploads:
 def _adopt(folder: int, upload: Upload, target: bytes) -> bool:
     """Whether the upload is there already, of the same size and part size."""
     try:
-        ranges = os.open(_ranges_of(upload.id), _OPEN, dir_fd=folder)
+        ranges = os.open(ranges_of(upload.id), _OPEN, dir_fd=folder)
     except OSError:
         return False
     try:
@@ -191,7 +192,7 @@ def _adopt(folder: int, upload: Upload, target: bytes) -> bool:
 
 def _create(folder: int, upload: Upload, target: bytes, mode: int) -> None:
     """Both files new, the ranges first: a temporary never stands beside another upload's ranges."""
-    ranges_name = _ranges_of(upload.id)
+    ranges_name = ranges_of(upload.id)
     for name in (upload.id, ranges_name):
         local_temporary.remove(folder, name.encode())
     flags = _OPEN | os.O_CREAT | os.O_EXCL
@@ -262,33 +263,5 @@ def _checked_id(upload: Upload) -> str:
     return upload.id
 
 
-def _ranges_of(id: str) -> str:
-    return id.removesuffix(PART) + RANGES
-
-
 def _gone(upload: Upload) -> NoSuchUpload:
     return NoSuchUpload(f"{upload.key}: no such upload", upload.key)
-
-
-def _target(id: str, folder: int) -> str:
-    """The name of the file an upload is for, as its ranges tell; without them the temporary's own."""
-    try:
-        fd = os.open(_ranges_of(id), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return id
-    try:
-        name = local_ranges.target_name(fd)
-    except OSError:
-        name = None
-    finally:
-        os.close(fd)
-    return id if name is None else encode_name(name)
-
-
-def _written_at(id: str, folder: int) -> int:
-    for name in (id, _ranges_of(id)):
-        try:
-            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
-        except FileNotFoundError:
-            continue
-    return 0

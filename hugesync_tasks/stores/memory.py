@@ -13,7 +13,7 @@ from awscrt.checksums import crc64nvme
 from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, TooLarge, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
-from hugesync_tasks.stores.base import ANY, MIB, Limits, Parts, PutBatch, Store
+from hugesync_tasks.stores.base import ANY, MIB, Limits, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.listing import Doorkeeper
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
@@ -24,7 +24,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class MemoryStore:
+class MemoryStore(NotInPlace):
     """The keys of ``bucket`` below ``prefix``. ``limits`` make a new bucket where none is given.
 
     ``page_size``: keys per listing request. ``run_size``: keys sorted in memory where the server lists otherwise.

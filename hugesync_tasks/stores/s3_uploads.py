@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Permanent, StoreError, TooLarge, VersionMismatch
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ANY, Parts, Store
+from hugesync_tasks.stores.base import ANY, NotInPlace, Parts, Store
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
 from hugesync_tasks.stores.s3_dialects import by_name
@@ -20,7 +20,7 @@ from hugesync_tasks.stores.s3_root import S3Root, condition
 from hugesync_tasks.token import Token
 
 
-class S3Uploads(S3Root):
+class S3Uploads(S3Root, NotInPlace):
     """The multipart half of ``S3Store``."""
 
     def create_upload(self, key: str, size: int, part_size: int, meta: Meta, token: Token) -> Upload:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
-from hugesync_tasks.stores.base import Limits, Parts, PutBatch, Reader, Store
+from hugesync_tasks.stores.base import Limits, Parts, PutBatch, Reader, Store, Stretch
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.token import Token
 
@@ -128,6 +128,20 @@ class Wrapper:
             return self.inner.complete(upload, parts, meta, expected, crc64, token)
 
         return self._do("complete", upload.key, token, call)
+
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+        def call() -> Part:
+            return self.inner.put_pieces(upload, number, pieces, token)
+
+        return self._do("put_pieces", upload.key, token, call, sum(len(body) for _, body in pieces))
+
+    def overwrite(
+        self, upload: Upload, kept: Sequence[Stretch], meta: Meta, expected: str, crc64: int, token: Token
+    ) -> Commit:
+        def call() -> Commit:
+            return self.inner.overwrite(upload, kept, meta, expected, crc64, token)
+
+        return self._do("overwrite", upload.key, token, call)
 
     def abort(self, upload: Upload, token: Token) -> None:
         return self._do("abort", upload.key, token, lambda: self.inner.abort(upload, token))

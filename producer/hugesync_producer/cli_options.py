@@ -119,6 +119,11 @@ DELTA = grouped(
         help="Where the destination has no signature: read it to make one, or send the file whole."
         "  [default: read what is local]",
     ),
+    _flag(
+        "--inplace",
+        help="Write what changed of a large file into the local file that is there: no room for a second copy, the same"
+        " inode; but a crash in the middle leaves a mixture until the next run.",
+    ),
     _flag("--no-sidecar", help="Write no signatures (KEY.hssig) beside large objects."),
     click.option(
         "--sidecar-prefix", metavar="PREFIX/", default="", help="Where signatures lie, instead of beside their files."

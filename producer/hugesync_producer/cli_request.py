@@ -30,6 +30,8 @@ _SETTINGS = {
 _CONTRADICTIONS = (
     ("quiet", "verbose"),
     ("copy_links", "skip_links"),
+    ("inplace", "whole_file"),
+    ("inplace", "unsafe_no_conflict_check"),
     ("no_metadata", "archive"),
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
@@ -100,6 +102,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         stall_timeout=settings.stall_timeout,
         whole_file=given["whole_file"],
         sidecars=not given["no_sidecar"],
+        inplace=given["inplace"],
         estimate=given["estimate"],
         **_delta_options(given),
     )

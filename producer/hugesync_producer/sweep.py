@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from hugesync_tasks.errors import NotFound, StoreError, Unreachable
 from hugesync_tasks.model import Upload
-from hugesync_tasks.stages.begin import LargeFile, abandon
+from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.intents import abandon
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.token import Token
 

@@ -96,10 +96,20 @@ def probed(spec: Spec, meter: Meter) -> Spec:
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
             option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
             raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
+        if spec.options.inplace:
+            _check_in_place(spec, found, limits)
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:
         a.close()
         b.close()
+
+
+def _check_in_place(spec: Spec, source: Limits, dest: Limits) -> None:
+    """Raises UsageError where ``--inplace`` could have no effect."""
+    if not dest.in_place:
+        raise UsageError(f"--inplace means nothing at {spec.dest.display()}: objects are replaced whole")
+    if spec.options.whole_file or (spec.options.whole_file is None and not source.remote and not dest.remote):
+        raise UsageError("--inplace is of deltas, and from folder to folder files go whole: give --no-whole-file too")
 
 
 def _tell(location: Location, limits: Limits, role: str) -> None:
