@@ -60,13 +60,11 @@ def read_intent(body: bytes) -> Upload | None:
         return None
     if not isinstance(intent, dict):
         return None
-    fields: dict[str, Any] = intent
-    key, id, generation, size, step = (fields.get(n) for n in ("key", "upload", "generation", "size", "part_size"))
-    if not all(isinstance(text, str) and text for text in (key, id, generation)):
+    texts: list[Any] = [intent.get(name) for name in ("key", "upload", "generation")]
+    numbers: list[Any] = [intent.get(name) for name in ("size", "part_size")]
+    if not all(isinstance(t, str) and t for t in texts) or not all(type(n) is int and n >= 0 for n in numbers):
         return None
-    if not all(type(number) is int and number >= 0 for number in (size, step)):
-        return None
-    return Upload(key, id, generation, size, step)
+    return Upload(*texts, *numbers)
 
 
 def adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tuple[Upload, list[Part]] | None:
