@@ -57,6 +57,8 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
         return None, ""
     if options.whole_file or (options.whole_file is None and not any(remote)):
         return None, ""
+    if not job.dest.limits.part_copy:
+        return None, "the store does not copy the ranges that it is told"
     if options.unsafe_no_conflict_check:
         return None, "parts of the old object could be copied from another version, with --unsafe-no-conflict-check"
     basis = job.dest.head(transfer.key, token)

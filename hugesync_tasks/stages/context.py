@@ -26,8 +26,11 @@ class JobContext:
 
     @property
     def copies_parts(self) -> bool:
-        """Whether a range can go from end to end without passing through a worker's memory."""
-        return self.dest.can_copy_from(self.source)
+        """Whether a range can go from end to end without passing through a worker's memory. A store that copies whatever the
+        condition would overwrite a rival's version unseen: there everything passes through workers."""
+        limits = self.dest.limits
+        safe = limits.copy_conditional or self.options.unsafe_no_conflict_check
+        return limits.part_copy and safe and self.dest.can_copy_from(self.source)
 
     @property
     def in_place(self) -> bool:

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.token import Token
+
+if TYPE_CHECKING:
+    from hugesync_tasks.stores.findings import Findings
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
@@ -43,6 +46,8 @@ class Limits:
     list_order: str = "utf8"  # how the *server* lists: utf8 | segments | utf16 | none; ``list`` always yields utf8
     conditional_commit: str = "enforced"  # "enforced" | "best effort" | "none"
     part_conditional: bool = False  # copy_part and copy are pinned to the source version by the store
+    copy_conditional: bool = True  # ``copy`` keeps to the version expected at the destination, and to the source's
+    part_copy: bool = True  # ``copy_part`` copies the range that it is told
     listing_has_mtime: bool = False  # else unknown entries of equal size need a HEAD
     full_crc64: bool = False  # ``complete`` and ``put`` send a CRC64NVME that the store checks
     etag_is_md5: bool = False  # of single puts and parts
@@ -235,6 +240,33 @@ class Store(Protocol):
     @property
     def endpoint(self) -> str:
         """Where requests go, as a URL; "" for what is mounted. Two stores of one endpoint may hold the same object."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """What the answers of ``validate`` hold for and a cache of them is named by: one bucket of an endpoint, one mounted
+        filesystem. Asks nobody."""
+        ...
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        """The objects of ours (segments beginning ``.hugesync``) whose keys begin with ``below``, in the server's order: what
+        ``list`` keeps to itself. Empty where ``limits.intents`` is False."""
+        ...
+
+    def held(self, upload: Upload, token: Token) -> int | None:
+        """Bytes that an open upload takes at the store, None where nobody can say. Of ``upload`` only key and id count.
+        Raises NoSuchUpload."""
+        ...
+
+    def hazards(self, token: Token) -> tuple[str, ...]:
+        """What the store itself will soon do to uploads or objects below this root (lifecycle rules), a sentence each. One
+        request. Raises StoreError where that is not told."""
+        ...
+
+    def validate(self, token: Token) -> Findings:
+        """What this place really honours, found out by WRITING below ``.hugesync/validate-<random>/``, which is removed
+        afterwards even when a question fails or ``token`` is cancelled; ``Findings.left`` is what could not be.
+        Raises NeedsPerson where nothing may be written, Transient where nobody answers."""
         ...
 
     def probe(self, token: Token, writes: bool = True) -> Limits:

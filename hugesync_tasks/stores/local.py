@@ -17,6 +17,7 @@ from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Part, Upload
 from hugesync_tasks.stores import local_meta, local_temporary
 from hugesync_tasks.stores.base import Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.beneath import Beneath
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.local_batch import LocalBatch
 from hugesync_tasks.stores.local_commit import Publisher, compare
 from hugesync_tasks.stores.local_copy import copy_range
@@ -76,6 +77,21 @@ class LocalStore(LocalUploads):
 
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self.limits
+
+    @property
+    def domain(self) -> str:
+        return domain_of(self.place.root)
+
+    def validate(self, token: Token) -> Findings:
+        from hugesync_tasks.stores.local_validate import validate
+
+        return validate(self, token)
+
+    def hazards(self, token: Token) -> tuple[str, ...]:
+        return ()
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        return iter(())  # an upload is known by its temporary; there are no intents
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         return Walk(self.reading, token, start_after, enter).entries()
@@ -202,6 +218,17 @@ class LocalStore(LocalUploads):
         self.place.close()
         if self.reading is not self.place:
             self.reading.close()
+
+
+def domain_of(root: bytes) -> str:
+    """The mounted filesystem that ``root`` lies on, or would lie on: mount point and device."""
+    path = os.path.realpath(root)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    device = os.stat(path).st_dev
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return f"file {os.fsdecode(path)} {device}"
 
 
 def _case_sensitive(root: bytes) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 
-from hugesync_tasks.errors import Corrupted, NoSuchUpload, Permanent
+from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Permanent
 from hugesync_tasks.model import Commit, Kind, Meta, Part, Upload
 from hugesync_tasks.stores import local_litter, local_meta, local_ranges, local_temporary
 from hugesync_tasks.stores.base import Stretch
@@ -149,6 +149,16 @@ class LocalUploads:
                             pass
             except (FileNotFoundError, NotADirectoryError):
                 pass  # no folder, no upload
+
+    def held(self, upload: Upload, token: Token) -> int | None:
+        """What the temporary takes on the disk: it is as long as its file from the beginning, and sparse."""
+        token.check()
+        name = parse(upload.key)
+        try:
+            with translated(upload.key), self.place.folder(name.parent) as folder:
+                return os.stat(_checked_id(upload), dir_fd=folder, follow_symlinks=False).st_blocks * 512
+        except NotFound as e:
+            raise _gone(upload) from e
 
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
         return local_litter.temporaries(self.place, token)

@@ -15,10 +15,13 @@ from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, MIB, Limits, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.listing import Doorkeeper
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE, StoredObject, bad_name
+from hugesync_tasks.stores.memory_raw import MemoryRaw
 from hugesync_tasks.stores.s3_meta import entry_of
+from hugesync_tasks.stores.scratch import validate
 from hugesync_tasks.stores.sorting import sorted_entries
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
@@ -50,6 +53,27 @@ class MemoryStore(NotInPlace):
 
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self.limits
+
+    @property
+    def domain(self) -> str:
+        return f"memory {self.endpoint}"
+
+    def validate(self, token: Token) -> Findings:
+        raw = MemoryRaw(self.bucket, self.prefix)
+        return validate(raw, raw, self.limits.name)
+
+    def hazards(self, token: Token) -> tuple[str, ...]:
+        return ()
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        after, more = None, True
+        while more:
+            token.requested("list")
+            page, more = self.bucket.page(self.prefix + below, after, self._page_size)
+            for whole, found in page:
+                after = whole
+                if is_ours(key := whole[len(self.prefix) :]):
+                    yield entry_of(key, len(found.body), found.modified_ns, found.etag)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         doorkeeper = Doorkeeper(enter)
@@ -174,6 +198,9 @@ class MemoryStore(NotInPlace):
         token.requested("abort")
         with suppress(NoSuchUpload):
             self.bucket.abort(self._whole(upload.key), upload.id)
+
+    def held(self, upload: Upload, token: Token) -> int | None:
+        return sum(part.size for part in self.list_parts(upload, token))
 
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
         token.requested("list")

@@ -10,6 +10,7 @@ from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Commit, Entry
 from hugesync_tasks.stores.base import PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.wrapper import WrappedBatch, Wrapper
 from hugesync_tasks.token import Token
 
@@ -40,6 +41,14 @@ class NamedStore(Wrapper):
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
         with self._naming():
             yield from self.inner.list_uploads(token)
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        with self._naming():
+            yield from self.inner.list_ours(token, below)
+
+    def validate(self, token: Token) -> Findings:
+        with self._naming():
+            return self.inner.validate(token)
 
     def open(
         self, key: str, version: str, token: Token, start: int = 0, length: int | None = None, overhead: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
@@ -35,7 +35,11 @@ Opener = Callable[[Opening], Store]
 def _open_local(opening: Opening) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
-    return LocalStore(opening.location.local, follow_links=opening.links == "follow")
+    store = LocalStore(opening.location.local, follow_links=opening.links == "follow")
+    if opening.limits is not None:  # what was measured of the filesystem; all else this process sees for itself
+        guard, case = opening.limits.conditional_commit, opening.limits.case_sensitive
+        store.limits = replace(store.limits, conditional_commit=guard, case_sensitive=case)
+    return store
 
 
 def _open_s3(opening: Opening) -> Store:

@@ -18,8 +18,10 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Entry, Head, Meta
+from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64, md5_of
 from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
@@ -64,6 +66,30 @@ class S3Store(S3Uploads):
         from hugesync_tasks.stores.s3_probe import probe  # it stands on this module
 
         return probe(self, token, writes)
+
+    @property
+    def domain(self) -> str:
+        return f"s3 {self.endpoint} {self.bucket}"  # versioning, encryption and policy are a bucket's
+
+    def validate(self, token: Token) -> Findings:
+        from hugesync_tasks.stores.s3_validate import validate
+
+        return validate(self, token)
+
+    def hazards(self, token: Token) -> tuple[str, ...]:
+        from hugesync_tasks.stores.s3_lifecycle import hazards
+
+        return hazards(self, token)
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        listing = S3Listing(self.clients, self.bucket, self.prefix + below, self.limits, self._page_size)
+        next: str | None = ""
+        while next is not None:
+            page = listing.page(token, "", next or None)
+            next = page.next
+            for whole, size, modified, etag in page.rows:
+                if is_ours(key := whole[len(self.prefix) :]):
+                    yield entry_of(key, size, modified, etag)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         listing = S3Listing(self.clients, self.bucket, self.prefix, self.limits, self._page_size)

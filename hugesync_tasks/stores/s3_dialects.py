@@ -16,16 +16,17 @@ class Dialect:
     list_order: str = "none"
     part_conditional: bool = False  # copy-source-if-match is honoured
     delete_conditional: bool = False
+    copy_conditional: bool = False  # If-Match and If-None-Match are honoured by CopyObject
     file_and_folder: bool = True
     max_segment: int | None = None
     folds: bool = False  # stores `a//b` and `a\b` under another key without a word
     raw_uploads: bool = False  # says that a listing of uploads is URL-encoded, and does not encode it
 
 
-AWS = Dialect("s3", "AmazonS3", "utf8", part_conditional=True, delete_conditional=True)
+AWS = Dialect("s3", "AmazonS3", "utf8", part_conditional=True, delete_conditional=True, copy_conditional=True)
 SEAWEEDFS = Dialect(
-    "s3 (SeaweedFS)", "SeaweedFS", "segments", part_conditional=True, delete_conditional=True, file_and_folder=False,
-    max_segment=255, folds=True, raw_uploads=True,
+    "s3 (SeaweedFS)", "SeaweedFS", "segments", part_conditional=True, delete_conditional=True, copy_conditional=True,
+    file_and_folder=False, max_segment=255, folds=True, raw_uploads=True,
 )  # fmt: skip
 MINIO = Dialect("s3 (MinIO)", "MinIO", "utf8")
 MOTO = Dialect("s3 (moto)", "Werkzeug", "utf8")
@@ -51,6 +52,7 @@ def with_dialect(limits: Limits, dialect: Dialect) -> Limits:
         list_order=dialect.list_order,
         part_conditional=dialect.part_conditional,
         delete_conditional=dialect.delete_conditional,
+        copy_conditional=dialect.copy_conditional,
         file_and_folder=dialect.file_and_folder,
         max_segment=dialect.max_segment,
         folds=dialect.folds,

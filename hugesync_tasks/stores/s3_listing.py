@@ -51,7 +51,7 @@ class S3Listing:
     def entries(self, token: Token, start_after: str, enter: Callable[[str], bool] | None) -> Iterator[Entry]:
         """See ``Store.list``. Where the server's order is another, everything is fetched and sorted on disk first."""
         order = self._limits.list_order
-        first = self._page(token, self._prefix + start_after if start_after and order == "utf8" else "", None)
+        first = self.page(token, self._prefix + start_after if start_after and order == "utf8" else "", None)
         if order == "none" and not self._limits.probed:
             order = by_server(first.server).list_order
         raw = self._rows(token, first, enter)
@@ -71,9 +71,10 @@ class S3Listing:
                 yield entry_of(key, size, modified, etag)
             if page.next is None:
                 return
-            page = self._page(token, "", page.next)
+            page = self.page(token, "", page.next)
 
-    def _page(self, token: Token, start_after: str, continuation: str | None) -> Page:
+    def page(self, token: Token, start_after: str, continuation: str | None) -> Page:
+        """One answer of the server, as it ordered it. Raises StoreError."""
         token.requested("list")
         more = (
             {"ContinuationToken": continuation} if continuation else {"StartAfter": start_after} if start_after else {}

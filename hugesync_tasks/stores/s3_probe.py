@@ -54,14 +54,15 @@ def probe(store: S3Store, token: Token, writes: bool = True) -> Limits:
     source, asks for nothing that needs the right to write, and believes nothing of what it would have shown.
     Raises what a person must mend (NoSuchBucket, BadCredentials, AccessDenied) and Transient.
     """
-    dialect = _serving(store, token)
+    dialect = serving(store, token)
     if store.clients.is_aws:
         return AWS_LIMITS
     limits = with_dialect(Limits("s3", conditional_commit="none", intents=True, probed=True), dialect)
     return _Probe(store, token).run(limits) if writes else limits
 
 
-def _serving(store: S3Store, token: Token) -> Dialect:
+def serving(store: S3Store, token: Token) -> Dialect:
+    """Who serves the bucket, by one listing of one key. Raises NoSuchBucket, NeedsPerson, Transient."""
     token.requested("list")
     try:
         answer = store.clients.control.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)

@@ -124,13 +124,20 @@ class S3Uploads(S3Root, NotInPlace):
             if not isinstance(error, NoSuchUpload):
                 raise error from exc
 
+    def held(self, upload: Upload, token: Token) -> int | None:
+        return sum(part.size for part in self.list_parts(upload, token))
+
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
+        return self.uploads_below("", token)
+
+    def uploads_below(self, below: str, token: Token) -> Iterator[tuple[str, str, int]]:
+        """``list_uploads`` of the keys that begin with ``below``."""
         markers: dict[str, str] = {}
         while True:
             token.requested("list")
             try:
                 answer = self.clients.control.list_multipart_uploads(
-                    Bucket=self.bucket, Prefix=self.prefix, EncodingType="url", **markers
+                    Bucket=self.bucket, Prefix=self.prefix + below, EncodingType="url", **markers
                 )
             except Exception as exc:
                 raise translated(exc, "list the uploads", "") from exc

@@ -8,6 +8,7 @@ from typing import TypeVar
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.stores.base import Limits, Parts, PutBatch, Reader, Store, Stretch
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.token import Token
 
 T = TypeVar("T")
@@ -43,8 +44,25 @@ class Wrapper:
     def endpoint(self) -> str:
         return self.inner.endpoint
 
+    @property
+    def domain(self) -> str:
+        return self.inner.domain
+
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self._do("probe", "", token, lambda: self.inner.probe(token, writes))
+
+    def validate(self, token: Token) -> Findings:
+        """Not repeated and not delayed by any wrapper: what fails is an answer, and it cleans up by itself."""
+        return self.inner.validate(token)
+
+    def hazards(self, token: Token) -> tuple[str, ...]:
+        return self._do("hazards", "", token, lambda: self.inner.hazards(token))
+
+    def held(self, upload: Upload, token: Token) -> int | None:
+        return self._do("held", upload.key, token, lambda: self.inner.held(upload, token))
+
+    def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
+        yield from self._do("list_ours", below, token, lambda: self.inner.list_ours(token, below))
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         yield from self._do("list", start_after, token, lambda: self.inner.list(token, start_after, enter))
