@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 
-from hugesync_tasks.errors import Corrupted, NotFound, StoreError, Transient, VersionMismatch
+from hugesync_tasks.errors import Corrupted, NeedsPerson, NotFound, Permanent, VersionMismatch
 from hugesync_tasks.stores.asking import BODY, OTHER, Answer
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.stores.findings import NO, UNKNOWN, YES, Fact
@@ -91,36 +91,39 @@ class Questions(ListingQuestions):
         """An object of a copied range and a sent part, under the CRC64NVME of the whole where uploads can promise one."""
         body = b"".join(hashlib.sha256(n.to_bytes(4, "big")).digest() for n in range((PART + TAIL) // 32))
         copied = body[1 : 1 + PART]
-        names = ("part_copy_source_if_match", "part_copy_range", "part_copy_crc64")
-        key = self._key("stitched")
+        crc64 = int(crc64nvme(copied))
+        whole: int | None = combine_crc64nvme(crc64, crc64nvme(BODY), len(BODY))
+        names, key = ("part_copy_source_if_match", "part_copy_range", "part_copy_crc64"), self._key("stitched")
         try:
             source, version = self._made("big", body)
-            id = self._raw.create(key)
-            self.begun.add((key, id))
-        except StoreError as error:
-            if isinstance(error, Transient):
-                raise
+            try:
+                id = self._raw.create(key, crc64=True)
+            except Permanent:
+                id, whole = self._raw.create(key), None
+        except (Permanent, NeedsPerson) as error:
             yield from (Fact(name, UNKNOWN, error.message) for name in names)
             return
+        self.begun.add((key, id))
+        said: list[int | None] = []
 
-        def copy(match: str) -> tuple[str, int | None]:
-            return self._raw.copy_part(key, id, 1, source, 1, PART, source_match=match)
+        def copy(match: str) -> str:
+            etag, crc = self._raw.copy_part(key, id, 1, source, 1, PART, source_match=match)
+            said.append(crc)
+            return etag
 
-        yield from self.ask(
-            names[0], lambda: self._honoured(lambda: copy(NO_VERSION), lambda: copy(version), _CONDITION, key, None)
-        )
-        seen: list[int | None] = []
+        def pinned() -> Answer:
+            return self._honoured(lambda: copy(NO_VERSION), lambda: copy(version), _CONDITION, key, None)
 
         def stitched() -> Answer:
-            etag, crc = copy("")
-            seen.append(crc)
-            self._raw.complete(key, id, [etag, self._raw.part(key, id, 2, BODY)])
+            tail = self._raw.part(key, id, 2, BODY, crc64=None if whole is None else crc64nvme(BODY))
+            self._raw.complete(key, id, [copy(""), tail], crc64=whole)
             return (YES, "") if self._raw.read(key) == copied + BODY else (NO, "other bytes were copied")
 
+        yield from self.ask(names[0], pinned)
         yield from self.ask(names[1], stitched)
-        right = bool(seen) and seen[0] == crc64nvme(copied)
-        wrong = "a wrong one" if seen and seen[0] is not None else "none in the answer"
-        yield Fact(names[2], YES if right else NO if seen else UNKNOWN, "" if right or not seen else wrong)
+        last = said[-1] if said else None
+        note = "" if last == crc64 or not said else "none in the answer" if last is None else "a wrong one"
+        yield Fact(names[2], UNKNOWN if not said else NO if note else YES, note)
 
     def _part_crc64(self) -> Answer:
         key, right = self._key("part"), int(crc64nvme(BODY))
