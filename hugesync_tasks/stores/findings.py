@@ -68,7 +68,9 @@ def applied(limits: Limits, answers: Mapping[str, str]) -> Limits:
         changes["full_crc64"] = False
     if _no(answers, ("etag_is_md5",)):
         changes["etag_is_md5"] = False
-    if _no(answers, ("file_beside_folder",)):  # two small objects that can lie so do not prove that all can, in any order
+    if _no(
+        answers, ("file_beside_folder",)
+    ):  # two small objects that can lie so do not prove that all can, in any order
         changes["file_and_folder"] = False
     for field, names in (
         ("copy_conditional", COPIES),

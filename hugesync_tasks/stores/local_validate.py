@@ -7,14 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.model import RESERVED_SEGMENT
 from hugesync_tasks.stores import local_kernel as kernel
 from hugesync_tasks.stores.beneath import Beneath
 from hugesync_tasks.stores.findings import NO, UNKNOWN, YES, Fact, Findings
 from hugesync_tasks.stores.local_copy import write_at
 from hugesync_tasks.stores.local_errors import translated
-from hugesync_tasks.stores.scratch import Litter, scratch_folder
+from hugesync_tasks.stores.scratch import littered, scratch_folder
 from hugesync_tasks.token import Token
 
 if TYPE_CHECKING:
@@ -39,9 +38,7 @@ def validate(store: LocalStore, token: Token) -> Findings:
                     token.check()
                     facts.append(_asked(name, question, folder))
         except BaseException as error:
-            if (left := _clean(place, path, b"" in made)) and isinstance(error, HugeSyncError):
-                raise Litter(f"{error}; what was written could not be removed: {', '.join(left)}") from error
-            raise
+            raise littered(error, _clean(place, path, b"" in made)) from error
     return Findings(store.limits.name, tuple(facts), tuple(_clean(place, path, b"" in made)))
 
 
@@ -130,16 +127,17 @@ def _fsync(folder: int) -> Answer:
     fd = _file(folder, "sync", b"x")
     try:
         os.fsync(fd)
-        os.fsync(folder)
     except OSError as error:
         return NO, (error.strerror or "").lower()
     finally:
         os.close(fd)
-    try:
-        kernel.syncfs(folder)
-    except OSError as error:
-        return YES, f"but no syncfs: {(error.strerror or '').lower()}"
-    return YES, ""
+    missing = []
+    for what, call in (("folders", os.fsync), ("the whole at once (syncfs)", kernel.syncfs)):
+        try:
+            call(folder)
+        except OSError:
+            missing.append(what)
+    return YES, f"but not of {' and '.join(missing)}" if missing else ""
 
 
 def _case(folder: int) -> Answer:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from hugesync_tasks.errors import HugeSyncError, NeedsPerson, NoSuchUpload, NotFound, StoreError
+from hugesync_tasks.errors import HugeSyncError, NoSuchUpload, NotFound, StoreError
 from hugesync_tasks.model import RESERVED_SEGMENT
 from hugesync_tasks.stores.findings import Fact, Findings
 from hugesync_tasks.stores.questions import Questions
@@ -16,10 +16,6 @@ T = TypeVar("T")
 _PASSES = 3  # over what is left: a reply may have been lost, a store may list late
 
 
-class Litter(NeedsPerson):
-    """The questions ended early, and something could not be removed after them."""
-
-
 def scratch_folder() -> str:
     """``.hugesync/validate-<random>/``: no listing of ours shows it, and nobody else has it."""
     return f"{RESERVED_SEGMENT}/validate-{uuid.uuid4().hex[:16]}/"
@@ -27,7 +23,7 @@ def scratch_folder() -> str:
 
 def validate(raw: Raw, cleaner: Raw, server: str) -> Findings:
     """``raw`` may be ended by its token at any request; ``cleaner`` must not be, it removes. Raises what ``Questions.facts``
-    does; where something stays then, as Litter, which names it."""
+    does; where something stays then the error names it."""
     folder = scratch_folder()
     questions = Questions(raw, folder)
     facts: list[Fact] = []
@@ -37,11 +33,16 @@ def validate(raw: Raw, cleaner: Raw, server: str) -> Findings:
     except BaseException as error:
         cleaner.keeps_versions = raw.keeps_versions
         left = clean(cleaner, folder, questions)
-        if left and isinstance(error, HugeSyncError):
-            raise Litter(f"{error}; what was written could not be removed: {', '.join(left)}") from error
-        raise
+        raise littered(error, left) from error
     cleaner.keeps_versions = raw.keeps_versions
     return Findings(server, tuple(facts), tuple(clean(cleaner, folder, questions)))
+
+
+def littered(error: BaseException, left: list[str]) -> BaseException:
+    """``error``, of its own kind, and what stays behind it."""
+    if not left or not isinstance(error, HugeSyncError):
+        return error
+    return type(error)(f"{error}; what was written could not be removed: {', '.join(left)}")
 
 
 def clean(raw: Raw, folder: str, questions: Questions) -> list[str]:

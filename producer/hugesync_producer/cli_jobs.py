@@ -11,7 +11,6 @@ They call these functions of ``hugesync_producer.jobs``, all of which raise Usag
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,12 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
+from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
+from hugesync_producer.table import print_table
 from hugesync_tasks import __version__
 from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, JobLine, Observer, Summary
@@ -42,7 +43,7 @@ def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
 
 
-for _command in (sign_command, delta_command, patch_command):
+for _command in (sign_command, delta_command, patch_command, uploads_commands, validate_command):
     hugesync_commands.add_command(_command)
 
 
@@ -60,7 +61,7 @@ def jobs_command(as_json: bool, **given: Any) -> int:
         if as_json:
             show(json.dumps({"jobs": [asdict(line) for line in lines]}))
         else:
-            _print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
+            print_table(("JOB", "STATE", "STARTED", "SOURCE", "DEST"), (_row(line) for line in lines))
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
@@ -142,7 +143,7 @@ def config_command(as_json: bool, **given: Any) -> int:
         if as_json:
             show(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
             return
-        _print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
+        print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
         show(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
@@ -159,11 +160,3 @@ def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     state = f"{human.state(line.state)}, resumable" if line.resumable else human.state(line.state)
     return line.job_id, state, started, line.source, line.dest
-
-
-def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Columns as wide as they must be, so that a script can cut them; the last one ends where it ends."""
-    table = [head, *(tuple(human.name(cell) for cell in row) for row in rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
-    for row in table:
-        show("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
+from hugesync_producer.aside import aside
+from hugesync_producer.capability_words import refusal
+from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
-from hugesync_tasks.errors import Refused, UsageError
+from hugesync_tasks.errors import Refused, StoreError, UsageError
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
-from hugesync_tasks.stores.base import Limits
+from hugesync_tasks.stores.base import Limits, Store
 from hugesync_tasks.summary import Observer, Summary, Unobserved
-from hugesync_tasks.token import Meter
+from hugesync_tasks.token import Meter, Token
 
 log = get_logger(__name__)
 
@@ -53,13 +57,22 @@ def sync(
         )
     meter = Meter()
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    spec = _spec(ends, rules, selection, options, dry_run, meter)
+    spec = _spec(ends, rules, selection, options, dry_run, meter, settings.state_dir, observer)
     if settings.broker_url and not dry_run:
         spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
     return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
 
 
-def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter) -> Spec:
+def _spec(
+    ends: Ends,
+    rules: Rules,
+    selection: Selection,
+    options: Options,
+    dry_run: bool,
+    meter: Meter,
+    state_dir: Path,
+    observer: Observer,
+) -> Spec:
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
@@ -76,28 +89,33 @@ def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_
         options=options,
         dry_run=dry_run,
     )
-    return probed(spec, meter)
+    return probed(spec, meter, state_dir, observer)
 
 
-def probed(spec: Spec, meter: Meter) -> Spec:
-    """The specification with what both ends can do, measured where it has to be. Raises Unreachable, Refused."""
+def probed(spec: Spec, meter: Meter, state_dir: Path, observer: Observer) -> Spec:
+    """The specification with what both ends can do, measured where it has to be, and by ``validate-endpoint`` where that was
+    run. What a store will do by itself to the result is noticed. Raises Unreachable, Refused."""
     once = replace(spec.options, retries=1)
     a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
     try:
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
-        _tell(spec.source, found, "source")
-        _tell(spec.dest, limits, "destination")
+        kept_a, kept_b = find(state_dir, a.domain), find(state_dir, b.domain)
+        found, limits = trusted(found, kept_a), trusted(limits, kept_b)
+        _tell(spec.source, found, "source", kept_a)
+        _tell(spec.dest, limits, "destination", kept_b)
         if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
-                "overwritten unseen; --unsafe-no-conflict-check accepts that"
+                f"overwritten unseen{_shown_by(kept_b)}; --unsafe-no-conflict-check accepts that"
             )
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
             option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
             raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
         if spec.options.inplace:
             _check_in_place(spec, found, limits)
+        if not spec.dry_run:
+            _look_ahead(b, spec.dest, meter, observer)
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:
         a.close()
@@ -112,7 +130,24 @@ def _check_in_place(spec: Spec, source: Limits, dest: Limits) -> None:
         raise UsageError("--inplace is of deltas, and from folder to folder files go whole: give --no-whole-file too")
 
 
-def _tell(location: Location, limits: Limits, role: str) -> None:
+def _shown_by(kept: Measured | None) -> str:
+    """Which of the conditions ``validate-endpoint`` saw ignored; what it saw stands until it is run again."""
+    seen = refusal(kept.findings.facts) if kept is not None else []
+    return f" (validate-endpoint of {kept.when} found no: {', '.join(seen)})" if kept is not None and seen else ""
+
+
+def _look_ahead(store: Store, location: Location, meter: Meter, observer: Observer) -> None:
+    """Say what the store's own rules would do to uploads and objects there; a store that does not tell says nothing."""
+    try:
+        hazards = aside(lambda: store.hazards(Token(meter)))
+    except StoreError as error:
+        log.info("lifecycle rules not read", location=location.display(), reason=error.message)
+        return
+    for hazard in hazards:
+        observer.on_notice(f"{location.display()}: {hazard}")
+
+
+def _tell(location: Location, limits: Limits, role: str, kept: Measured | None) -> None:
     """With ``-v``: where each end is and what it was found to do, which decides how files travel."""
     log.info(
         "endpoint measured",
@@ -124,4 +159,13 @@ def _tell(location: Location, limits: Limits, role: str) -> None:
         list_order=limits.list_order,
         full_crc64=limits.full_crc64,
         etag_is_md5=limits.etag_is_md5,
+        **_probed_by(limits, kept),
     )
+
+
+def _probed_by(limits: Limits, kept: Measured | None) -> dict[str, str]:
+    if kept is None:
+        return {}
+    if kept.findings.server != limits.name:
+        return {"not_believed": f"validate-endpoint of {kept.when}: it was {kept.findings.server} then"}
+    return {"probed_by": f"validate-endpoint on {kept.when}"}
