@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from hugesync_tasks.errors import HugeSyncError, NoSuchUpload, NotFound, StoreError
+from hugesync_tasks.errors import HugeSyncError, NoSuchUpload, NotFound, StoreError, Transient
 from hugesync_tasks.model import RESERVED_SEGMENT
 from hugesync_tasks.stores.findings import Fact, Findings
 from hugesync_tasks.stores.questions import Questions
-from hugesync_tasks.stores.raw import Raw
+from hugesync_tasks.stores.raw import Raw, Version
 
 T = TypeVar("T")
 _PASSES = 3  # over what is left: a reply may have been lost, a store may list late
@@ -47,54 +47,72 @@ def littered(error: BaseException, left: list[str]) -> BaseException:
 
 def clean(raw: Raw, folder: str, questions: Questions) -> list[str]:
     """Remove all below ``folder``; what is left, each as a person would look for it, and why."""
-    troubles: dict[str, str] = {}
+    left: list[str] = []
     for _ in range(_PASSES):
-        troubles.clear()
-        uploads = questions.begun | set(_listed(lambda: raw.uploads(folder), "uploads", folder, troubles))
-        for key, id in sorted(uploads):
-            if _try(lambda key=key, id=id: raw.abort(key, id), f"upload {id} of {key}", troubles):  # type: ignore[misc]
-                questions.begun.discard((key, id))
-        keys = questions.written | set(_listed(lambda: _keys(raw, folder), "objects", folder, troubles))
-        for key in sorted(keys, reverse=True):
-            if _try(lambda key=key: raw.delete(key), key, troubles):  # type: ignore[misc]
-                questions.written.discard(key)
-        if raw.keeps_versions:
-            for version in _listed(lambda: raw.versions(folder), "versions", folder, troubles):
-                _try(lambda v=version: raw.delete_version(v), f"version {version.id} of {version.key}", troubles)  # type: ignore[misc]
-        if not troubles and not _remains(raw, folder, troubles):
+        sweep = _Sweep(raw, folder)
+        for key, id in sorted(questions.begun | set(sweep.uploads())):
+            sweep.remove(f"upload {id} of {key}", lambda key=key, id=id: raw.abort(key, id))  # type: ignore[misc]
+        for key in sorted(questions.written | set(sweep.keys()), reverse=True):
+            sweep.remove(key, lambda key=key: raw.delete(key))  # type: ignore[misc]
+        for version in sweep.versions():
+            sweep.remove(_named(version), lambda v=version: raw.delete_version(v))  # type: ignore[misc]
+        left = sweep.left()
+        if not left or not sweep.worth_repeating:
+            break
+    return left
+
+
+class _Sweep:
+    """One pass over the folder. What a listing shows counts; where there is none, what could not be removed."""
+
+    def __init__(self, raw: Raw, folder: str) -> None:
+        self._raw = raw
+        self._folder = folder
+        self._why: dict[str, str] = {}
+        self._blind: list[str] = []
+        self.worth_repeating = True
+
+    def uploads(self) -> list[tuple[str, str]]:
+        return self._listed("uploads", lambda: self._raw.uploads(self._folder))
+
+    def keys(self) -> list[str]:
+        def pages() -> Iterator[str]:
+            found, next = self._raw.page(self._folder, 1000)
+            yield from found
+            while next:
+                found, next = self._raw.page(self._folder, 1000, next=next)
+                yield from found
+
+        return self._listed("objects", pages)
+
+    def versions(self) -> list[Version]:
+        return self._listed("versions", lambda: self._raw.versions(self._folder)) if self._raw.keeps_versions else []
+
+    def remove(self, what: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except (NotFound, NoSuchUpload):
+            pass
+        except StoreError as error:
+            self._why[what] = error.message
+            self.worth_repeating = self.worth_repeating and isinstance(error, Transient)
+
+    def left(self) -> list[str]:
+        self._blind.clear()
+        found = [*self.keys(), *(f"upload {id} of {key}" for key, id in self.uploads()), *map(_named, self.versions())]
+        if self._blind:
+            found = sorted({*found, *self._why})
+        said = [f"{what} ({self._why[what]})" if what in self._why else what for what in found]
+        return said + self._blind
+
+    def _listed(self, what: str, ask: Callable[[], Iterable[T]]) -> list[T]:
+        try:
+            return list(ask())
+        except StoreError as error:
+            self._blind.append(f"{what} below {self._folder} (could not be listed: {error.message})")
+            self.worth_repeating = self.worth_repeating and isinstance(error, Transient)
             return []
-    return sorted(f"{what} ({why})" if why else what for what, why in troubles.items())
 
 
-def _keys(raw: Raw, folder: str) -> list[str]:
-    found, next = raw.page(folder, 1000)
-    while next:
-        more, next = raw.page(folder, 1000, next=next)
-        found += more
-    return found
-
-
-def _remains(raw: Raw, folder: str, troubles: dict[str, str]) -> bool:
-    troubles |= dict.fromkeys(_listed(lambda: _keys(raw, folder), "objects", folder, troubles), "")
-    for key, id in _listed(lambda: raw.uploads(folder), "uploads", folder, troubles):
-        troubles[f"upload {id} of {key}"] = ""
-    return bool(troubles)
-
-
-def _listed(ask: Callable[[], Iterable[T]], what: str, folder: str, troubles: dict[str, str]) -> list[T]:
-    try:
-        return list(ask())
-    except StoreError as error:
-        troubles[f"{what} below {folder}"] = f"could not be listed: {error.message}"
-        return []
-
-
-def _try(call: Callable[[], None], what: str, troubles: dict[str, str]) -> bool:
-    try:
-        call()
-    except (NotFound, NoSuchUpload):
-        pass
-    except StoreError as error:
-        troubles[what] = error.message
-        return False
-    return True
+def _named(version: Version) -> str:
+    return f"version {version.id} of {version.key}"

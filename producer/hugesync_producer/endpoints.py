@@ -111,7 +111,7 @@ def _read(path: Path) -> Measured | None:
 
 def _parsed(data: Any) -> Measured | None:
     """Raises ValueError, TypeError or KeyError for what is none of ours."""
-    if type(data["format"]) is not int or data["format"] != FORMAT:
+    if type(data["format"]) is not int or data["format"] != FORMAT or not isinstance(data["facts"], dict):
         return None
     texts = [data[name] for name in ("domain", "location", "server")]
     at, facts = data["at"], [Fact(name, *said) for name, said in data["facts"].items()]
