@@ -22,6 +22,12 @@ COMMANDS = [
 ]
 
 
+def flat(command: click.Command) -> list[click.Command]:
+    """A command, and those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [command, *(deeper for one in below for deeper in flat(one))]
+
+
 def test_there_are_five_examples_or_more() -> None:
     assert len(COMMANDS) >= 5
 
@@ -35,14 +41,14 @@ def test_an_example_is_accepted_by_the_command(command: list[str]) -> None:
 
 
 def test_every_command_that_the_readme_names_exists_and_every_command_is_named() -> None:
-    named = set(re.findall(r"`hugesync (\w+)[^`]*`", PAGES[0].read_text()))
+    named = set(re.findall(r"`hugesync ([\w-]+)[^`]*`", PAGES[0].read_text()))
 
     assert named == set(hugesync_commands.commands)
 
 
 def test_the_readme_names_no_option_that_does_not_exist_except_what_is_not_there_yet() -> None:
     text = PAGES[0].read_text().split("## How it compares")[0]
-    known = {o for c in [submit_command, *hugesync_commands.commands.values()] for p in c.params for o in p.opts}
+    known = {o for c in [submit_command, *flat(hugesync_commands)] for p in c.params for o in p.opts}
     known |= {"--root"}  # hugesync-worker
 
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
@@ -63,7 +69,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_option_is_explained() -> None:
-    for command in [submit_command, *hugesync_commands.commands.values()]:
+    for command in [submit_command, *flat(hugesync_commands)]:
         assert command.help
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help

@@ -570,14 +570,30 @@ def test_receipts_name_the_parts_and_their_bytes(store: Store) -> None:
     store.abort(upload, Token())
 
 
+def test_what_is_ours_is_listed_apart_from_everything_else(store: Store) -> None:
+    for key in ("f", "a/f", *((".hugesync/x", "a/.hugesync/y", "a/.hugesync/z") if store.limits.intents else ())):
+        put(store, key, b"x")
+    assert [e.key for e in store.list(Token()) if e.kind is Kind.FILE] == ["a/f", "f"]
+    ours = [".hugesync/x", "a/.hugesync/y", "a/.hugesync/z"] if store.limits.intents else []
+    assert sorted(e.key for e in store.list_ours(Token())) == ours
+    below = {e.key: (e.size, bool(e.version)) for e in store.list_ours(Token(), "a/.hugesync/")}
+    assert below == dict.fromkeys(ours[1:], (1, True))
+    assert store.hazards(Token()) == ()
+    assert store.domain
+
+
 def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> None:
     version = put(store, "f", b"old").version
     upload, _ = begin(store, "f", 10)
     send(store, upload, b"0123456789")
     found = [(key, upload_id) for key, upload_id, _ in store.list_uploads(Token())]
     assert found == [("f", upload.id)]
+    held = store.held(Upload("f", upload.id, "", 0, 0), Token())
+    assert held == 10 if store.limits.remote else held and held >= 10
     store.abort(upload, Token())
     store.abort(upload, Token())
+    with pytest.raises(NoSuchUpload):
+        store.held(upload, Token())
     assert list(store.list_uploads(Token())) == []
     assert read(store, "f", version) == b"old"
     with pytest.raises(NoSuchUpload):

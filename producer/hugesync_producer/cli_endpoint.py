@@ -112,7 +112,7 @@ def abort_command(url: str, older_than: str, dry_run: bool, profile: str, as_jso
             show(json.dumps(done.to_json()))
         else:
             for one in done.uploads:
-                show("  ".join(one.row()[:2]))
+                show(f"{human.name(one.key)}  {human.name(one.id)}")
             for line in done.lines():
                 show(line)
         for why in failed:
