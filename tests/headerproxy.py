@@ -28,6 +28,7 @@ class HeaderProxy:
     def __init__(self, target: S3Server) -> None:
         self.drops: Drops = lambda method, path, name: False
         self.refuses: Refuses = lambda method, path: None
+        self.nameless = False  # answers without a Server header
         self.asked: list[tuple[str, str]] = []
         split = urlsplit(target.endpoint)
         address = (split.hostname or "127.0.0.1", split.port or 80)
@@ -62,7 +63,7 @@ class HeaderProxy:
             ) -> None:
                 self.send_response_only(status)
                 for name, value in headers:
-                    if name.lower() not in _HOP:
+                    if name.lower() not in _HOP and not (proxy.nameless and name.lower() == "server"):
                         self.send_header(name, value)
                 self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(body)))
                 self.end_headers()

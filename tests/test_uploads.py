@@ -237,7 +237,7 @@ def test_the_commands_say_it_as_text_and_as_one_object(store: MemoryStore, clock
     [
         ["abort", URL], ["abort", URL, "--older-than", "soon"], ["abort", URL, "--older-than", "-1d"],
         ["list", URL, "--older-than", "x"], ["list"], ["list", "gs://b/x"], ["list", "/does/not/exist"],
-        ["list", "/tmp", "--profile", "p"], ["end", URL],
+        ["list", "/tmp", "--profile", "p"], ["end", URL], ["abort", "/does/not/exist", "--older-than", "1d"],
     ],
 )  # fmt: skip
 def test_bad_usage_is_2_and_one_object(hugesync: Run, store: MemoryStore, args: list[str]) -> None:

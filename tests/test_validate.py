@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,10 @@ from hugesync_producer.endpoints import Measured, every, find, save, trusted
 from hugesync_producer.ends import open_end
 from hugesync_producer.sync import probed
 from hugesync_tasks.errors import AccessDenied, Cancelled, StoreError, Transient, UsageError
-from hugesync_tasks.spec import Spec
+from hugesync_tasks.model import Meta, Transfer
+from hugesync_tasks.spec import Location, Options, Spec
+from hugesync_tasks.stages.basis import consider
+from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stores import questions
 from hugesync_tasks.stores.base import Limits
 from hugesync_tasks.stores.findings import (
@@ -34,6 +39,7 @@ from hugesync_tasks.stores.findings import (
     applied,
 )
 from hugesync_tasks.stores.local import LocalStore
+from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.stores.memory_raw import MemoryRaw
@@ -42,8 +48,10 @@ from hugesync_tasks.stores.scratch import validate
 from hugesync_tasks.summary import Unobserved
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import parse_location
+from processes import Place, Running
 from submit import Submit
 
+COMMANDS = "import sys; sys.argv[0] = 'hugesync'; from hugesync_producer.cli import hugesync; sys.exit(hugesync())"
 IGNORABLE = [n for n in OF_STORES if not n.startswith(("list", "etag", "abort", "double", "backslash", "file"))]
 
 
@@ -212,6 +220,31 @@ def test_every_answer_has_its_words() -> None:
         assert title(name)
         for answer in (*ORDERS, "unknown") if name == "list_order" else ("yes", "no", "unknown"):
             assert effect(Fact(name, answer))
+
+
+def test_a_store_that_breaks_its_word_on_copies_has_everything_pass_through_workers() -> None:
+    bucket = MemoryBucket()
+    source, dest = MemoryStore(bucket, "a/"), MemoryStore(bucket, "b/")
+    spec = Spec("j", Location("s3"), Location("s3"))
+    for change, copies in (({}, True), ({"copy_conditional": False}, False), ({"part_copy": False}, False)):
+        dest.limits = replace(S3_LIKE, **change)
+        assert JobContext(spec, source, dest).server_copy is copies
+        assert JobContext(spec, source, dest).copies_parts is copies
+    dest.limits = replace(S3_LIKE, copy_conditional=False)
+    unsafe = replace(spec, options=Options(unsafe_no_conflict_check=True))
+    assert JobContext(unsafe, source, dest).server_copy
+
+
+def test_a_store_that_copies_other_ranges_gets_no_delta() -> None:
+    source, dest = MemoryStore(), MemoryStore(limits=replace(S3_LIKE, part_copy=False))
+    body = bytes(6 << 20)
+    token = Token()
+    made = [store.put("f", body, Meta(), None, token) for store in (source, dest)]
+    head = source.head("f", token)
+    assert head is not None
+    job = JobContext(Spec("j", Location("s3"), Location("s3"), options=Options(delta_threshold=0)), source, dest)
+    delta, why = consider(job, Transfer(head.entry, made[1].version), head, token)
+    assert (delta, why) == (None, "the store does not copy the ranges that it is told")
 
 
 # --- the command, against real stores ----------------------------------------------------------------------------------
@@ -424,6 +457,51 @@ def test_a_store_that_falls_silent_in_the_middle_is_unreachable_and_what_may_be_
     assert "could not be removed: " in err
     assert ".hugesync/validate-" in err
     assert every(state) == []
+
+
+def test_a_server_without_a_name_is_trusted_as_far_as_it_was_measured(
+    s3_bucket: Bucket, forgetful: HeaderProxy, hugesync: Run, state: Path, tmp_path: Path
+) -> None:
+    forgetful.nameless = True
+    place = parse_location(f"s3://{s3_bucket.bucket}/x")
+    spec = Spec("j", place, replace(place, prefix="y/"))
+    names = ("list_order", "delete_conditional", "part_conditional", "copy_conditional", "folds")
+
+    def believed() -> dict[str, Any]:
+        limits = probed(spec, Meter(), state, Unobserved()).dest_limits
+        return {name: limits[name] for name in names}
+
+    assert believed() == {**dict.fromkeys(names, False), "list_order": "none"}
+    assert hugesync("validate-endpoint", place.display())[0] == 0
+    assert believed() == {**dict.fromkeys(names, True), "list_order": "segments"}
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_ended_by_a_signal_it_removes_what_it_wrote(
+    s3_bucket: Bucket, forgetful: HeaderProxy, tmp_path: Path, ended_by: signal.Signals
+) -> None:
+    running: list[Running] = []
+
+    def strike(method: str, path: str) -> None:
+        if len(forgetful.asked) == 25 and running:
+            running.pop().process.send_signal(ended_by)
+
+    forgetful.refuses = strike
+    place = Place(tmp_path / "place", {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": forgetful.endpoint})
+    run = place.start([sys.executable, "-c", COMMANDS, "validate-endpoint", f"s3://{s3_bucket.bucket}/x"])
+    running.append(run)
+    ended = run.finish(60)
+    assert (ended.code, ended.out) == (130, "")
+    assert "removing what was written" in ended.err
+    assert len(forgetful.asked) > 25
+    assert in_bucket(s3_bucket) == []
+
+
+def test_a_profile_that_does_not_exist_is_named(s3_bucket: Bucket, hugesync: Run) -> None:
+    url = f"s3://{s3_bucket.bucket}/x"
+    for command in (["validate-endpoint", url], ["uploads", "list", url], ["validate-endpoint", "--cached", url]):
+        code, _, err = hugesync(*command, "--profile", "nowhere")
+        assert (code, "nowhere" in err) == (2, True)
 
 
 # --- local paths -------------------------------------------------------------------------------------------------------

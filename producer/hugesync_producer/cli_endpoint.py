@@ -9,7 +9,7 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_options import JSON, grouped
-from hugesync_producer.cli_run import Output, answer
+from hugesync_producer.cli_run import Output, answer, stoppable
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
 
@@ -48,7 +48,8 @@ def validate_command(url: str, cached: bool, profile: str, as_json: bool, **give
         state_dir = load({}).state_dir
         found = validate.cached(url, profile, state_dir) if cached else []
         if not cached:
-            found = [validate.validate(url, profile, state_dir, out.say)]
+            with stoppable():  # what it wrote must go, however it is ended
+                found = [validate.validate(url, profile, state_dir, out.say)]
             left.extend(found[0].findings.left)
         objects = [validate.as_object(one) for one in found]
         if as_json:

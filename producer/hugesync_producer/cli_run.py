@@ -97,7 +97,7 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
     inner, close = out.observer()
     seen = _Seen(inner)
     try:
-        with _stoppable():
+        with stoppable():
             summary = work(seen)
         began = True
     except (Exception, KeyboardInterrupt) as error:
@@ -215,7 +215,7 @@ class _Seen:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM and SIGHUP end a job as Ctrl-C does, so that it winds down and says so; one that is ignored stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
