@@ -27,10 +27,10 @@ _WORDS: dict[str, tuple[str, str, str]] = {  # what is asked; what is done when 
     "part_copy_crc64": (
         "UploadPartCopy answers with a CRC64NVME", "it is kept with the part", "the store proves the whole at Complete, or ranges are read back",
     ),
-    "put_crc64": ("Put refuses a wrong CRC64NVME", "sent with each object", "not believed: ETags are compared where they are MD5"),
-    "part_crc64": ("UploadPart refuses a wrong CRC64NVME", "sent with each part", "not believed: ETags are compared where they are MD5"),
+    "put_crc64": ("Put refuses a wrong CRC64NVME", "sent with each object, if the next two are refused too", "not believed: ETags are compared where they are MD5"),
+    "part_crc64": ("UploadPart refuses a wrong CRC64NVME", "sent with each part, if all three are refused", "not believed: ETags are compared where they are MD5"),
     "complete_crc64": (
-        "Complete refuses a wrong CRC64NVME of the whole", "the store proves each large object", "not believed: copied ranges are read back",
+        "Complete refuses a wrong CRC64NVME of the whole", "the store proves each large object, if all three are refused", "not believed: copied ranges are read back",
     ),
     "put_md5": (
         "Put refuses a wrong Content-MD5", "the probe before each job leaves no object, whatever else is ignored",
@@ -40,11 +40,11 @@ _WORDS: dict[str, tuple[str, str, str]] = {  # what is asked; what is done when 
         "ETags of objects and parts are their MD5", "they prove bytes where no CRC64NVME does", "they prove nothing",
     ),
     "list_pages": (
-        "Listings have each key once over their pages", "listings are merged as they come",
+        "Listings have each key once over their pages", "what is listed is believed",
         "not safe to use: files may be missed; a key that comes twice ends a job",
     ),
     "list_order": ("Order of listings", "", ""),
-    "list_start_after": ("Listings begin behind a key", "a resumed job lists from where it stood", "listings are read whole and sorted on disk"),
+    "list_start_after": ("Listings begin behind a key", "used where the order is that of UTF-8", "listings are read whole and sorted on disk"),
     "list_uploads": ("Open uploads are listed", "hugesync uploads finds them", "hugesync uploads sees none"),
     "abort": ("Aborted uploads are gone", "given up uploads are aborted", "parts of given up uploads stay: set a lifecycle rule"),
     "double_slash_kept": ("A key like a//b is kept", "such keys are written", "such keys are refused"),
