@@ -21,7 +21,7 @@ from hugesync_producer.capability_words import effect, title
 from hugesync_producer.endpoints import Measured, every, find, save, trusted
 from hugesync_producer.ends import open_end
 from hugesync_producer.sync import probed
-from hugesync_tasks.errors import AccessDenied, Cancelled, StoreError, Transient, UsageError
+from hugesync_tasks.errors import AccessDenied, Cancelled, Corrupted, StoreError, Transient, UsageError, VersionMismatch
 from hugesync_tasks.model import Meta, Transfer
 from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.stages.basis import consider
@@ -86,6 +86,22 @@ def test_each_broken_promise_is_noticed_alone(small: MemoryBucket, promise: str)
     also = {"part_copy_range": ["part_copy_crc64"]}.get(promise, [])  # of other bytes the checksum is another too
     assert [fact.name for fact in found.facts if fact.answer not in ("yes", "utf8")] == [promise, *also]
     assert left_in(small) == []
+
+
+def test_a_refusal_after_which_the_bytes_are_written_all_the_same_is_none(small: MemoryBucket) -> None:
+    class Lying(MemoryRaw):
+        def put(self, key: str, body: bytes, **how: Any) -> str:
+            try:
+                return super().put(key, body, **how)
+            except (VersionMismatch, Corrupted):
+                super().put(key, body)
+                raise
+
+    raw = Lying(small, "root/")
+    found = validate(raw, raw, "memory")
+    refused_and_written = [f.name for f in found.facts if f.note == "refused, and written all the same"]
+    assert refused_and_written == ["put_if_none_match", "put_if_match", "put_crc64", "put_md5"]
+    assert applied(TRUSTED, found.answers()).conditional_commit == "none"
 
 
 @pytest.mark.parametrize("order", ORDERS)
