@@ -538,6 +538,15 @@ def test_a_filesystem_is_measured_and_left_as_it_was(tmp_path: Path, hugesync: R
     assert kept.location == str(root)
 
 
+def test_under_a_json_log_what_is_said_is_an_event_and_no_error(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    ended = Place(tmp_path / "place").command("validate-endpoint", tmp_path / "root", HUGESYNC_LOG_FORMAT="json")
+    assert ended.code == 0
+    (event,) = map(json.loads, ended.err.splitlines())
+    assert (event["event"], event["level"]) == ("notice", "warning")
+    assert "writing below" in event["message"]
+
+
 def test_a_filesystem_without_conditional_renames_is_said_to_be_best_effort_from_the_start(
     tmp_path: Path, hugesync: Run, monkeypatch: pytest.MonkeyPatch, state: Path
 ) -> None:

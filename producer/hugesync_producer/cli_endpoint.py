@@ -49,7 +49,7 @@ def validate_command(url: str, cached: bool, profile: str, as_json: bool, **give
         found = validate.cached(url, profile, state_dir) if cached else []
         if not cached:
             with stoppable():  # what it wrote must go, however it is ended
-                found = [validate.validate(url, profile, state_dir, out.say)]
+                found = [validate.validate(url, profile, state_dir, out.notice)]
             left.extend(found[0].findings.left)
         objects = [validate.as_object(one) for one in found]
         if as_json:

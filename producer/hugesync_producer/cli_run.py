@@ -79,6 +79,15 @@ class Output:
         else:
             tell(f"{self.command}: {human.plain(redact(message)).strip()}")
 
+    def notice(self, message: str) -> None:
+        """Like ``say``, of something that is no error."""
+        if self.in_json:
+            from hugesync_tasks.logs import get_logger
+
+            get_logger().warning("notice", message=message)
+        else:
+            self.say(message)
+
     def raised(self) -> None:
         """Within ``except``: the traceback, for ``--debug``."""
         if not self.debug:
