@@ -26,7 +26,7 @@ SOCKET_TIMEOUT = 30.0  # s; longer than any blocking call we make
 SCRIPTS = (
     "hold", "release", "checkpoint", "take_over", "put_tasks", "claim", "renew", "settle", "statuses",
     "set_upload", "put_notes",
-    "put_parts", "part_done", "forget_job", "heartbeat",
+    "put_parts", "part_done", "forget_job", "heartbeat", "rate",
 )  # fmt: skip
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"
@@ -86,7 +86,7 @@ class Server:
                 decode_responses=True,
                 encoding_errors="surrogateescape",  # any bytes survive the way there and back
                 socket_timeout=socket_timeout,
-                socket_connect_timeout=CONNECT_TIMEOUT,
+                socket_connect_timeout=min(CONNECT_TIMEOUT, socket_timeout),
                 health_check_interval=25,
                 # Connection errors only: after a time-out nobody knows, and the callers repeat by themselves.
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries, (vendor.ConnectionError,)),
