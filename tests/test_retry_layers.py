@@ -87,6 +87,16 @@ def test_the_rate_is_asked_for_once_because_a_request_waits_for_the_answer(deaf:
     ledger.close()
 
 
+def test_a_silent_redis_holds_a_request_for_about_a_second() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ledger = RedisLedger.from_url(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            ledger.share_rate("place", "sharer", Report(1))
+        assert time.monotonic() - began < 3
+        ledger.close()
+
+
 def test_a_message_is_published_once_and_the_coordinator_is_not_held_up(
     deaf: Deaf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
