@@ -14,7 +14,7 @@ import servers
 from busyproxy import BusyProxy, parts_for
 from conftest import Bucket
 from hugesync_producer.progress import PLAIN_INTERVAL
-from hugesync_tasks.aimd import CUT, Limit, Report
+from hugesync_tasks.aimd import CUT, FLOOR, Limit, Report
 from hugesync_tasks.state.redis import RedisLedger
 from processes import Place, wait_until
 from submit import Submit
@@ -72,12 +72,13 @@ def test_a_slowdown_that_one_worker_meets_slows_the_other_and_the_rate_recovers(
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    for i in range(1000):  # a batch for each worker
+    for i in range(1500):  # batches for both workers
         (data / f"{i:04}").write_bytes(b"x")
     seconds = {"AWS_ACCESS_KEY_ID": SECOND, "AWS_SECRET_ACCESS_KEY": "secondsecret0123456789"}
     workers = [fleet.worker(broker.url, "--root", f"data={data}", "-c", "1", **env) for env in ({}, seconds)]
-    run = fleet.submit("-v", "--broker", broker.url, "--retries", "20", data, f"s3://{s3_bucket.bucket}/tree/deep")
     observer = RedisLedger.from_url(broker.url)
+    wait_until(lambda: len(observer.workers()) == 2, timeout=60, what="both workers to be there")
+    run = fleet.submit("-v", "--broker", broker.url, "--retries", "20", data, f"s3://{s3_bucket.bucket}/tree/deep")
 
     def limit() -> Limit | None:
         return observer.share_rate(f"{shared.endpoint}/{s3_bucket.bucket}/tree", "the test", Report()).limit
@@ -91,7 +92,9 @@ def test_a_slowdown_that_one_worker_meets_slows_the_other_and_the_rate_recovers(
 
     shared.refuses = lambda put: put.by == FIRST
     known = wait_until(limit, what="a limit")
-    lowest = wait_until(lambda: (now := limit()) and now.rate <= known.rate * CUT**2 and now, what="two cuts more")
+    lowest = wait_until(
+        lambda: (now := limit()) and now.rate <= max(FLOOR, known.rate * CUT**2) and now, what="two cuts more"
+    )
     began = time.monotonic()
     wait_until(lambda: time.monotonic() > began + 1.5, what="the time to measure")
     limited = per_second(shared, SECOND, began, time.monotonic())
