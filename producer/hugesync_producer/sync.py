@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
@@ -13,8 +14,10 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
 from hugesync_tasks.stores.base import Limits
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter
 
@@ -51,15 +54,28 @@ def sync(
         raise UsageError(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
-    meter = Meter()
-    ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    spec = _spec(ends, rules, selection, options, dry_run, meter)
-    if settings.broker_url and not dry_run:
-        spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
-    return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
+    meter, rates = Meter(), SharedRates()
+    with ExitStack() as stack:
+        if settings.broker_url:  # first contact, too, keeps to what the fleet was asked for
+            fleet = open_ledger(settings)
+            stack.callback(fleet.close)
+            rates.exchange = fleet.share_rate
+        ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        spec = _spec(ends, rules, selection, options, dry_run, meter, rates)
+        if settings.broker_url and not dry_run:
+            spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
+        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
 
 
-def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_run: bool, meter: Meter) -> Spec:
+def _spec(
+    ends: Ends,
+    rules: Rules,
+    selection: Selection,
+    options: Options,
+    dry_run: bool,
+    meter: Meter,
+    rates: SharedRates,
+) -> Spec:
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
@@ -76,13 +92,14 @@ def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_
         options=options,
         dry_run=dry_run,
     )
-    return probed(spec, meter)
+    return probed(spec, meter, rates)
 
 
-def probed(spec: Spec, meter: Meter) -> Spec:
+def probed(spec: Spec, meter: Meter, rates: SharedRates) -> Spec:
     """The specification with what both ends can do, measured where it has to be. Raises Unreachable, Refused."""
     once = replace(spec.options, retries=1)
-    a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
+    a = open_end(spec.source, None, once, "source", rates=rates)
+    b = open_end(spec.dest, None, once, "destination", rates=rates)
     try:
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
