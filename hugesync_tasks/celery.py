@@ -28,6 +28,7 @@ def options(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            "max_retries": 0,  # a publisher's connection: the coordinator tries again, and must not be held up for seconds
         },
         "result_backend": None,
         "task_ignore_result": True,

@@ -50,6 +50,11 @@ def job_id(source: str, dest: str, selection: dict[str, Any]) -> str:
     return _hash("job", source, dest, selection)[:20]
 
 
+def place_id(place: str) -> str:
+    """32 hex digits for an endpoint and what in it shares one rate."""
+    return _hash("place", place)
+
+
 def _hash(*what: object) -> str:
     text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return blake3.blake3(text.encode()).hexdigest(length=16)

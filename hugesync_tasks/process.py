@@ -22,6 +22,7 @@ from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.state.redis import RedisLedger
 from hugesync_tasks.stores.opening import open_store
+from hugesync_tasks.stores.shared_rate import SharedRates
 
 JOBS_KEPT = 8  # stores of so many jobs stay open in one child
 HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
@@ -38,6 +39,7 @@ class Process:
         self.pid = os.getpid()
         self.settings = settings
         self.ledger = ledger
+        self.rates = SharedRates(ledger.share_rate)
         self._roots = roots
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
         self._attempts: dict[str, int] = {}
@@ -80,8 +82,11 @@ class Process:
                     spec.options,
                     role="source",
                     links=spec.selection.links,
+                    rates=self.rates,
                 ),
-                open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="destination"),
+                open_store(
+                    self.placed(spec.dest), spec.dest_limits, spec.options, role="destination", rates=self.rates
+                ),
             )
             self._jobs[job_id] = job
             while len(self._jobs) > JOBS_KEPT:

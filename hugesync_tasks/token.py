@@ -14,7 +14,8 @@ class Meter:
     """Traffic of one task: request counts by name and body bytes by direction (design §6). Thread-safe.
 
     Request names: list head get put create part part_copy complete abort delete. Byte names: sent received overhead
-    copied_server_side reused. Beside these ``retries``, and ``throttled``: those of them that a store asked for.
+    copied_server_side reused. Beside these ``retries``, ``throttled``: those of them that a store asked for, and
+    ``held``: requests that waited because a store had asked somebody of the fleet to slow down.
     """
 
     def __init__(self) -> None:

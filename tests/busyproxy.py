@@ -1,8 +1,11 @@
-"""An HTTP store that is too busy for a while: it answers 503 SlowDown to what is put, and hands on everything else."""
+"""An HTTP store that is too busy for a while: it answers 503 SlowDown to what it refuses, and hands on everything else."""
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -12,12 +15,29 @@ _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request r
 _HOP = ("connection", "transfer-encoding", "keep-alive")
 
 
-class BusyProxy:
-    """Listens on ``endpoint`` until ``close``. For ``seconds`` from the first part on, every part is refused."""
+@dataclass(frozen=True)
+class Put:
+    """A PUT of a file or of a part, not of what we keep for ourselves. ``by``: the access key it is signed with."""
 
-    def __init__(self, target: str, seconds: float, retry_after: int) -> None:
-        self.refused = 0
-        self._until: float | None = None
+    at: float  # monotonic
+    by: str
+    is_part: bool
+    refused: bool = False
+
+
+class BusyProxy:
+    """Listens on ``endpoint`` until ``close``. What ``refuses`` says of is refused; it may be changed at any time. Each PUT takes
+    ``delay`` seconds more."""
+
+    def __init__(
+        self,
+        target: str,
+        refuses: Callable[[Put], bool] = lambda put: False,
+        retry_after: int | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        self.puts: list[Put] = []
+        self.refuses = refuses
         split = urlsplit(target)
         address = (split.hostname or "127.0.0.1", split.port or 80)
         proxy = self
@@ -27,15 +47,15 @@ class BusyProxy:
 
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                is_part = "partNumber=" in self.path and "/.hugesync/" not in self.path  # nor the probe of the endpoint
-                if self.command == "PUT" and is_part and proxy._is_busy(seconds):
-                    proxy.refused += 1
+                if self.command == "PUT" and "/.hugesync/" not in self.path and proxy._is_refused(self._put()):
                     self.send_response(503)
-                    self.send_header("Retry-After", str(retry_after))
+                    if retry_after is not None:
+                        self.send_header("Retry-After", str(retry_after))
                     self.send_header("Content-Length", str(len(_SLOW_DOWN)))
                     self.end_headers()
                     self.wfile.write(_SLOW_DOWN)
                     return
+                time.sleep(delay if self.command == "PUT" else 0.0)
                 onwards = HTTPConnection(*address, timeout=60)
                 onwards.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
@@ -53,6 +73,10 @@ class BusyProxy:
                 self.wfile.write(found)
                 onwards.close()
 
+            def _put(self) -> Put:
+                signed = re.search(r"Credential=([^/]*)/", self.headers.get("Authorization", ""))
+                return Put(time.monotonic(), signed[1] if signed else "", "partNumber=" in self.path)
+
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
 
             def log_message(self, *_: object) -> None: ...
@@ -66,7 +90,23 @@ class BusyProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def _is_busy(self, seconds: float) -> bool:
-        if self._until is None:
-            self._until = time.monotonic() + seconds
-        return time.monotonic() < self._until
+    @property
+    def refused(self) -> int:
+        return sum(put.refused for put in self.puts)
+
+    def _is_refused(self, put: Put) -> bool:
+        refused = self.refuses(put)
+        self.puts.append(replace(put, refused=refused))
+        return refused
+
+
+def parts_for(seconds: float) -> Callable[[Put], bool]:
+    """Refuses every part for so long, from the first one on."""
+    until: list[float] = []
+
+    def refuses(put: Put) -> bool:
+        if put.is_part and not until:
+            until.append(put.at + seconds)
+        return put.is_part and put.at < until[0]
+
+    return refuses

@@ -136,7 +136,7 @@ def find_valkey() -> str:
 
 
 def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
-    """SeaweedFS with its S3 gateway, one identity that may do everything; about 3 s.
+    """SeaweedFS with its S3 gateway, two identities that may do everything; about 3 s.
 
     Raises ServerMissing, ServerFailed."""
     dir = Path(folder)
@@ -147,6 +147,11 @@ def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
             {
                 "name": "admin",
                 "credentials": [{"accessKey": access, "secretKey": secret}],
+                "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+            },
+            {
+                "name": "second",
+                "credentials": [{"accessKey": "secondaccess", "secretKey": "secondsecret0123456789"}],
                 "actions": ["Admin", "Read", "List", "Tagging", "Write"],
             },
             {

@@ -18,6 +18,7 @@ from hugesync_producer import sync
 from hugesync_producer.sync import probed
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stores.s3_lifecycle import worded
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Unobserved
 from hugesync_tasks.token import Meter
 from hugesync_tasks.uri import parse_location
@@ -87,7 +88,7 @@ def notices(s3: Bucket, tmp_path: Path, dry_run: bool = False, prefix: str = "to
     (tmp_path / "source").mkdir(exist_ok=True)
     source, dest = parse_location(str(tmp_path / "source")), parse_location(f"s3://{s3.bucket}/{prefix}")
     watching, meter = Watching(), Meter()
-    probed(Spec(uuid.uuid4().hex, source, dest, dry_run=dry_run), meter, tmp_path, watching)
+    probed(Spec(uuid.uuid4().hex, source, dest, dry_run=dry_run), meter, SharedRates(), tmp_path, watching)
     return watching.notices, meter.take()
 
 

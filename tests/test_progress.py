@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hugesync_producer.pace import FILE_COST, LASTING, Pace, Slowdown
+from hugesync_producer.pace import FILE_COST, LASTING, Pace, Slowdown, slowed
 from hugesync_producer.progress import LiveProgress, PlainProgress, observer_for, standing, status, time_left
 from hugesync_tasks.summary import Snapshot, Unobserved
 
@@ -162,6 +162,14 @@ def test_a_store_counts_as_slow_for_five_seconds_after_it_last_said_so() -> None
     assert slowdown.saw(2, 1.0 + LASTING - 0.1)
     assert not slowdown.saw(2, 1.0 + LASTING)
     assert slowdown.saw(3, 20.0)
+
+
+def test_a_summary_says_how_often_a_store_was_too_busy_and_is_silent_where_it_was_not() -> None:
+    assert slowed({"retries": 3, "bytes.sent": 7}) == []
+    (both,) = slowed({"throttled": 1, "held": 1234})
+    assert both == "throttled: 1 request repeated because the store asked us to slow down, 1,234 held back for a while"
+    (held,) = slowed({"held": 2})
+    assert "0 requests repeated" in held
 
 
 def test_a_count_that_begins_anew_says_nothing_until_it_rises() -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from hugesync_tasks import errors
 from hugesync_tasks.model import Meta, Part, Upload
-from hugesync_tasks.stores.base import MIB, Limits
+from hugesync_tasks.stores import s3_errors
+from hugesync_tasks.stores.base import MIB, Limits, Store
+from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.s3 import S3Store
 from hugesync_tasks.stores.s3_probe import probe
 from hugesync_tasks.token import Token
@@ -59,6 +61,9 @@ class Scripted:
                 request = Request(self.command, self.path, headers, self.rfile.read(length))
                 scripted.asked.append(request)
                 answer = scripted.answer(request)
+                if not answer.status:  # no answer at all
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 for name, value in ({"Content-Length": str(len(answer.body))} | answer.headers).items():
                     self.send_header(name, value)
@@ -174,6 +179,140 @@ def test_every_refusal_has_its_class_by_either_way(
     assert len(scripted.asked) == 1, "the adapter must not retry"
     assert "SECRET" not in str(caught.value)
     assert "AKID" not in str(caught.value)
+
+
+# one layer of retries
+
+UPLOAD = Upload("k", "id", "", 5, 5 * MIB)
+CALLS: dict[str, Callable[[Store], object]] = {
+    "list": lambda s: list(s.list(Token())),
+    "head": lambda s: s.head("k", Token()),
+    "head for the digest": lambda s: s.head("k", Token(), digest=True),
+    "open": lambda s: s.open("k", "", Token()),
+    "open a large one": lambda s: s.open("k", "", Token(), 0, 100 * MIB),
+    "put": lambda s: s.put("k", b"hello", Meta(), None, Token()),
+    "put a large one": lambda s: s.put("k", bytes(9 * MIB), Meta(), None, Token()),
+    "delete": lambda s: s.delete("k", "*", Token()),
+    "copy": lambda s: s.copy(s, "to", "k", ETAG, Meta(), None, Token()),
+    "create_upload": lambda s: s.create_upload("k", 5, 5 * MIB, Meta(), Token()),
+    "put_part": lambda s: s.put_part(UPLOAD, 1, b"hello", Token()),
+    "copy_part": lambda s: s.copy_part(UPLOAD, 1, s, "k", ETAG, 0, 5, Token()),
+    "list_parts": lambda s: s.list_parts(UPLOAD, Token()),
+    "complete": lambda s: s.complete(UPLOAD, [Part(1, 5, ETAG)], Meta(), None, None, Token()),
+    "abort": lambda s: s.abort(UPLOAD, Token()),
+    "list_uploads": lambda s: list(s.list_uploads(Token())),
+}
+FAILURES = {
+    "500": error("InternalError", 500),
+    "502": Answer(502, body=b"<html>bad gateway"),
+    "SlowDown": error("SlowDown", 503),
+    "no answer": Answer(0),
+}
+
+
+TWO_WAYS = ("head", "open", "put")  # of the others boto3 makes all
+
+
+@pytest.fixture(params=[*CALLS, *(f"{call} by boto3" for call in TWO_WAYS)])
+def call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = str(request.param).removesuffix(" by boto3")
+    if name != request.param:
+        monkeypatch.setattr("hugesync_tasks.stores.s3_small.S3Small.usable", lambda self, key: False)
+    return name
+
+
+def test_a_call_that_fails_is_sent_once_by_the_adapter_and_as_often_as_was_asked_for_by_the_wrapper(
+    call: str, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment asks of the SDK: a retry inside a retry multiplies."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
+    monkeypatch.setenv("AWS_RETRY_MODE", "standard")
+    store = scripted.store(CHECKED)
+    for name, failure in FAILURES.items():
+        scripted.answer = lambda request, failure=failure: failure  # type: ignore[misc]
+        for attempts, asked in ((1, store), (3, RetryingStore(store, attempts=3, sleep=lambda _: None))):
+            scripted.asked.clear()
+            with pytest.raises(errors.Transient):
+                CALLS[call](asked)
+            assert len(scripted.asked) == attempts, name
+    store.close()
+
+
+def test_what_needs_a_person_is_asked_for_once(call: str, scripted: Scripted) -> None:
+    store = RetryingStore(scripted.store(CHECKED), attempts=3, sleep=lambda _: None)
+    for code in ("AccessDenied", "SignatureDoesNotMatch", "NoSuchBucket", "KMS.DisabledException"):
+        scripted.answer = lambda request, code=code: error(code, 403)  # type: ignore[misc]
+        scripted.asked.clear()
+        with pytest.raises(errors.NeedsPerson):
+            CALLS[call](store)
+        assert len(scripted.asked) == 1, code
+    store.close()
+
+
+# what a vendor's code means is decided once
+
+CLASSES: dict[type[errors.StoreError], str] = {
+    errors.NotFound: "NoSuchKey NotFound",
+    errors.NoSuchBucket: "NoSuchBucket",
+    errors.NoSuchUpload: "NoSuchUpload",
+    errors.VersionMismatch: "PreconditionFailed ConditionalRequestConflict",
+    errors.Corrupted: "BadDigest InvalidDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch",
+    errors.Transient: "IncompleteBody RequestTimeout OperationAborted InternalError "
+    "KMS.KMSInternalException KMS.DependencyTimeoutException",
+    errors.Throttled: "SlowDown Throttling ThrottlingException ThrottledException RequestThrottled "
+    "RequestThrottledException TooManyRequests TooManyRequestsException RequestLimitExceeded BandwidthLimitExceeded "
+    "KMS.ThrottlingException",
+    errors.AccessDenied: "AccessDenied AllAccessDisabled AccountProblem InvalidObjectState KMS.DisabledException "
+    "KMS.KMSInvalidStateException KMS.NotFoundException KMS.KeyUnavailableException KMS.AccessDeniedException",
+    errors.BadCredentials: "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired "
+    "AuthorizationHeaderMalformed RequestTimeTooSkewed",
+    errors.TooLarge: "EntityTooLarge",
+    errors.BadName: "KeyTooLongError KeyTooLong InvalidObjectName InvalidURI",
+    errors.Unsupported: "NotImplemented MethodNotAllowed",
+    errors.Permanent: "InvalidRange",
+    errors.NoSpace: "QuotaExceeded InsufficientStorage XMinioStorageFull",
+}
+CODES = {code: cls for cls, codes in CLASSES.items() for code in codes.split()}
+STATUSES = {
+    400: errors.Permanent, 401: errors.BadCredentials, 403: errors.AccessDenied, 404: errors.NotFound,
+    405: errors.Unsupported, 408: errors.Transient, 409: errors.VersionMismatch, 412: errors.VersionMismatch,
+    413: errors.TooLarge, 416: errors.Permanent, 418: errors.Permanent, 429: errors.Throttled, 500: errors.Transient,
+    501: errors.Unsupported, 502: errors.Transient, 503: errors.Throttled, 504: errors.Transient, 507: errors.NoSpace,
+    0: errors.Transient,
+}  # fmt: skip
+
+
+def test_the_table_of_codes_is_complete() -> None:
+    assert sum(len(codes.split()) for codes in CLASSES.values()) == len(CODES), "a code stands twice"
+    assert {code for code in CODES if not code.startswith("KMS.")} == set(s3_errors._CODES)
+    assert set(s3_errors._STATUSES) <= set(STATUSES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_each_code_has_one_class_whatever_the_status(code: str) -> None:
+    found = {type(s3_errors.error_of(s3_errors.Answer(status, code), "write", "k")) for status in (400, 403, 503)}
+    assert found == {CODES[code]}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_an_answer_without_a_code_we_know_is_classed_by_its_status(status: int) -> None:
+    for code in ("", "SomethingNew"):
+        assert type(s3_errors.error_of(s3_errors.Answer(status, code), "write", "k")) is STATUSES[status]
+
+
+def every_class(of: type[errors.StoreError] = errors.StoreError) -> Iterator[type[errors.StoreError]]:
+    for cls in of.__subclasses__():
+        yield cls
+        yield from every_class(cls)
+
+
+def test_each_class_of_error_is_transient_or_permanent_or_for_a_person_and_only_one_of_them() -> None:
+    for cls in every_class():
+        kinds = [k for k in (errors.Transient, errors.Permanent, errors.NeedsPerson) if issubclass(cls, k)]
+        assert len(kinds) == 1, cls
+        told = cls.failure_class
+        assert (told is errors.FailureClass.TRANSIENT) == (kinds == [errors.Transient]), cls
+        assert (told is errors.FailureClass.NEEDS_PERSON) == (kinds == [errors.NeedsPerson]), cls
 
 
 def test_retry_after_is_passed_on(scripted: Scripted) -> None:

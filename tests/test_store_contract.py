@@ -32,9 +32,11 @@ from hugesync_tasks.errors import (
 from hugesync_tasks.model import Commit, Entry, Kind, Meta, Part, Upload
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB, Limits, Store
 from hugesync_tasks.stores.faults import FaultyStore
+from hugesync_tasks.stores.limited import LimitedStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.retry import RetryingStore
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 from hugesync_tasks.token import Token
 
@@ -88,6 +90,7 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
     "s3": s3_store,
     "retrying": lambda r: RetryingStore(memory_store(r), base=0.001),
     "throttled": lambda r: ThrottledStore(memory_store(r), 1e12, 1e9),
+    "limited": lambda r: LimitedStore(memory_store(r), SharedRates(), "bucket", "p/"),
     "faulty, unarmed": lambda r: FaultyStore(memory_store(r)),
     "all wrappers over local": lambda r: NamedStore(
         RetryingStore(ThrottledStore(FaultyStore(local_store(r)), 1e12, 1e9)), "source", "/here"

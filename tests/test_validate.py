@@ -45,6 +45,7 @@ from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.stores.memory_raw import MemoryRaw
 from hugesync_tasks.stores.s3 import S3Store
 from hugesync_tasks.stores.scratch import validate
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Unobserved
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import parse_location
@@ -484,7 +485,7 @@ def test_a_server_without_a_name_is_trusted_as_far_as_it_was_measured(
     names = ("list_order", "delete_conditional", "part_conditional", "copy_conditional", "folds")
 
     def believed() -> dict[str, Any]:
-        limits = probed(spec, Meter(), state, Unobserved()).dest_limits
+        limits = probed(spec, Meter(), SharedRates(), state, Unobserved()).dest_limits
         return {name: limits[name] for name in names}
 
     assert believed() == {**dict.fromkeys(names, False), "list_order": "none"}
@@ -564,7 +565,7 @@ def test_a_filesystem_without_conditional_renames_is_said_to_be_best_effort_from
 
     (tmp_path / "source").mkdir()
     source, dest = parse_location(str(tmp_path / "source")), parse_location(str(root))
-    spec = probed(Spec("j", source, dest), Meter(), state, Unobserved())
+    spec = probed(Spec("j", source, dest), Meter(), SharedRates(), state, Unobserved())
     opened = open_end(dest, spec.dest_limits, spec.options, "destination")
     assert opened.limits.conditional_commit == "best effort"  # what the summary says
 

@@ -25,12 +25,14 @@ from hugesync_tasks.model import Commit, Entry, Meta
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
 from hugesync_tasks.stores.faults import Fault, FaultyStore
+from hugesync_tasks.stores.limited import LimitedStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.opening import Opening, open_store, register
 from hugesync_tasks.stores.retry import RetryingStore
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 from hugesync_tasks.stores.wrapper import Wrapper, innermost
 from hugesync_tasks.token import Token
@@ -486,6 +488,10 @@ def test_a_stack_is_names_over_retry_over_throttle_over_the_adapter() -> None:
     assert isinstance(plain, NamedStore)
     assert isinstance(plain.inner, RetryingStore)
     assert isinstance(plain.inner.inner, MemoryStore)
+    rated = open_store(location, None, Options(), role="destination", rates=SharedRates())
+    assert isinstance(rated, NamedStore)
+    assert isinstance(rated.inner, RetryingStore)
+    assert isinstance(rated.inner.inner, LimitedStore), "inside the retries: a repeat waits its turn"
     assert plain.can_copy_from(store)
     store.put("f", b"x", META, ABSENT, Token())
     assert [e.key for e in plain.list(Token())] == ["f"]
@@ -509,7 +515,9 @@ def test_a_local_location_is_opened_where_it_lies_on_this_host(tmp_path: Path) -
     (tmp_path / "f").write_bytes(b"x")
     (tmp_path / "l").symlink_to("f")
     location = Location("file", root="data", local=str(tmp_path))
-    kept = open_store(location, None, Options(), role="source")
+    kept = open_store(location, None, Options(), role="source", rates=SharedRates())
+    assert isinstance(kept, NamedStore)
+    assert not isinstance(kept.inner.inner, LimitedStore), "a folder never asks to slow down"  # type: ignore[attr-defined]
     assert [e.key for e in kept.list(Token())] == ["f", "l.rclonelink"]
     followed = open_store(location, None, Options(), role="source", links="follow")
     assert [e.key for e in followed.list(Token())] == ["f", "l"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
 
 Traffic = Mapping[str, int]
@@ -187,6 +188,11 @@ class Ledger(Protocol):
     def workers(self, heard_within_ms: int | None = None) -> dict[str, str]:
         """Worker -> info of each whose heartbeat stands; with ``heard_within_ms`` only of those heard from since then: a killed
         one's heartbeat stands for a while."""
+
+    # rates
+    def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
+        """How fast the process ``sharer`` may ask the store at ``place`` (``aimd``); what every process tells of it counts
+        together. Answers within a second or two or raises Unreachable: requests wait for it. A repeat counts twice."""
 
     def announce(self, queue: str, needs: str) -> None: ...
     def retract(self, queue: str) -> None: ...

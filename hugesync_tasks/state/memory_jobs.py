@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
 
+from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
 from hugesync_tasks.state.base import TOLD_MS, Task
@@ -61,6 +62,8 @@ class MemoryJobs:
             self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # (what, of whom) -> (holder, until)
             self._announced: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
+            self._rates: dict[str, Rate] = {}
+            self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
 
     def _job(self, job: str) -> JobRecord:
         return self._jobs.setdefault(job, JobRecord())
@@ -178,6 +181,16 @@ class MemoryJobs:
                 for (what, who), (info, until) in self._leases.items()
                 if what == "worker" and until > now and self._heard[who] >= since
             }
+
+    # rates
+    def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
+        with self._changed:
+            now = self.clock()
+            heard = {**self._sharers.get(place, {}), sharer: now}
+            self._sharers[place] = {who: when for who, when in heard.items() if when > now - SILENT}
+            state = self._rates.get(place, Rate(now))
+            self._rates[place], grant = exchange(state, report, len(self._sharers[place]), now)
+            return grant
 
     def announce(self, queue: str, needs: str) -> None:
         with self._changed:

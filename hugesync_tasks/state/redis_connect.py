@@ -5,6 +5,7 @@ No password ever reaches a message: only ``Address.name`` is shown, and it is ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -13,7 +14,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import redis
 from redis import exceptions as vendor
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
@@ -23,10 +24,11 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT = 5.0  # s
 SOCKET_TIMEOUT = 30.0  # s; longer than any blocking call we make
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)  # s before each repeat of a call whose connection broke; a restart takes longer
 SCRIPTS = (
     "hold", "release", "checkpoint", "take_over", "put_tasks", "claim", "renew", "settle", "statuses",
     "set_upload", "put_notes",
-    "put_parts", "part_done", "forget_job", "heartbeat",
+    "put_parts", "part_done", "forget_job", "heartbeat", "rate",
 )  # fmt: skip
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"
@@ -77,8 +79,9 @@ def _sound_host(s: SplitResult) -> bool:
 class Server:
     """A connection pool (safe between threads and after a fork) and the registered scripts."""
 
-    def __init__(self, url: str, *, retries: int = 2, socket_timeout: float = SOCKET_TIMEOUT) -> None:
+    def __init__(self, url: str, *, retries: int = len(PAUSES), socket_timeout: float = SOCKET_TIMEOUT) -> None:
         self.address = Address.parse(url)
+        self._pauses = PAUSES[:retries]
         over_tcp = not self.address.url.startswith("unix:")
         try:
             self._client = redis.Redis.from_url(
@@ -86,10 +89,9 @@ class Server:
                 decode_responses=True,
                 encoding_errors="surrogateescape",  # any bytes survive the way there and back
                 socket_timeout=socket_timeout,
-                socket_connect_timeout=CONNECT_TIMEOUT,
+                socket_connect_timeout=min(CONNECT_TIMEOUT, socket_timeout),
                 health_check_interval=25,
-                # Connection errors only: after a time-out nobody knows, and the callers repeat by themselves.
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries, (vendor.ConnectionError,)),
+                retry=Retry(NoBackoff(), 0),  # ``call`` repeats; the client would in three places within each other
                 **({"socket_keepalive": True} if over_tcp else {}),
             )
             pool = self._client.connection_pool
@@ -99,12 +101,20 @@ class Server:
         self._scripts = {name: Script(self._client, _source(name)) for name in SCRIPTS}
 
     def call(self, command: Callable[[redis.Redis], T]) -> T:
-        """Raises Unreachable, Refused, or UsageError where the credentials are wrong or it is no Redis."""
-        try:
-            return command(self._client)
-        except vendor.RedisError as e:
-            secret = self.address.password
-            raise self._translated(e) from (None if (secret and secret in str(e)) or _ECHO in str(e) else e)
+        """Make one call, and make it again where the connection broke: the only layer that does. After a time-out nobody knows,
+        and whoever called has a better idea when to ask again.
+
+        Raises Unreachable, Refused, or UsageError where the credentials are wrong or it is no Redis."""
+        pauses = iter(self._pauses)
+        while True:
+            try:
+                return command(self._client)
+            except vendor.RedisError as e:
+                pause = next(pauses, None) if _broke(e) else None
+                if pause is None:
+                    secret = self.address.password
+                    raise self._translated(e) from (None if (secret and secret in str(e)) or _ECHO in str(e) else e)
+            time.sleep(pause)
 
     def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run one of ``SCRIPTS`` by its hash; a server that forgot it (restart, SCRIPT FLUSH) is sent it again."""
@@ -128,6 +138,12 @@ class Server:
         if isinstance(e, vendor.OutOfMemoryError) or said.startswith(_FULL_OR_DOWN):
             return Unreachable(f"{name} takes no writes now: {said}")
         return Refused(f"{name} answers with an error: {said}")
+
+
+def _broke(e: vendor.RedisError) -> bool:
+    """Whether the connection broke or could not be made; wrong credentials are a ConnectionError to redis-py, too."""
+    person = (vendor.AuthenticationError, vendor.AuthorizationError)
+    return isinstance(e, vendor.ConnectionError) and not isinstance(e, person)
 
 
 def check(url: str) -> None:

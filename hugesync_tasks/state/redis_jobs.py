@@ -6,9 +6,13 @@ from typing import Any, Self
 
 import redis
 
+from hugesync_tasks import identity
+from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.state.base import TOLD_MS
 from hugesync_tasks.state.redis_connect import Server, check
+
+RATE_TIMEOUT = 1.0  # s; requests to a store wait for the answer, and there is one without it
 
 
 class RedisJobs:
@@ -18,6 +22,7 @@ class RedisJobs:
         self._urls = list(dict.fromkeys((state_url, broker_url or state_url)))
         self._server = Server(state_url)
         self._broker = self._server if len(self._urls) == 1 else Server(self._urls[1])
+        self._rates = Server(state_url, retries=0, socket_timeout=RATE_TIMEOUT)  # connects at its first call
         self._prefix = prefix
         self._queue_prefix = queue_prefix
 
@@ -134,6 +139,19 @@ class RedisJobs:
     def _worker_key(self, *worker: str) -> str:
         return ":".join((f"{self._prefix}{{workers}}", *worker))
 
+    # rates
+    def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
+        key = f"{self._prefix}rate:{{{identity.place_id(place)}}}"  # an endpoint may be long, and hold a password
+        said: list[str | int] = [sharer, report.used, f"{report.seconds:.6f}", int(report.need)]
+        said.append("" if report.age is None else f"{report.age:.6f}")
+        b = report.believed
+        said += ["", "", ""] if b is None else [f"{x:.6f}" for x in (b.rate, b.knee, b.left)]
+        rate, knee, left, sharers, tokens, wait = self._rates.run(
+            "rate", [key, f"{key}:by"], [*said, *map(str, CONSTANTS)]
+        )
+        limit = Limit(float(rate), float(knee), float(left)) if rate else None
+        return Grant(limit, int(sharers), int(tokens), float(wait))
+
     def announce(self, queue: str, needs: str) -> None:
         self._server.call(lambda r: r.hset(f"{self._prefix}announce", queue, needs))
 
@@ -149,6 +167,7 @@ class RedisJobs:
     def close(self) -> None:
         self._server.close()
         self._broker.close()
+        self._rates.close()
 
     def _hash(self, key: str) -> dict[str, str]:
         found: Any = self._server.call(lambda r: r.hgetall(key))

@@ -10,8 +10,10 @@ from typing import Any
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import Limits, Store
+from hugesync_tasks.stores.limited import LimitedStore
 from hugesync_tasks.stores.named import NamedStore
 from hugesync_tasks.stores.retry import RetryingStore
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 
 _LIMITS = frozenset(f.name for f in fields(Limits))
@@ -85,14 +87,16 @@ def open_store(
     links: str = "keep",
     bytes_per_second: float | None = None,
     requests_per_second: float | None = None,
+    rates: SharedRates | None = None,
     patience: float = float("inf"),
 ) -> Store:
-    """The complete stack over ``location``; from the inside: adapter, throttle, retry, so that a repeat is throttled too, and
-    the one that says in errors which end (``role``: source or destination) it is.
+    """The complete stack over ``location``; from the inside: adapter, throttle, the fleet's rate, retry, so that a repeat is
+    throttled too, and the one that says in errors which end (``role``: source or destination) it is.
 
     ``location.local`` is where a local location lies on this host; stores find their profile in this process's own files.
-    ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed. ``patience``: seconds from a
-    call's first failure to its last repeat.
+    ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed. ``rates``: this
+    process's part in what a fleet keeps to when a store asks to slow down, which no mounted folder does; None = no part.
+    ``patience``: seconds from a call's first failure to its last repeat.
     Raises UsageError for a scheme nobody serves, and whatever the adapter raises for a profile it lacks.
     """
     opener = _OPENERS.get(location.scheme)
@@ -105,4 +109,6 @@ def open_store(
     store: Store = opener(Opening(location, known, links, role))
     if bytes_per_second is not None or requests_per_second is not None:
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
+    if rates is not None and location.scheme != "file":
+        store = LimitedStore(store, rates, location.bucket, location.prefix)
     return NamedStore(RetryingStore(store, attempts=options.retries, patience=patience), role, location.display())

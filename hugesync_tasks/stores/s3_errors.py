@@ -54,7 +54,11 @@ _CODES: dict[str, tuple[type[StoreError], str]] = {
     "SlowDown": (Throttled, "the store asks to slow down"),
     "Throttling": (Throttled, "the store asks to slow down"),
     "ThrottlingException": (Throttled, "the store asks to slow down"),
+    "ThrottledException": (Throttled, "the store asks to slow down"),
+    "RequestThrottled": (Throttled, "the store asks to slow down"),
+    "RequestThrottledException": (Throttled, "the store asks to slow down"),
     "TooManyRequests": (Throttled, "the store asks to slow down"),
+    "TooManyRequestsException": (Throttled, "the store asks to slow down"),
     "RequestLimitExceeded": (Throttled, "the store asks to slow down"),
     "BandwidthLimitExceeded": (Throttled, "the store asks to slow down"),
     "AccessDenied": (AccessDenied, "access denied"),
@@ -102,7 +106,7 @@ def error_of(answer: Answer, doing: str, key: str) -> StoreError:
     """The error of the tree for what the store answered while ``doing`` ("write") something to ``key``."""
     found = _CODES.get(answer.code)
     if found is None and answer.code.startswith("KMS."):
-        found = AccessDenied, "the encryption key cannot be used"
+        found = _of_key_service(answer.code)
     if found is None:
         found = _STATUSES.get(answer.status)
     if found is None:
@@ -116,6 +120,15 @@ def error_of(answer: Answer, doing: str, key: str) -> StoreError:
     if cls is Throttled:
         return Throttled(message, key, answer.retry_after)
     return cls(message, key)
+
+
+def _of_key_service(code: str) -> tuple[type[StoreError], str]:
+    """An error of the service that holds the encryption keys, passed on by the store."""
+    if "Throttling" in code:
+        return Throttled, "the service of the encryption key asks to slow down"
+    if "Internal" in code or "Timeout" in code:
+        return Transient, "the service of the encryption key failed"
+    return AccessDenied, "the encryption key cannot be used"
 
 
 def answer_of_response(response: Mapping[str, Any]) -> Answer:

@@ -14,7 +14,7 @@ from hugesync_tasks.token import Token
 
 T = TypeVar("T")
 _SLICE = 0.25  # seconds slept between two looks at the token
-_PAGE = 1000  # entries that one listing request brings
+PAGE = 1000  # entries that one listing request brings
 
 
 class Rate:
@@ -72,7 +72,7 @@ class ThrottledStore(Wrapper):
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         for n, entry in enumerate(super().list(token, start_after, enter), 1):
             yield entry
-            if self._requests is not None and n % _PAGE == 0:
+            if self._requests is not None and n % PAGE == 0:
                 self._requests.take(1, token)
 
     def open(

@@ -14,7 +14,7 @@ from hugesync_producer import latest
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.interrupts import Interrupts
-from hugesync_producer.pace import Slowdown
+from hugesync_producer.pace import SLOWED, Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
@@ -29,6 +29,7 @@ LEASE_MS = 30_000
 LEASE_EVERY = 5.0  # seconds between renewals
 CHECKPOINT_EVERY = 1.0
 OBSERVE_EVERY = 0.2
+RATES_EVERY = 1.0  # while a store asks us to slow down
 TELL_EVERY = 2.0  # for whoever asks in another process
 LEDGER_PATIENCE = 60.0  # seconds a broker may be away (a restart, a failover) before the job is stalled
 
@@ -49,6 +50,7 @@ class Coordinator:
         tend: Callable[[], str],
         keep_more: Callable[[], object],
         owner: str,
+        look_at_rates: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
@@ -66,6 +68,8 @@ class Coordinator:
         self.scan_complete = False
         self.traffic: dict[str, int] = {}
         self._slowdown = Slowdown()
+        self._look_at_rates = look_at_rates  # of the stores; says with -v what changed, answers whether one is limited
+        self._limited = False
         self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
 
     def run(self) -> State:
@@ -224,6 +228,9 @@ class Coordinator:
         self._count_traffic()
         moved = sum(self.traffic.get(f"bytes.{n}", 0) for n in ("sent", "received", "copied_server_side", "reused"))
         self.dispatcher.progress = (moved, self.window.key, len(self.dispatcher.out))
+        slow = self._slowdown.saw(self._throttled(), self._clock())
+        if (slow or self._limited) and self._is_due("rates", RATES_EVERY):
+            self._limited = self._look_at_rates()
         snapshot = Snapshot(
             total.tally.files,
             total.tally.bytes,
@@ -231,7 +238,7 @@ class Coordinator:
             self.scan_complete,
             self._clock() - self._began,
             self.units.in_flight(),
-            self._slowdown.saw(self._throttled(), self._clock()),
+            slow,
             waiting_for=self._pool.waiting_for,
         )
         self._observer.on_progress(snapshot)
@@ -239,9 +246,10 @@ class Coordinator:
             self._ledger.tell(self._id, json.dumps(latest.wire(snapshot, total, self.traffic)))
 
     def _throttled(self) -> int:
-        """How often a store asked for less: the workers, the listings, and the second looks at large files."""
-        own = self._planner.throttled + self.units.replan.token.meter.count("throttled")
-        return self.traffic.get("throttled", 0) + own
+        """How often a store asked for less, or a call waited for that: the workers, the listings, and the second looks at
+        large files."""
+        again = self.units.replan.token.meter
+        return self._planner.throttled + sum(self.traffic.get(name, 0) + again.count(name) for name in SLOWED)
 
     def _ledger_may_return(self, error: HugeSyncError, since: float) -> bool:
         self._tend_workers()  # embedded, the ledger is a child of ours, and whether it lives is known at once

@@ -7,7 +7,7 @@ import time
 from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.foresee import SAMPLE, foresee
-from hugesync_producer.pace import Slowdown
+from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
@@ -66,7 +66,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
-        notes=(guessed,) if deltas and estimate else (),
+        notes=(*slowed(traffic), *((guessed,) if deltas and estimate else ())),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=sum(total.omitted.values()),

@@ -14,6 +14,7 @@ from hugesync_tasks.model import LINK_SUFFIX, Kind
 from hugesync_tasks.spec import Location, Options
 from hugesync_tasks.stores.base import Limits, Store
 from hugesync_tasks.stores.opening import open_store
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import Overlap, names_folder, overlap, parse_location
 
@@ -34,7 +35,14 @@ class Ends:
 
 
 def resolve(
-    source: str, dest: str, source_profile: str, dest_profile: str, options: Options, meter: Meter, links: str = "keep"
+    source: str,
+    dest: str,
+    source_profile: str,
+    dest_profile: str,
+    options: Options,
+    meter: Meter,
+    links: str = "keep",
+    rates: SharedRates | None = None,
 ) -> Ends:
     """Parse and check both. A directory or prefix mirrors its contents; a single file goes to DEST itself, or into DEST when
     that ends in ``/`` or is a folder.
@@ -43,7 +51,7 @@ def resolve(
     """
     a, b = parse_location(source, source_profile), parse_location(dest, dest_profile)
     a, b = _with_endpoint(a, options), _with_endpoint(b, options)
-    name = _single_name(source, a, options, meter, links)
+    name = _single_name(source, a, options, meter, links, rates)
     if name is None:
         how = overlap(a, b)
         if how is not Overlap.NONE:
@@ -63,10 +71,15 @@ def resolve(
 
 
 def open_end(
-    location: Location, limits: Mapping[str, Any] | None, options: Options, role: str, links: str = "keep"
+    location: Location,
+    limits: Mapping[str, Any] | None,
+    options: Options,
+    role: str,
+    links: str = "keep",
+    rates: SharedRates | None = None,
 ) -> Store:
     """The stack for the producer's own use (listing, first contact)."""
-    return open_store(location, limits, options, role=role, links=links, patience=PATIENCE)
+    return open_store(location, limits, options, role=role, links=links, rates=rates, patience=PATIENCE)
 
 
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:
@@ -97,7 +110,9 @@ def _with_endpoint(location: Location, options: Options) -> Location:
         store.close()
 
 
-def _single_name(text: str, location: Location, options: Options, meter: Meter, links: str) -> str | None:
+def _single_name(
+    text: str, location: Location, options: Options, meter: Meter, links: str, rates: SharedRates | None
+) -> str | None:
     """The last segment's key form if SOURCE is one file; None for a folder or prefix."""
     if location.scheme == "file":
         if os.path.isdir(location.local):
@@ -116,7 +131,7 @@ def _single_name(text: str, location: Location, options: Options, meter: Meter, 
     if names_folder(text) or not location.prefix:
         return None
     folder, name = _parent(location)
-    store = open_end(folder, None, replace(options, retries=1), "source")
+    store = open_end(folder, None, replace(options, retries=1), "source", rates=rates)
     try:
         head = aside(lambda: store.head(name, Token(meter)))
     except NotFound:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
+from hugesync_producer import human
 from hugesync_tasks.summary import Snapshot
 
 FILE_COST = 128 << 10  # bytes: what one more small file costs in time beside its bytes, as peers' figures show
 WINDOW = 30.0  # seconds over which the recent rate is taken
 SETTLING = 3.0  # seconds before anything is foretold
 LASTING = 5.0  # seconds for which one request to slow down counts
+SLOWED = ("throttled", "held")  # traffic that tells of it: calls repeated, calls that waited their turn
 WIDTH = 0.1  # a range is never narrower than this part of its middle, to either side
 
 
@@ -72,6 +75,15 @@ class Slowdown:
             self._rose = now
         self._count = count
         return self._rose is not None and now - self._rose < LASTING
+
+
+def slowed(traffic: Mapping[str, int]) -> list[str]:
+    """What a summary says to a person of a store that asked us to slow down; nothing where none did."""
+    again, held = (traffic.get(name, 0) for name in SLOWED)
+    if not again and not held:
+        return []
+    repeated = f"{human.counted(again, 'request')} repeated because the store asked us to slow down"
+    return [f"throttled: {repeated}, {human.count(held)} held back for a while"]
 
 
 def _moving(s: Snapshot) -> int:

@@ -12,6 +12,7 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import join
 from hugesync_producer.judge import Cuts, Terms
+from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
@@ -52,8 +53,8 @@ class PlanFeed:
 
     @property
     def throttled(self) -> int:
-        """How often a store has asked this process to slow down while it listed."""
-        return self._meter.count("throttled")
+        """How often a store has asked this process to slow down while it listed, or its calls waited because of that."""
+        return sum(self._meter.count(name) for name in SLOWED)
 
     def stop(self) -> None:
         """End the listings; what was planned and not taken is dropped. A thread that a silent store holds is left behind."""

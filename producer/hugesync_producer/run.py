@@ -20,6 +20,7 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.leadership import keep_lock, lead, lock
+from hugesync_producer.pace import slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.processes import this_process
@@ -34,6 +35,7 @@ from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import lock_name
@@ -43,13 +45,23 @@ log = get_logger(__name__)
 UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
 
 
-def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, meter: Meter, began: float) -> Summary:
+def run_job(
+    spec: Spec,
+    settings: Settings,
+    observer: Observer,
+    *,
+    fresh: bool,
+    meter: Meter,
+    began: float,
+    rates: SharedRates | None = None,
+) -> Summary:
     """Do the job and sum it up. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
+    rates = rates or SharedRates()
     with ExitStack() as stack:
         job = JobContext(
             spec,
-            open_end(spec.source, spec.source_limits, spec.options, "source", spec.selection.links),
-            open_end(spec.dest, spec.dest_limits, spec.options, "destination"),
+            open_end(spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates),
+            open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates),
         )
         stack.callback(job.close)
         if spec.dry_run:
@@ -71,7 +83,8 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began)
+        rates.exchange = ledger.share_rate
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, rates)
 
 
 def _coordinate(
@@ -83,6 +96,7 @@ def _coordinate(
     fresh: bool,
     meter: Meter,
     began: float,
+    rates: SharedRates | None = None,
 ) -> Summary:
     spec = job.spec
     place = lock_name(spec.dest)  # looked up once: what is renewed and given back must be what was taken
@@ -109,6 +123,7 @@ def _coordinate(
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=owner,
+        look_at_rates=rates.look if rates is not None else _no_rates,
     )  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
@@ -191,7 +206,7 @@ def summarise(
     traffic = coordinator.final_traffic()
     for name, n in meter.take().items():
         traffic[name] = traffic.get(name, 0) + n
-    notes = [f"{n} × {note}" for note, n in sorted(total.notes.items())]
+    notes = [f"{n} × {note}" for note, n in sorted(total.notes.items())] + slowed(traffic)
     guard = job.dest.limits.conditional_commit
     if job.options.unsafe_no_conflict_check:
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
@@ -268,6 +283,10 @@ def _publisher() -> Publish:
 
 def _nothing_to_tend() -> str:
     return ""
+
+
+def _no_rates() -> bool:
+    return False
 
 
 def _host() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, StoreError, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
 from hugesync_tasks.stores.base import Limits, Store
+from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Observer, Summary, Unobserved
 from hugesync_tasks.token import Meter, Token
 
@@ -55,12 +58,17 @@ def sync(
         raise UsageError(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
-    meter = Meter()
-    ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    spec = _spec(ends, rules, selection, options, dry_run, meter, settings.state_dir, observer)
-    if settings.broker_url and not dry_run:
-        spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
-    return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
+    meter, rates = Meter(), SharedRates()
+    with ExitStack() as stack:
+        if settings.broker_url:  # first contact, too, keeps to what the fleet was asked for
+            fleet = open_ledger(settings)
+            stack.callback(fleet.close)
+            rates.exchange = fleet.share_rate
+        ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
+        if settings.broker_url and not dry_run:
+            spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
+        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
 
 
 def _spec(
@@ -70,6 +78,7 @@ def _spec(
     options: Options,
     dry_run: bool,
     meter: Meter,
+    rates: SharedRates,
     state_dir: Path,
     observer: Observer,
 ) -> Spec:
@@ -89,14 +98,15 @@ def _spec(
         options=options,
         dry_run=dry_run,
     )
-    return probed(spec, meter, state_dir, observer)
+    return probed(spec, meter, rates, state_dir, observer)
 
 
-def probed(spec: Spec, meter: Meter, state_dir: Path, observer: Observer) -> Spec:
+def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observer: Observer) -> Spec:
     """The specification with what both ends can do, measured where it has to be, and by ``validate-endpoint`` where that was
     run. What a store will do by itself to the result is noticed. Raises Unreachable, Refused."""
     once = replace(spec.options, retries=1)
-    a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
+    a = open_end(spec.source, None, once, "source", rates=rates)
+    b = open_end(spec.dest, None, once, "destination", rates=rates)
     try:
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
