@@ -158,7 +158,14 @@ class Store(Protocol):
 
     def delete(self, key: str, expected: str, token: Token) -> None:
         """Remove one object if it still is ``expected`` (ANY: whatever is there). Gone already is success.
-        A folder key removes the empty folder."""
+        A folder key removes the empty folder; raises NotEmpty where it is not."""
+        ...
+
+    def keep(self, key: str, version: str, to: str, token: Token) -> str:
+        """Keep ``version`` of an object below another key too, before it is overwritten or deleted; the version that is the
+        condition of that: locally a second link changes it. Where ``to`` holds another one already, beside that under a
+        name of its own. Folders and signatures of ours are not kept. Idempotent. Raises NotFound; VersionMismatch when
+        it is another version now."""
         ...
 
     def copy(
@@ -235,6 +242,12 @@ class Store(Protocol):
     @property
     def endpoint(self) -> str:
         """Where requests go, as a URL; "" for what is mounted. Two stores of one endpoint may hold the same object."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What a mounted root lies on, looked up now: it changes when another filesystem is mounted there, or none is. "" for
+        what is not mounted, and where no root is."""
         ...
 
     def probe(self, token: Token, writes: bool = True) -> Limits:

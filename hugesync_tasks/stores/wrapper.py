@@ -43,6 +43,10 @@ class Wrapper:
     def endpoint(self) -> str:
         return self.inner.endpoint
 
+    @property
+    def device(self) -> str:
+        return self.inner.device
+
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self._do("probe", "", token, lambda: self.inner.probe(token, writes))
 
@@ -75,6 +79,9 @@ class Wrapper:
 
     def delete(self, key: str, expected: str, token: Token) -> None:
         return self._do("delete", key, token, lambda: self.inner.delete(key, expected, token))
+
+    def keep(self, key: str, version: str, to: str, token: Token) -> str:
+        return self._do("keep", key, token, lambda: self.inner.keep(key, version, to, token))
 
     def copy(
         self,

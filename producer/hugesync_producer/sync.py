@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 
+from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
@@ -52,7 +53,11 @@ def sync(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
     meter = Meter()
+    if options.delete:
+        MaxDelete.parse(options.max_delete)
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
+    if options.delete and ends.single_source:
+        raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
     spec = _spec(ends, rules, selection, options, dry_run, meter)
     if settings.broker_url and not dry_run:
         spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
@@ -96,6 +101,11 @@ def probed(spec: Spec, meter: Meter) -> Spec:
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
             option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
             raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
+        if spec.options.delete and not limits.case_sensitive:
+            raise UsageError(
+                f"--delete is not possible at {spec.dest.display()}, which does not tell upper from lower case: what has "
+                "another spelling there would be taken for an extra"
+            )
         if spec.options.inplace:
             _check_in_place(spec, found, limits)
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
