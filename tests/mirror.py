@@ -51,6 +51,7 @@ class Mirror(Simulation):
         self.between: Callable[[], object] = lambda: None
         self.before_deleting: Callable[[], object] = lambda: None
         self.listed: Callable[[Store], Store] = lambda store: store  # the destination as the second look reads it
+        self.lost_to_rivals: set[bytes] = set()  # what a rival, and not the job, wrote over
         self.deletes: list[tuple[str, str]] = []  # every call: key, expected
         super().__init__(seed, chaos)
         wanted = {"delete": True, "max_delete": "100%", "on_conflict": "retry", **options}
@@ -68,9 +69,17 @@ class Mirror(Simulation):
                 self.write(store, key, body)
         self.keys_found = sorted(self.trees[0])
         self.found = len(self.keys_found)
+        self.versions: dict[str, set[bytes]] = {key: set() for key in self.keys_found}
+        self.rivals_bytes: dict[str, set[bytes]] = {key: set() for key in self.keys_found}
 
     def write(self, store: Any, key: str, body: bytes) -> None:
         store.put(key, body, Meta(mtime_ns=10**18, link=key.endswith(".rclonelink")), ANY, Token())
+
+    def rival(self) -> None:
+        before = self.dest_bucket.dump()
+        super().rival()
+        now = self.dest_bucket.dump()
+        self.lost_to_rivals |= {was.body for key, was in before.items() if now[key] is not was}
 
     def stack(self, store: Any, faults: bool) -> Store:
         made = super().stack(store, faults)
