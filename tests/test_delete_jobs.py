@@ -39,7 +39,9 @@ def write(root: Path, **files: bytes) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    return sorted(str(p.relative_to(root)) + ("/" if p.is_dir() and not p.is_symlink() else "") for p in root.rglob("*"))
+    return sorted(
+        str(p.relative_to(root)) + ("/" if p.is_dir() and not p.is_symlink() else "") for p in root.rglob("*")
+    )
 
 
 def test_what_a_folder_lost_goes_at_the_store_with_its_signature(tmp_path: Path, hs: Submit, s3_bucket: Bucket) -> None:

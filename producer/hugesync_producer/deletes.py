@@ -61,6 +61,17 @@ class Deletes:
         self.conflict_stop = False
 
     @property
+    def notes(self) -> list[str]:
+        """For the summary."""
+        notes = [self.note] if self.note else []
+        if self.deleting and not self._job.dest.limits.delete_conditional:
+            where = self._job.spec.dest.display()
+            notes.append(
+                f"deletes: best effort on {where}: it cannot make one conditional, so each was looked at just before"
+            )
+        return notes
+
+    @property
     def first(self) -> Entry | None:
         """A regular file of the source, by which workers know its root."""
         return self._look.first if self._look is not None else None
@@ -132,7 +143,9 @@ class Deletes:
         self.note = unfit(seen, counters)
         if self.note:
             self._ended = True
-            if seen.errors:  # no file of the plan failed by it, and yet the two ends may differ
+            if (
+                seen.errors and not counters.failures
+            ):  # no file of the plan failed by it, and yet the two ends may differ
                 self._window.aside.failed(seen.error_key, FailureClass.PERMANENT, f"not deleted: {seen.error}")
         return bool(self.note)
 

@@ -83,7 +83,7 @@ def _deletes(job: JobContext, total: Counters) -> tuple[State, str, str]:
     """The state the job would end in, its reason, and why nothing would be deleted; ``total`` then says what would be."""
     files, seen = total.tally.files, total.seen
     kept = unfit(seen, total) if job.options.delete else ""
-    if seen.errors and job.options.delete:
+    if seen.errors and job.options.delete and not total.failures:
         total.failed(seen.error_key, str(FailureClass.PERMANENT), f"not deleted: {seen.error}")
     state = State.DONE_WITH_ERRORS if files["failed"] or total.failures else State.DONE
     if not job.options.delete or kept:

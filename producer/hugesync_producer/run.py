@@ -25,7 +25,7 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.processes import this_process
 from hugesync_producer.runtimefolder import refuse_unusable
-from hugesync_producer.samedevice import Devices, refuse_another, remembered, updated
+from hugesync_producer.samedevice import Devices, refuse_another, refuse_dry, remembered, updated
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
@@ -55,6 +55,7 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         )
         stack.callback(job.close)
         if spec.dry_run:
+            refuse_dry(spec, settings, job.source.device)
             return dry_run(job, meter, observer, began, spec.options.estimate)
         folder: JobFolder | None = None
         if not settings.broker_url:
@@ -142,7 +143,7 @@ def _coordinate(
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error.told()
         never_began = resumed is None and not coordinator.scanned_anything
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
-            _forget(ledger, pool, spec, place, folder)
+            _forget(ledger, pool, spec, place, folder, devices)
             raise
     summary = summarise(job, state, window, coordinator, meter, began, reason)
     if summary.state in (State.DONE, State.DONE_WITH_ERRORS):
@@ -192,10 +193,12 @@ def _end(
     return summary
 
 
-def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None) -> None:
-    """The job never began: no history of it stays."""
+def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None, devices: Devices) -> None:
+    """The job never began: no history of it stays, but what protects the next run."""
     pool.retract()
     ledger.forget_job(spec.job, history=False)
+    if devices:
+        ledger.set_meta(spec.job, devices=json.dumps(devices))
     ledger.unlock(place, spec.job)
     if folder is not None:
         folder.save(state="usage", checkpoint=None)
@@ -215,13 +218,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    if coordinator.deletes.note:
-        notes.append(coordinator.deletes.note)
-    if coordinator.deletes.deleting and not job.dest.limits.delete_conditional:
-        notes.append(
-            f"deletes: best effort on {job.spec.dest.display()}: it cannot make a delete conditional, so each object was "
-            "looked at just before"
-        )
+    notes += coordinator.deletes.notes
     return Summary(
         state,
         job.spec.job,

@@ -7,6 +7,7 @@ import json
 import socket
 
 from hugesync_producer.jobfolder import JobFolder
+from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
@@ -15,7 +16,7 @@ Devices = dict[str, str]  # host -> device
 
 
 def remembered(ledger: Ledger, job: str, folder: JobFolder | None) -> Devices:
-    """{} where nothing is known."""
+    """Of an embedded job by its folder, else by the ledger; {} where nothing is known."""
     if folder is not None:
         known = folder.data.get("devices")
     else:
@@ -39,3 +40,10 @@ def refuse_another(spec: Spec, devices: Devices, device: str) -> None:
             f"{spec.source.display()} is on another device than last time ({device or 'nothing is there'}, it was {before}): "
             "is everything mounted? Nothing was copied or deleted; one run without --delete accepts the new place"
         )
+
+
+def refuse_dry(spec: Spec, settings: Settings, device: str) -> None:
+    """The same for a dry run, as far as it can know: it asks no ledger."""
+    if spec.options.delete and not settings.broker_url:
+        folder = JobFolder(settings.state_dir, spec.job)
+        refuse_another(spec, folder.read().get("devices") or {}, device)
