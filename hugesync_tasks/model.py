@@ -173,12 +173,13 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one planned entry. ``state``: done | skipped | failed, of a removal deleted | kept | failed, or a request to the coordinator:
-    ``large`` (a checked file must be sent, in parts, against destination version ``found``) and ``replan`` (the source or the
-    destination moved: look at both again)."""
+    """What became of one planned entry. ``state``: done | skipped | failed; of a removal deleted | kept | failed; or a request
+    to the coordinator: ``large`` (a checked file must be sent, in parts, against destination version ``found``) and
+    ``replan`` (the source or the destination moved: look at both again)."""
 
     state: str
-    reason: str = ""  # skipped: same | existing; kept: appeared | not_empty; failed: a FailureClass; replan: conflict | source_changed
+    # skipped: same | existing; kept: appeared | not_empty; failed: a FailureClass; replan: conflict | source_changed
+    reason: str = ""
     message: str = ""
     how: str = "full"  # full | delta | server_copy
     verified: bool = False

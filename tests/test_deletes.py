@@ -273,14 +273,36 @@ def test_a_source_that_was_emptied_between_the_passes_is_refused() -> None:
     assert sim.left() == [*KEPT, "x"]
 
 
-def test_a_source_that_moves_to_another_device_between_the_passes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("later", ["fs-2 7", "fs-1 8", ""])
+def test_a_source_that_is_another_folder_at_the_second_look_is_refused(
+    later: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sim = Mirror(KEPT, {**KEPT, "x": b""})
-    device = ["fs 1"]
+    device = ["fs-1 7"]
     monkeypatch.setattr(type(sim.source), "device", property(lambda self: device[0]))
-    sim.between = lambda: device.__setitem__(0, "fs 2")
+    sim.between = lambda: device.__setitem__(0, later)
     summary = sim.go()
     assert (str(summary.state), sim.deletes) == ("refused", [])
     assert "another device" in summary.reason
+
+
+@pytest.mark.parametrize(("now", "refused"), [("fs-1 7", False), ("fs-1 8", False), ("fs-2 7", True), ("", True)])
+def test_last_times_device_is_remembered_and_a_folder_made_anew_on_it_is_accepted(
+    now: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = Mirror(KEPT, KEPT)
+    device = ["fs-1 7"]
+    monkeypatch.setattr(type(sim.source), "device", property(lambda self: device[0]))
+    assert str(sim.go().state) == "done"
+    device[0] = now
+    sim.write(sim.dest, "x", b"")
+    if refused:
+        with pytest.raises(AssertionError, match="no run came to an end"):
+            sim.go()
+        assert any("another device than last time" in line for line in sim.story)
+    else:
+        assert str(sim.go().state) == "done"
+    assert ("x" in sim.left()) is refused
 
 
 # what is deleted

@@ -246,8 +246,8 @@ class Store(Protocol):
 
     @property
     def device(self) -> str:
-        """What a mounted root lies on, looked up now: it changes when another filesystem is mounted there, or none is. "" for
-        what is not mounted, and where no root is."""
+        """What a mounted root is, looked up now: what it lies on, which changes when another filesystem is mounted there or
+        none is, a space, and which folder there it is. "" for what is not mounted, and where no root is."""
         ...
 
     def probe(self, token: Token, writes: bool = True) -> Limits:

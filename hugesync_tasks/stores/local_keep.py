@@ -19,13 +19,13 @@ from hugesync_tasks.stores.local_sync import sync_folder
 
 
 def device_of(root: bytes) -> str:
-    """The filesystem that ``root`` lies on: by its id where it has one, which survives a reboot where a device's number need
-    not; "" where nothing is there."""
+    """The filesystem that ``root`` lies on, by its id where it has one (which survives a reboot; a device's number need not),
+    and after a space the folder's inode; "" where nothing is there."""
     try:
-        number, filesystem = os.stat(root).st_dev, os.statvfs(root).f_fsid
+        st, filesystem = os.stat(root), os.statvfs(root).f_fsid
     except OSError:
         return ""
-    return f"fs {filesystem:x}" if filesystem else f"dev {number:x}"
+    return f"{f'fs-{filesystem:x}' if filesystem else f'dev-{st.st_dev:x}'} {st.st_ino}"
 
 
 def keep(place: Beneath, key: str, version: str, to: str) -> str:

@@ -46,10 +46,10 @@ class MaxDelete:
         return extras * 100 <= self.percent * of
 
 
-def refuse(seen: Seen, spec: Spec, selected: int) -> None:
-    """Raises Refused where deleting could be a disaster: the source is empty (``selected``: its entries that take part), or
-    more would go than ``--max-delete`` allows."""
-    if selected == 0:
+def refuse(seen: Seen, spec: Spec) -> None:
+    """Raises Refused where deleting could be a disaster: no entry of the source takes part, or more would go than
+    ``--max-delete`` allows."""
+    if seen.selected == 0:
         raise Refused(
             f"no entry of {spec.source.display()} takes part, and with an empty source --delete would empty "
             f"{spec.dest.display()}; nothing was deleted"

@@ -107,11 +107,11 @@ class Deletes:
         base = self._window.base
         if self._given_up(base.seen, base):
             return False
-        files, found = base.tally.files, base.tally.skipped_by["filtered"]
-        refuse(base.seen, self._job.spec, base.seen.selected or files["found"] - found)
-        if not base.seen.extras and not self._resumed:
-            self._ended = True
-            return False
+        if not self._resumed:  # else the run before may not have counted: the second look does
+            refuse(base.seen, self._job.spec)
+            if not base.seen.extras:
+                self._ended = True
+                return False
         self._look = SecondLook(self._job, self._meter, self._device, self._tidy).start()
         return True
 
@@ -123,7 +123,7 @@ class Deletes:
             raise look.error
         if self._given_up(look.seen, self._window.base):
             return False
-        refuse(look.seen, self._job.spec, look.seen.selected)
+        refuse(look.seen, self._job.spec)
         if not look.seen.extras:
             self._ended = True
             return False

@@ -89,7 +89,7 @@ def _deletes(job: JobContext, total: Counters) -> tuple[State, str, str]:
     if not job.options.delete or kept:
         return state, "", kept.replace("was deleted", "would be deleted")
     try:
-        refuse(seen, job.spec, seen.selected)
+        refuse(seen, job.spec)
     except Refused as error:
         return State.REFUSED, error.told(), ""
     files["deleted"] = seen.files

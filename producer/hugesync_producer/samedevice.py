@@ -35,9 +35,12 @@ def updated(devices: Devices, device: str) -> Devices:
 def refuse_another(spec: Spec, devices: Devices, device: str) -> None:
     """Raises Refused where this host had the source on another device last time."""
     before = devices.get(socket.gethostname(), "")
-    if before and before != device:
+    was, now = (
+        text.partition(" ")[0] for text in (before, device)
+    )  # a folder may be made anew, on the same filesystem
+    if was and was != now:
         raise Refused(
-            f"{spec.source.display()} is on another device than last time ({device or 'nothing is there'}, it was {before}): "
+            f"{spec.source.display()} is on another device than last time ({now or 'nothing is there'}, it was {was}): "
             "is everything mounted? Nothing was copied or deleted; one run without --delete accepts the new place"
         )
 

@@ -74,7 +74,8 @@ class SecondLook:
     def _same_device(self) -> None:
         if self._job.source.device != self._device:
             raise Refused(
-                f"{self._job.spec.source.display()} is on another device now than when the job began; nothing was deleted"
+                f"{self._job.spec.source.display()} is another folder, or on another device, than when the job began; "
+                "nothing was deleted"
             )
 
     def _note(self, removal: Removal) -> None:
