@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos import KINDS
+from hugesync_producer import spool as spool_module
 from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.deletes import Deletes
 from hugesync_producer.extras import Extras
 from hugesync_producer.filters import Filter
 from hugesync_producer.join import JoinItem
+from hugesync_producer.spool import Spool
 from hugesync_tasks.errors import AccessDenied, Transient, UsageError
 from hugesync_tasks.model import Entry, Kind, Meta, Removal
 from hugesync_tasks.spec import Selection
@@ -110,6 +112,26 @@ def test_extras_are_what_the_source_lacks_and_a_folder_nothing_stays_in(
     assert extras.seen.files == len(files)
     for at, key in enumerate(found):
         assert not any(later.startswith(key) for later in found[at + 1 :] if key.endswith("/"))
+
+
+# what is noted until all of it is known
+
+
+def test_the_spool_gives_back_what_it_was_given_in_order() -> None:
+    given = [Removal(key, f"v{n}", n, bool(n % 2)) for n, key in enumerate(["a\nb", "caf\u00e9 \u201bFF", "z/", '"'])]
+    spool = Spool()
+    for removal in given:
+        spool.add(removal)
+    assert [len(batch) for batch in spool.batches(3)] == [3, 1]
+    assert [r for batch in spool.batches(3) for r in batch] == given
+
+
+def test_a_full_disk_is_told_before_anything_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Mirror(KEPT, {**KEPT, **{f"x{n:04}": b"" for n in range(2000)}})
+    monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", lambda *_, **__: open("/dev/full", "w+"))
+    summary = sim.go()
+    assert (str(summary.state), sim.deletes) == ("usage", [])
+    assert "TMPDIR" in summary.reason
 
 
 # --max-delete

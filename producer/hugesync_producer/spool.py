@@ -6,6 +6,7 @@ import errno
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 
 from hugesync_tasks.errors import NoSpace
 from hugesync_tasks.model import Removal
@@ -42,7 +43,8 @@ class Spool:
             yield batch
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written is not needed any more
+            self._file.close()
 
 
 def _no_space(error: OSError) -> Exception:
