@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -396,6 +397,22 @@ def test_the_same_on_a_filesystem(tmp_path: Path) -> None:
     summary = sim.go()
     assert (summary.conflicts, summary.files["deleted"]) == (1, 1)
     assert (tmp_path / "dest" / "x").read_bytes() == b"a rival's"
+
+
+def test_a_folder_that_became_a_symlink_is_not_passed_through(tmp_path: Path) -> None:
+    sim = Mirror(KEPT, {**KEPT, "a/x": b"extra"}, at=tmp_path / "dest")
+    outside = tmp_path / "outside"
+
+    def swap() -> None:
+        if not outside.exists():
+            os.rename(tmp_path / "dest" / "a", outside)
+            (tmp_path / "dest" / "a").symlink_to(outside)
+
+    sim.before_deleting = swap
+    summary = sim.go()
+    assert (outside / "x").read_bytes() == b"extra"
+    assert str(summary.state) == "done_with_errors"
+    assert "symlink" in summary.failures[0].message
 
 
 def test_fail_on_conflict_stops_the_job_at_a_conflict_of_a_delete() -> None:
