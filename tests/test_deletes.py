@@ -439,6 +439,13 @@ def test_a_signature_goes_with_its_file_and_is_never_an_extra_alone() -> None:
     assert summary.files["deleted"] == 2
 
 
+def test_a_file_of_such_a_name_goes_though_a_signature_of_ours_is_called_so_at_the_source() -> None:
+    sim = Mirror(KEPT, {**KEPT, "k1.hssig": b"the user's"})
+    sim.source.put("k1.hssig", b"sig", SIGNATURE, None, Token())
+    assert sim.go().files["deleted"] == 1
+    assert sim.left() == [*KEPT]
+
+
 def test_signatures_elsewhere_go_with_their_files_too() -> None:
     sim = Mirror(KEPT, {**KEPT, "x": b""}, sidecar_prefix="sig/")
     sim.dest.put("sig/x.hssig", b"sig", SIGNATURE, None, Token())

@@ -78,7 +78,7 @@ class RemoveRun:
 
 def _has(found: Head | None, key: str) -> bool:
     """Whether the source has ``key`` itself: on a filesystem another kind of thing may answer to its name."""
-    if found is None:
+    if found is None or found.meta.sidecar:  # ours there, which no listing shows
         return False
     if key.endswith("/"):
         return found.entry.kind is Kind.DIR

@@ -143,9 +143,8 @@ class Deletes:
         self.note = unfit(seen, counters)
         if self.note:
             self._ended = True
-            if (
-                seen.errors and not counters.failures
-            ):  # no file of the plan failed by it, and yet the two ends may differ
+            if seen.errors and not counters.failures:
+                # no file of the plan failed by it, and yet the two ends may differ
                 self._window.aside.failed(seen.error_key, FailureClass.PERMANENT, f"not deleted: {seen.error}")
         return bool(self.note)
 

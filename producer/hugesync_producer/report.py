@@ -121,8 +121,9 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     files = s.files.get("failed", 0)
     kept = sum(f.message.startswith("not deleted: ") for f in s.failures)
     parts = [(files, "file"), (total - files - kept, "folder"), (kept, "deletion")]
+    known = total > files and not (kept and s.failures_omitted)  # what was omitted is told by its number alone
     named = [human.counted(n, what) for n, what in parts if n > 0 or what == "file"]
-    yield f"Failed ({' and '.join(named) if total > files else human.count(total)}):"
+    yield f"Failed ({' and '.join(named) if known else human.count(total)}):"
     for f in s.failures[:shown]:
         yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
     rest = total - min(shown, len(s.failures))

@@ -53,8 +53,7 @@ def sync(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
     meter = Meter()
-    if options.delete:
-        MaxDelete.parse(options.max_delete)
+    _check_deletes(options)
     ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
     if options.delete and ends.single_source:
         raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
@@ -82,6 +81,16 @@ def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_
         dry_run=dry_run,
     )
     return probed(spec, meter)
+
+
+def _check_deletes(options: Options) -> None:
+    """Raises UsageError for what the command line would have refused, too."""
+    if options.delete:
+        MaxDelete.parse(options.max_delete)
+    if options.backup_dir and not options.backup_dir.endswith("/"):
+        raise UsageError(f"backup_dir {options.backup_dir}: the key of a folder ends in /")
+    if options.backup_dir and (options.inplace or options.unsafe_no_conflict_check):
+        raise UsageError("--backup-dir keeps nothing with --inplace or --unsafe-no-conflict-check; give one of them")
 
 
 def probed(spec: Spec, meter: Meter) -> Spec:
