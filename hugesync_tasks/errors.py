@@ -20,6 +20,7 @@ HugeSyncError
     │   ├── BadName           this store cannot hold this key, or it would leave the root
     │   ├── SourceChanged     the source changed while it was read
     │   ├── TooLarge
+    │   ├── NotEmpty          a folder that was to be removed holds something
     │   └── Unsupported       the store lacks the operation
     └── NeedsPerson        credentials, permission, quota, space: a person must act
         ├── AccessDenied
@@ -165,6 +166,10 @@ class SourceChanged(Permanent):
 
 
 class TooLarge(Permanent):
+    pass
+
+
+class NotEmpty(Permanent):
     pass
 
 

@@ -45,6 +45,11 @@ def generation(source_fingerprint: str, expected: str | None, meta: Meta, rules_
     return _hash("generation", source_fingerprint, expected, written, rules_version)
 
 
+def backup_mark(key: str, version: str) -> str:
+    """32 hex digits for what is kept of ``key``: the marker by which a repeat knows its own copy."""
+    return _hash("backup", key, version)
+
+
 def job_id(source: str, dest: str, selection: dict[str, Any]) -> str:
     """20 hex digits: the same source, destination and selection are the same job (embedded: its folder's name)."""
     return _hash("job", source, dest, selection)[:20]

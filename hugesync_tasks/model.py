@@ -149,13 +149,37 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """One key of the destination that is to be deleted, if it still is ``version``. ``absent``: and if the source has no such
+    key now; not asked of what the selection leaves out."""
+
+    key: str
+    version: str
+    size: int = 0
+    absent: bool = True
+
+    @property
+    def counted(self) -> bool:
+        """As a file: a folder is none, an object with bytes is one, whatever its key."""
+        return self.size > 0 or not self.key.endswith("/")
+
+    def wire(self) -> list[object]:
+        return [self.key, self.version, self.size, int(self.absent)]
+
+    @classmethod
+    def unwire(cls, w: list) -> Removal:  # type: ignore[type-arg]
+        return cls(w[0], w[1], w[2], bool(w[3]))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one planned entry. ``state``: done | skipped | failed, or a request to the coordinator:
-    ``large`` (a checked file must be sent, in parts, against destination version ``found``) and ``replan`` (the source or the
-    destination moved: look at both again)."""
+    """What became of one planned entry. ``state``: done | skipped | failed; of a removal deleted | kept | failed; or a request
+    to the coordinator: ``large`` (a checked file must be sent, in parts, against destination version ``found``) and
+    ``replan`` (the source or the destination moved: look at both again)."""
 
     state: str
-    reason: str = ""  # skipped: same | existing; failed: a FailureClass; replan: conflict | source_changed
+    # skipped: same | existing; kept: appeared | not_empty; failed: a FailureClass; replan: conflict | source_changed
+    reason: str = ""
     message: str = ""
     how: str = "full"  # full | delta | server_copy
     verified: bool = False

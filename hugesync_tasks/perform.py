@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hugesync_tasks import perform_delta
+from hugesync_tasks import perform_delete, perform_delta
 from hugesync_tasks.errors import (
     FailureClass,
     HugeSyncError,
@@ -211,5 +211,6 @@ _HANDLERS: dict[str, Callable[[Work], str]] = {
     "commit": _commit,
     "abandon": _abandon,
     "folders": _folders,
+    "delete": perform_delete.delete,
 }
 KINDS = tuple(_HANDLERS)

@@ -21,6 +21,8 @@ from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.state.redis import RedisLedger
+from hugesync_tasks.stores.backup import BackingUp
+from hugesync_tasks.stores.base import Store
 from hugesync_tasks.stores.opening import open_store
 from hugesync_tasks.stores.shared_rate import SharedRates
 
@@ -84,14 +86,17 @@ class Process:
                     links=spec.selection.links,
                     rates=self.rates,
                 ),
-                open_store(
-                    self.placed(spec.dest), spec.dest_limits, spec.options, role="destination", rates=self.rates
-                ),
+                self._dest(spec),
             )
             self._jobs[job_id] = job
             while len(self._jobs) > JOBS_KEPT:
                 self._jobs.popitem(last=False)[1].close()
             return job
+
+    def _dest(self, spec: Spec) -> Store:
+        place, limits = self.placed(spec.dest), spec.dest_limits
+        store = open_store(place, limits, spec.options, role="destination", rates=self.rates)
+        return BackingUp(store, spec.options.backup_dir) if spec.options.backup_dir else store
 
     def max_attempts(self, job_id: str) -> int:
         """The job's own ``--retries``; this worker's setting where the ledger has lost the job."""

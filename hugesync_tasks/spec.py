@@ -86,6 +86,12 @@ class Options:
     sidecar_prefix: str = ""  # "" or ends in /
     inplace: bool = False  # a delta is written into the file that is there
     estimate: bool = False  # of a dry run: deltas are guessed, not computed
+    delete: bool = False  # what only the destination has is removed, after everything else
+    delete_excluded: bool = False  # what the selection leaves out is removed as well
+    max_delete: str = "10%"  # N, or P% of the destination's entries; more is refused
+    backup_dir: str = (
+        ""  # ends in /; where, below the destination's root, lies what was overwritten or deleted; "" = nowhere
+    )
 
 
 @dataclass(frozen=True, slots=True)

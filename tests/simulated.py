@@ -107,7 +107,19 @@ class InlineFeed:
     def poll(self, timeout: float) -> Entry | Signal:
         return next(self._listing, END)
 
+    def cancel(self) -> None: ...
     def stop(self) -> None: ...
+
+
+class InlineThread:
+    """A thread whose work is done at once, by whoever starts it."""
+
+    def __init__(self, target: Callable[[], None], **_: object) -> None:
+        self.start = target
+
+    def join(self, timeout: float | None = None) -> None: ...
+    def is_alive(self) -> bool:
+        return False
 
 
 class InlinePlan(PlanFeed):

@@ -31,7 +31,7 @@ from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Refused, Unreachable
 from hugesync_tasks.perform import perform
 from hugesync_tasks.spec import Location, Options, Rules, Spec
-from hugesync_tasks.stages import execute
+from hugesync_tasks.stages import execute, remove
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.stores.base import Store
@@ -249,7 +249,8 @@ class Simulation(World):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
+        for stage in (execute, remove):
+            monkeypatch.setattr(stage, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
         monkeypatch.setattr(run, "aside", lambda call: call())
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)

@@ -145,6 +145,11 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--no-sidecar"], "options", {"sidecars": False}),
     (["--sidecar-prefix", "sig/"], "options", {"sidecar_prefix": "sig/"}),
     (["-n", "--estimate"], "options", {"estimate": True}),
+    (["--delete"], "options", {"delete": True}),
+    (["--delete", "--delete-excluded"], "options", {"delete": True, "delete_excluded": True}),
+    (["--delete", "--max-delete", "0"], "options", {"delete": True, "max_delete": "0"}),
+    (["--delete", "--max-delete", "2.5%"], "options", {"delete": True, "max_delete": "2.5%"}),
+    (["--backup-dir", "old/café"], "options", {"backup_dir": "old/café/"}),
 ]
 DEFAULTS = {"rules": Rules(), "selection": Selection(), "options": Options()}
 
@@ -309,6 +314,15 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
         (["-o", "/a", "/b"], "-g"),
         (["--fail-on-conflict", "--on-conflict", "skip", "/a", "/b"], "--fail-on-conflict"),
         (["--fail-on-conflict", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
+        (["--max-delete", "5", "/a", "/b"], "--delete"),
+        (["--delete-excluded", "/a", "/b"], "--delete:"),
+        (["--delete", "--max-delete", "many", "/a", "/b"], "--max-delete many"),
+        (["--delete", "--max-delete", "200%", "/a", "/b"], "--max-delete 200%"),
+        (["--backup-dir", "/old", "/a", "/b"], "--backup-dir /old"),
+        (["--backup-dir", "../old", "/a", "/b"], "--backup-dir ../old"),
+        (["--backup-dir", ".hugesync-trash", "/a", "/b"], ".hugesync"),
+        (["--backup-dir", "old", "--inplace", "/a", "/b"], "--inplace"),
+        (["--backup-dir", "old", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
     ],
 )
 def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(

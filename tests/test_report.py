@@ -179,6 +179,23 @@ def test_ten_failures_are_shown_and_the_others_counted_with_where_to_see_them() 
     assert "hugesync status j1 -v" in text
 
 
+def test_what_could_not_be_deleted_is_told_apart_too_unless_some_of_it_is_only_counted() -> None:
+    kept = Failure("x", FailureClass.CONFLICT, "not deleted: it changed since it was listed")
+    failures = (Failure("f", FailureClass.PERMANENT, "no"), kept)
+    assert "Failed (1 file and 1 deletion):" in to_text(summary(failures=failures))
+    assert "Failed (7):" in to_text(summary(failures=failures, failures_omitted=5))
+
+
+def test_a_dry_run_says_what_would_be_deleted_and_the_run_what_was() -> None:
+    files = {"found": 1, "skipped": 1, "deleted": 2}
+    done = summary(state=State.DONE, files=files, skipped_by={"same": 1})
+    assert "deleted 2" in to_text(done)
+    dry = to_text(summary(state=State.DONE, files=files, skipped_by={"same": 1}, dry_run=True))
+    assert "2 files would be deleted (looked" in dry
+    assert "· would be deleted 2" in dry
+    assert "would be" not in to_text(done)
+
+
 def test_folders_that_failed_are_told_apart_from_the_files_that_are_counted() -> None:
     failures = (Failure("a/b", FailureClass.NEEDS_PERSON, "no"), Failure("a/", FailureClass.NEEDS_PERSON, "no"))
 

@@ -513,6 +513,62 @@ def test_deleting_what_is_gone_is_success(store: Store) -> None:
     store.delete("never/folder/", ANY, Token())
 
 
+# keeping a version
+
+
+def test_a_kept_version_is_there_twice_and_the_answer_is_the_condition_of_what_follows(store: Store) -> None:
+    version = put(store, "d/f", b"old", mtime_ns=10**18 + 7).version
+    condition = store.keep("d/f", version, "old/d/f", Token())
+    assert read(store, "old/d/f") == read(store, "d/f") == b"old"
+    kept = store.head("old/d/f", Token())
+    assert kept is not None
+    assert 10**18 + 7 in (kept.meta.mtime_ns, kept.entry.mtime_ns)
+    assert store.keep("d/f", version, "old/d/f", Token()) is not None  # as after a lost reply, or a kill
+    condition = store.keep("d/f", version, "old/d/f", Token())
+    store.put("d/f", b"new", Meta(generation=GENERATION), condition, Token())
+    assert (read(store, "d/f"), read(store, "old/d/f")) == (b"new", b"old")
+    assert [k for k in objects(store) if k.startswith("old/")] == ["old/d/f"]
+
+
+def test_another_version_than_the_one_named_is_not_kept(store: Store) -> None:
+    stale = unused_version(store)
+    put(store, "f", b"mine")
+    with pytest.raises(VersionMismatch):
+        store.keep("f", stale, "old/f", Token())
+    with pytest.raises(NotFound):
+        store.keep("none", stale, "old/none", Token())
+    assert not [k for k in objects(store) if k.startswith("old/")]
+
+
+def test_what_was_kept_before_is_never_written_over(store: Store) -> None:
+    put(store, "old/f", b"of last week")
+    condition = store.keep("f", put(store, "f", b"of today").version, "old/f", Token())
+    store.delete("f", condition, Token())
+    assert store.head("f", Token()) is None
+    kept = [k for k in objects(store) if k.startswith("old/")]
+    assert sorted(read(store, k) for k in kept) == [b"of last week", b"of today"]
+    assert kept[0] == "old/f"
+
+
+def test_links_are_kept_as_links_and_folders_not_at_all(store: Store) -> None:
+    link = put(store, "l.rclonelink", b"../over/there", link=True).version
+    store.delete("l.rclonelink", store.keep("l.rclonelink", link, "old/l.rclonelink", Token()), Token())
+    assert read(store, "old/l.rclonelink") == b"../over/there"
+    folder = put(store, "e/", b"").version
+    assert store.keep("e/", folder, "old/e", Token()) == folder
+    assert store.head("old/e", Token()) is None
+
+
+def test_a_kept_object_may_be_larger_than_one_copy(store: Store) -> None:
+    if not store.limits.remote:
+        pytest.skip("a link has no size")
+    body = body_of(store, 2)
+    version = put(store, "big", body).version
+    store.limits = replace(store.limits, max_copy=len(body) - 1)
+    store.keep("big", version, "old/big", Token())
+    assert read(store, "old/big") == body
+
+
 # uploads in parts
 
 

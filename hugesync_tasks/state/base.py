@@ -48,7 +48,7 @@ class Task:
     """What the coordinator puts and a worker claims."""
 
     id: str
-    kind: str  # batch | begin | part | commit | folders
+    kind: str  # batch | begin | part | commit | folders | delete
     queue: str
     seq: int
     payload: str  # JSON, no secrets

@@ -163,7 +163,14 @@ class Store(Protocol):
 
     def delete(self, key: str, expected: str, token: Token) -> None:
         """Remove one object if it still is ``expected`` (ANY: whatever is there). Gone already is success.
-        A folder key removes the empty folder."""
+        A folder key removes the empty folder; raises NotEmpty where it is not."""
+        ...
+
+    def keep(self, key: str, version: str, to: str, token: Token) -> str:
+        """Keep ``version`` of an object below another key too, before it is overwritten or deleted; the version that is the
+        condition of that: locally a second link changes it. Where ``to`` holds another one already, beside that under a
+        name of its own. Folders and signatures of ours are not kept. Idempotent. Raises NotFound; VersionMismatch when
+        it is another version now."""
         ...
 
     def copy(
@@ -267,6 +274,12 @@ class Store(Protocol):
         """What this place really honours, found out by WRITING below ``.hugesync/validate-<random>/``, which is removed
         afterwards even when a question fails or ``token`` is cancelled; ``Findings.left`` is what could not be.
         Raises NeedsPerson where nothing may be written, Transient where nobody answers."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What a mounted root is, looked up now: what it lies on, which changes when another filesystem is mounted there or
+        none is, a space, and which folder there it is. "" for what is not mounted, and where no root is."""
         ...
 
     def probe(self, token: Token, writes: bool = True) -> Limits:

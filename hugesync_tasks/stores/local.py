@@ -22,6 +22,7 @@ from hugesync_tasks.stores.local_batch import LocalBatch
 from hugesync_tasks.stores.local_commit import Publisher, compare
 from hugesync_tasks.stores.local_copy import copy_range
 from hugesync_tasks.stores.local_errors import translated
+from hugesync_tasks.stores.local_keep import device_of, keep
 from hugesync_tasks.stores.local_names import MAX_PATH, MAX_SEGMENT, parse
 from hugesync_tasks.stores.local_read import FileReader, LinkReader, head_of, open_regular, read_link, unchanged
 from hugesync_tasks.stores.local_sync import sync_folder
@@ -74,6 +75,10 @@ class LocalStore(LocalUploads):
     @property
     def endpoint(self) -> str:
         return ""
+
+    @property
+    def device(self) -> str:
+        return device_of(self.place.root)
 
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self.limits
@@ -155,6 +160,10 @@ class LocalStore(LocalUploads):
                         os.rmdir(name.name, dir_fd=folder)
             except (FileNotFoundError, NotADirectoryError):
                 return
+
+    def keep(self, key: str, version: str, to: str, token: Token) -> str:
+        token.check()
+        return keep(self.place, key, version, to)
 
     def can_copy_from(self, source: Store) -> bool:
         return isinstance(source, LocalStore)

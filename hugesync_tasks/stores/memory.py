@@ -16,6 +16,7 @@ from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, MIB, Limits, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
+from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.listing import Doorkeeper
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE, StoredObject, bad_name
@@ -27,7 +28,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class MemoryStore(NotInPlace):
+class MemoryStore(KeepsByCopy, NotInPlace):
     """The keys of ``bucket`` below ``prefix``. ``limits`` make a new bucket where none is given.
 
     ``page_size``: keys per listing request. ``run_size``: keys sorted in memory where the server lists otherwise.
@@ -50,6 +51,10 @@ class MemoryStore(NotInPlace):
     @property
     def endpoint(self) -> str:
         return f"memory://{id(self.bucket)}"
+
+    @property
+    def device(self) -> str:
+        return ""
 
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self.limits

@@ -22,6 +22,7 @@ from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
+from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64, md5_of
 from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
@@ -36,7 +37,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class S3Store(S3Uploads):
+class S3Store(KeepsByCopy, S3Uploads):
     """One bucket and prefix ("" or ending in ``/``). Costs nothing until its first call; safe to construct before a fork.
 
     ``endpoint`` None: the boto chain decides. ``limits`` None: Amazon's from the table; of any other endpoint nothing is
@@ -61,6 +62,10 @@ class S3Store(S3Uploads):
     @property
     def endpoint(self) -> str:
         return self.clients.endpoint
+
+    @property
+    def device(self) -> str:
+        return ""
 
     def probe(self, token: Token, writes: bool = True) -> Limits:
         from hugesync_tasks.stores.s3_probe import probe  # it stands on this module

@@ -48,6 +48,10 @@ class Wrapper:
     def domain(self) -> str:
         return self.inner.domain
 
+    @property
+    def device(self) -> str:
+        return self.inner.device
+
     def probe(self, token: Token, writes: bool = True) -> Limits:
         return self._do("probe", "", token, lambda: self.inner.probe(token, writes))
 
@@ -93,6 +97,9 @@ class Wrapper:
 
     def delete(self, key: str, expected: str, token: Token) -> None:
         return self._do("delete", key, token, lambda: self.inner.delete(key, expected, token))
+
+    def keep(self, key: str, version: str, to: str, token: Token) -> str:
+        return self._do("keep", key, token, lambda: self.inner.keep(key, version, to, token))
 
     def copy(
         self,

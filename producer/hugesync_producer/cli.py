@@ -14,6 +14,7 @@ from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
 from hugesync_producer.cli_options import (
     COMPARING,
+    DELETING,
     DELTA,
     FLEET,
     RUNNING,
@@ -37,6 +38,7 @@ SUBMIT = "hugesync-submit"
 @COMPARING
 @SELECTING
 @WRITING
+@DELETING
 @DELTA
 @RUNNING
 @FLEET
@@ -47,8 +49,8 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
     """Make DEST hold what SOURCE holds, sending only what differs.
 
     Each is a path, file://PATH or s3://BUCKET/PREFIX. The contents of a directory or prefix are mirrored into DEST; a
-    single file goes to DEST, or into DEST if that ends in / or is a directory. Nothing is deleted. Endpoint and
-    credentials are those of the AWS tools: AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on.
+    single file goes to DEST, or into DEST if that ends in / or is a directory. Nothing is deleted without
+    --delete. Endpoint and credentials are those of the AWS tools: AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on.
 
     The same command again resumes what was left unfinished.
 

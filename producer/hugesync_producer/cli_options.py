@@ -98,6 +98,26 @@ WRITING = grouped(
     ),
 )
 
+DELETING = grouped(
+    _flag(
+        "--delete",
+        help="When everything else has succeeded, delete at DEST what SOURCE does not have. What filters leave out stays.",
+    ),
+    _flag("--delete-excluded", help="With --delete: delete also what filters, sizes and --skip-links leave out."),
+    click.option(
+        "--max-delete",
+        metavar="N|P%",
+        help="With --delete: refuse (exit code 4) to delete more entries than N, or than P% of those at DEST."
+        "  [default: 10%]",
+    ),
+    click.option(
+        "--backup-dir",
+        metavar="DIR",
+        default="",
+        help="Keep what is overwritten or deleted below DIR, a folder inside DEST that is otherwise left alone.",
+    ),
+)
+
 DELTA = grouped(
     click.option(
         "-W/ ",

@@ -32,6 +32,8 @@ _CONTRADICTIONS = (
     ("copy_links", "skip_links"),
     ("inplace", "whole_file"),
     ("inplace", "unsafe_no_conflict_check"),
+    ("backup_dir", "inplace"),
+    ("backup_dir", "unsafe_no_conflict_check"),
     ("no_metadata", "archive"),
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
@@ -53,6 +55,9 @@ def refuse_contradictions(given: Given) -> None:
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
+    for option in ("delete_excluded", "max_delete"):
+        if given[option] and not given["delete"]:
+            raise UsageError(f"{_option(option)} is of --delete: give that too")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 
@@ -105,7 +110,31 @@ def options_of(given: Given, settings: Settings) -> Options:
         inplace=given["inplace"],
         estimate=given["estimate"],
         **_delta_options(given),
+        **_delete_options(given),
     )
+
+
+def _delete_options(given: Given) -> dict[str, Any]:
+    from hugesync_producer.deleterules import MaxDelete
+
+    out: dict[str, Any] = {"delete": given["delete"], "delete_excluded": given["delete_excluded"]}
+    if given["max_delete"] is not None:
+        out["max_delete"] = MaxDelete.parse(given["max_delete"]).text
+    if given["backup_dir"]:
+        out["backup_dir"] = _folder_below("--backup-dir", given["backup_dir"])
+    return out
+
+
+def _folder_below(option: str, text: str) -> str:
+    """The key of a folder below DEST, as typed by a person. Raises UsageError."""
+    from hugesync_tasks.names import encode_name, is_ours, not_on_filesystem
+
+    key = encode_name(os.fsencode(text)).rstrip("/") + "/"
+    if text.startswith("/") or key == "/" or not_on_filesystem(key):
+        raise UsageError(f"{option} {text}: give a folder by its path below DEST, such as old/2025-01-31")
+    if is_ours(key):
+        raise UsageError(f"{option} {text}: reserved name: a part of it begins with .hugesync")
+    return key
 
 
 def _delta_options(given: Given) -> dict[str, Any]:

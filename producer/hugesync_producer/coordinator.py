@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hugesync_producer import latest
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
+from hugesync_producer.deletes import Deletes
 from hugesync_producer.dispatch import Dispatcher, Publish
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.pace import SLOWED, Slowdown
@@ -44,6 +45,7 @@ class Coordinator:
         publish: Publish,
         planner: PlanFeed,
         window: Window,
+        deletes: Deletes,
         pool: Pool,
         checkpoint: Checkpoint,
         observer: Observer,
@@ -54,7 +56,7 @@ class Coordinator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
-        self._id = job.spec.job
+        self._id, self.deletes = job.spec.job, deletes
         self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
         self._owner = owner  # of the job's lease, held already
         self._began = clock()
@@ -86,6 +88,7 @@ class Coordinator:
         finally:
             self.units.replan.stop()
             self._planner.stop()
+            self.deletes.stop()
 
     def keep(self) -> None:
         """Renew what this process holds, when it is time to. Raises TakenOver where another process has the job now."""
@@ -140,28 +143,28 @@ class Coordinator:
         self.keep()
         self.units.collect()
         self._pull()
-        if not self.window.empty:
-            self._pool.probe(self._planner.first)
+        if not self.window.empty or self.deletes.deleting:
+            self._pool.probe(self._planner.first or self.deletes.first)
         self.units.fill()
-        if self.scan_complete and self.window.empty:
+        if self.scan_complete and self.window.empty and not self._deleting():
             self._save()
-            return (
-                State.DONE_WITH_ERRORS
-                if self.window.base.tally.files["failed"] or self.window.base.failures
-                else State.DONE
-            )
-        busy = not self.scan_complete and self.units.room() > 0
+            total = self.window.total()
+            return State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE
+        busy = self.deletes.looking or (not self.scan_complete and self.units.room() > 0)
         self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already
             self.units.on_event(self._events[0])
             self._events.popleft()
-        self._unsaved = self.window.advance() or self._unsaved
+        self._unsaved = self.window.advance() or self.deletes.changed or self._unsaved
         if self._unsaved and self._is_due("checkpoint", CHECKPOINT_EVERY):
             self._save()
         self._look()
         if self._is_due("observe", OBSERVE_EVERY):
             self._observe()
         return self._told_to_stop()
+
+    def _deleting(self) -> bool:
+        return self.deletes.turn(self.dispatcher, self._pool, self.units.epoch, self._observer.on_notice)
 
     def _pull(self) -> None:
         """Take segments from the planner while the window has room for their work."""
@@ -209,10 +212,10 @@ class Coordinator:
             self._due.pop("lease", None)
             self.keep()
             self._checkpoint.write(self._owner, self.window)
-        self._unsaved = False
+        self._unsaved = self.deletes.changed = False
 
     def _told_to_stop(self) -> State | None:
-        if self.units.conflict_stop:
+        if self.units.conflict_stop or self.deletes.conflict_stop:
             self._ledger.cancel(self._id)
             return State.CONFLICT
         if self._is_due("cancel", 1.0):

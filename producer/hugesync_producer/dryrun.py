@@ -6,12 +6,13 @@ import time
 
 from hugesync_producer import filelog
 from hugesync_producer.aside import threads
+from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, foresee
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
-from hugesync_tasks.errors import StoreError
+from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext
@@ -33,6 +34,8 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         with threads(HEADS, "head") as pool:
             for segment in feed.segments():
                 total.tally.add(segment.tally)
+                if segment.seen is not None:
+                    total.seen.add(segment.seen)
                 for failure in segment.failures:
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
                 larges = list(segment.larges)
@@ -55,9 +58,10 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
     total.tally.assert_law()
     traffic = meter.take()
     traffic["bytes.reused"] = reused
+    state, reason, kept = _deletes(job, total)
     guessed = f"guessed from up to {SAMPLE} blocks of each file, not computed: what a delta would reuse"
     return Summary(
-        State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE,
+        state,
         job.spec.job,
         dry_run=True,
         scan_complete=True,
@@ -66,12 +70,30 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
-        notes=(*slowed(traffic), *((guessed,) if deltas and estimate else ())),
+        notes=(*slowed(traffic), *((guessed,) if deltas and estimate else ()), *((kept,) if kept else ())),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=sum(total.omitted.values()),
         elapsed_seconds=time.monotonic() - began,
+        reason=reason,
     )
+
+
+def _deletes(job: JobContext, total: Counters) -> tuple[State, str, str]:
+    """The state the job would end in, its reason, and why nothing would be deleted; ``total`` then says what would be."""
+    files, seen = total.tally.files, total.seen
+    kept = unfit(seen, total) if job.options.delete else ""
+    if seen.errors and job.options.delete and not total.failures:
+        total.failed(seen.error_key, str(FailureClass.PERMANENT), f"not deleted: {seen.error}")
+    state = State.DONE_WITH_ERRORS if files["failed"] or total.failures else State.DONE
+    if not job.options.delete or kept:
+        return state, "", kept.replace("was deleted", "would be deleted")
+    try:
+        refuse(seen, job.spec)
+    except Refused as error:
+        return State.REFUSED, error.told(), ""
+    files["deleted"] = seen.files
+    return state, "", ""
 
 
 def _look(job: JobContext, transfer: Transfer, token: Token) -> Outcome | None:

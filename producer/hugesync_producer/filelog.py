@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hugesync_producer.join import JoinItem
 from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Terms
 from hugesync_tasks.logs import get_logger
-from hugesync_tasks.model import Entry, Outcome
+from hugesync_tasks.model import Entry, Outcome, Removal
 from hugesync_tasks.stages.begin import LargeFile
 
 _switch = logging.getLogger(__name__)
@@ -69,6 +69,26 @@ def skipped(key: str, size: int, reason: str) -> None:
 def failed(key: str, failure_class: str, message: str) -> None:
     if _switch.isEnabledFor(logging.WARNING):
         _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
+
+
+def deleted(removal: Removal) -> None:
+    if _switch.isEnabledFor(logging.INFO):
+        _log.info(f"{_what(removal)} deleted", path=removal.key, size=removal.size)
+
+
+def not_deleted(removal: Removal, why: str) -> None:
+    if _switch.isEnabledFor(logging.INFO):
+        _log.info(f"{_what(removal)} kept", path=removal.key, reason=why)
+
+
+def would_delete(removal: Removal) -> None:
+    """Of a dry run."""
+    if _switch.isEnabledFor(logging.INFO):
+        _log.info(f"{_what(removal)} would be deleted", path=removal.key, size=removal.size)
+
+
+def _what(removal: Removal) -> str:
+    return "file" if removal.counted else "folder"
 
 
 def would_send(key: str, size: int) -> None:

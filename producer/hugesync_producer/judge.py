@@ -101,6 +101,7 @@ class Terms:
     metadata: bool = True
     dir_metadata: bool = False
     prefix: str = ""  # the destination's
+    backup: str = ""  # the folder of --backup-dir; nothing of the source may lie there
 
 
 class Judge:
@@ -133,6 +134,10 @@ class Judge:
     def _verdict(self, source: Entry, dest: Entry | None) -> Verdict:
         if not self._terms.select.selects(source):
             return Skip("filtered")
+        if self._terms.backup and source.key.startswith(self._terms.backup):
+            return Fail(
+                FailureClass.PERMANENT, f"its name is below --backup-dir {self._terms.backup}: give another one"
+            )
         if source.kind is Kind.ERROR:
             note = source.note or "could not be looked at"
             return Fail(_class_of(note), note if note.startswith("reserved") else f"at the source: {note}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from hugesync_producer.extras import Seen
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Way
+from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Way
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.stores.base import MIB
@@ -37,7 +38,7 @@ class Segment:
     finishes: tuple[Entry, ...] = ()
     failures: tuple[Failure, ...] = ()
     specials: tuple[tuple[str, str], ...] = ()
-    extras: int = 0
+    seen: Seen | None = None  # of the join, with ``--delete``
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,12 @@ class _Draft:
     finishes: list[Entry] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     specials: list[tuple[str, str]] = field(default_factory=list)
-    extras: int = 0
 
     def seal(self) -> Segment:
         batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
         return Segment(
             self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
-            tuple(self.specials), self.extras,
+            tuple(self.specials),
         )  # fmt: skip
 
 
@@ -115,9 +115,7 @@ class Batcher:
 
     def _put(self, step: Step) -> None:
         d, verdict = self._draft, step.verdict
-        if isinstance(verdict, Extra):
-            d.extras += 1
-        elif isinstance(verdict, Skip):
+        if isinstance(verdict, Skip):
             if step.counted:
                 d.tally.find("skipped", step.size, verdict.reason)
             if verdict.reason == "special":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from threading import Thread
 
+from hugesync_producer import filelog
+from hugesync_producer.extras import Extras
 from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
-from hugesync_producer.join import join
+from hugesync_producer.join import JoinItem, join
 from hugesync_producer.judge import Cuts, Terms
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
@@ -18,9 +21,10 @@ from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled, NotFound
-from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.model import Entry, Kind, Removal
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stores.wrapper import Wrapper
+from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
 
 AHEAD = 4  # segments planned beyond what was asked for
@@ -106,13 +110,7 @@ class PlanFeed:
                 SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
             ]
         else:
-            self._feeds = [
-                Feed(store, Token(self._meter), name=name, start_after=self._start_after, enter=select.enter).start()
-                for store, name in (
-                    (WithoutSidecars(_MustBeThere(job)), "source"),
-                    (WithoutSidecars(_MissingIsEmpty(job.dest)), "destination"),
-                )
-            ]
+            self._feeds = [*listings(job, self._meter, self._start_after)[:2]]
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -121,16 +119,23 @@ class PlanFeed:
             metadata=spec.options.metadata,
             dir_metadata=spec.options.dir_metadata,
             prefix=spec.dest.prefix,
+            backup=spec.options.backup_dir,
         )
         judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
         # bytes that the store copies by itself are in nobody's hand: only their number fills a batch
         batch_bytes = job.dest.limits.max_copy if job.server_copy else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
         items = join(self._feeds[0], self._feeds[1])
-        for segment in plan(items, judge, sizes, time.monotonic, self._start_after):
+        extras = (
+            extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if spec.options.delete else None
+        )
+        seen = _seen_by(extras, items) if extras is not None else items
+        for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
                 self.first = _first_file(segment)
-            yield segment
+            yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
+        if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
+            yield Segment(self._start_after, Tally(), seen=last)
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
@@ -139,6 +144,40 @@ class PlanFeed:
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
+
+
+def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed, Feed, WithoutSidecars]:
+    """Both ends' listings, begun: source and destination, without what is ours and without the folder of ``--backup-dir``; and
+    what the latter reads, which knows what it left out."""
+    select, options = Filter.of(job.spec.selection), job.spec.options
+    everything = options.delete and options.delete_excluded
+
+    def enter(folder: str) -> bool:
+        return folder != options.backup_dir and (everything or select.enter(folder))
+
+    source, dest = WithoutSidecars(_MustBeThere(job)), WithoutSidecars(_MissingIsEmpty(job.dest))
+    return (
+        Feed(source, Token(meter), name="source", start_after=start_after, enter=select.enter).start(),
+        Feed(dest, Token(meter), name="destination", start_after=start_after, enter=enter).start(),
+        dest,
+    )
+
+
+def extras_of(job: JobContext, found: Callable[[Removal], object]) -> Extras:
+    options = job.spec.options
+    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found)
+
+
+def _only_counted(removal: Removal) -> None:
+    """Nothing is deleted in the first pass."""
+
+
+def _seen_by(extras: Extras, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+    for item in items:
+        if item is not None:
+            extras.take(item)
+        yield item
+    extras.close()
 
 
 class _MustBeThere(Wrapper):

@@ -75,7 +75,8 @@ def _headline(s: Summary) -> str:
     took = human.duration(s.elapsed_seconds)
     if s.dry_run and s.state in (State.DONE, State.DONE_WITH_ERRORS):
         todo = f"{human.counted(files['pending'], 'file')}, {human.size(s.bytes.get('pending', 0))}"
-        return f"dry run: {todo} would be transferred (looked for {took})"
+        gone = f", {human.counted(files['deleted'], 'file')} would be deleted" if files["deleted"] else ""
+        return f"dry run: {todo} would be transferred{gone} (looked for {took})"
     moved = moved_bytes(s.bytes)
     speed = f", {human.rate(moved / s.elapsed_seconds)}" if s.elapsed_seconds > 0 and moved else ""
     job = f" (job {s.job_id})" if s.job_id else ""
@@ -86,7 +87,11 @@ def _headline(s: Summary) -> str:
 def _counters(s: Summary) -> Iterable[str]:
     why = ", ".join(f"{n} {human.count(s.skipped_by[n])}" for n in SKIPPED_BY if s.skipped_by.get(n))
     at_least = "" if s.scan_complete else "≥ "
-    yield _row("files", [_item(n, human.count(s.files.get(n, 0)), n, at_least, why) for n in _shown(s.files, FILES)])
+    told = {"deleted": "would be deleted"} if s.dry_run else {}
+    yield _row(
+        "files",
+        [_item(told.get(n, n), human.count(s.files.get(n, 0)), n, at_least, why) for n in _shown(s.files, FILES)],
+    )
     planned = _shown(s.bytes, BYTES[:5])
     yield _row("planned", [_item(n, human.size(s.bytes.get(n, 0)), n, at_least, "") for n in planned])
     traffic = [
@@ -114,8 +119,11 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     if not total:
         return
     files = s.files.get("failed", 0)
-    both = f"{human.counted(files, 'file')} and {human.counted(total - files, 'folder')}"
-    yield f"Failed ({both if total > files else human.count(total)}):"
+    kept = sum(f.message.startswith("not deleted: ") for f in s.failures)
+    parts = [(files, "file"), (total - files - kept, "folder"), (kept, "deletion")]
+    known = total > files and not (kept and s.failures_omitted)  # what was omitted is told by its number alone
+    named = [human.counted(n, what) for n, what in parts if n > 0 or what == "file"]
+    yield f"Failed ({' and '.join(named) if known else human.count(total)}):"
     for f in s.failures[:shown]:
         yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
     rest = total - min(shown, len(s.failures))

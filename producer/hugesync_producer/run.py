@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.coordinator import LEASE_MS, Coordinator
+from hugesync_producer.deletes import Deletes
 from hugesync_producer.dispatch import Publish
 from hugesync_producer.dryrun import dry_run
 from hugesync_producer.embedded import Embedded
@@ -25,11 +26,12 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.processes import this_process
 from hugesync_producer.runtimefolder import refuse_unusable
+from hugesync_producer.samedevice import Devices, refuse_another, refuse_dry, remembered, updated
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
+from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
@@ -65,6 +67,7 @@ def run_job(
         )
         stack.callback(job.close)
         if spec.dry_run:
+            refuse_dry(spec, settings, job.source.device)
             return dry_run(job, meter, observer, began, spec.options.estimate)
         folder: JobFolder | None = None
         if not settings.broker_url:
@@ -103,12 +106,20 @@ def _coordinate(
     lock(ledger, spec, place)
     started = time.time()
     owner = lead(ledger, spec, folder is not None, observer)
+    devices, device = remembered(ledger, spec.job, folder), job.source.device
+    if spec.options.delete:
+        try:
+            refuse_another(spec, devices, device)
+        except Refused:  # nothing of the job was touched
+            ledger.step_down(spec.job, owner)
+            ledger.unlock(place, spec.job)
+            raise
     checkpoint = Checkpoint(ledger, spec.job, folder)
     resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read() or ("", Counters())
     if resumed is None:
         ledger.forget_job(spec.job, history=False)
         ledger.lead(spec.job, owner, LEASE_MS)
-        ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
+        ledger.set_meta(spec.job, owner=owner, coordinator=this_process(), devices=json.dumps(devices))
     observer.on_start(spec.job, resumed is not None)
     ledger.open_job(spec.job, json.dumps(spec.wire()))
     ledger.set_meta(spec.job, state="running", cancel="0", host=_host())
@@ -119,9 +130,13 @@ def _coordinate(
         )  # fmt: skip
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
+    deletes = Deletes(
+        job, meter, window, resumed is not None, device,
+        lambda: sweep(job, started, Token(meter)) if resumed is not None else None,
+    )  # fmt: skip
     pool = Pool(ledger, spec, embedded=folder is not None)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
+        job, ledger, _publisher(), PlanFeed(job, meter, key), window, deletes, pool, checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=owner,
         look_at_rates=rates.look if rates is not None else _no_rates,
     )  # fmt: skip
@@ -143,10 +158,12 @@ def _coordinate(
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error.told()
         never_began = resumed is None and not coordinator.scanned_anything
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
-            _forget(ledger, pool, spec, place, folder)
+            _forget(ledger, pool, spec, place, folder, devices)
             raise
     summary = summarise(job, state, window, coordinator, meter, began, reason)
-    return _end(ledger, pool, spec, place, folder, summary, coordinator)
+    if summary.state in (State.DONE, State.DONE_WITH_ERRORS):
+        devices = updated(devices, device)
+    return _end(ledger, pool, spec, place, folder, summary, coordinator, devices)
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
@@ -163,23 +180,25 @@ def _end(
     folder: JobFolder | None,
     summary: Summary,
     coordinator: Coordinator,
+    devices: Devices,
 ) -> Summary:
     """Record the end wherever it can be recorded; returns the summary, which says where it could not be."""
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
-    finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
+    finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS, State.REFUSED)  # what was refused is judged anew
     if folder is not None:
         try:
             folder.save(
-                state=str(summary.state), summary=json.loads(text), **({"checkpoint": None} if finished else {})
-            )
+                state=str(summary.state), summary=json.loads(text), devices=devices,
+                **({"checkpoint": None} if finished else {}),
+            )  # fmt: skip
         except CannotSave as error:
             if str(error) not in summary.reason:
                 summary = replace(summary, notes=(*summary.notes, f"this end is not recorded: {error}"))
     try:
         pool.retract()
-        ledger.set_meta(spec.job, state=str(summary.state), summary=text)
+        ledger.set_meta(spec.job, state=str(summary.state), summary=text, devices=json.dumps(devices))
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
@@ -189,10 +208,12 @@ def _end(
     return summary
 
 
-def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None) -> None:
-    """The job never began: no history of it stays."""
+def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None, devices: Devices) -> None:
+    """The job never began: no history of it stays, but what protects the next run."""
     pool.retract()
     ledger.forget_job(spec.job, history=False)
+    if devices:
+        ledger.set_meta(spec.job, devices=json.dumps(devices))
     ledger.unlock(place, spec.job)
     if folder is not None:
         folder.save(state="usage", checkpoint=None)
@@ -212,6 +233,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
+    notes += coordinator.deletes.notes
     return Summary(
         state,
         job.spec.job,

@@ -16,7 +16,10 @@ AHEAD = 64  # entries held back while an answer is awaited
 
 
 class WithoutSidecars(Wrapper):
-    """Leaves out each ``*.hssig`` whose metadata say that it is ours. A user's own file of such a name stays."""
+    """Leaves out each ``*.hssig`` whose metadata say that it is ours. A user's own file of such a name stays. ``hidden``: how
+    many were left out."""
+
+    hidden = 0
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         entries = self.inner.list(token, start_after, enter)
@@ -31,12 +34,13 @@ class WithoutSidecars(Wrapper):
                     asked = pool.submit(self.inner.head, entry.key, token)
                 held.append((entry, asked))
                 while held and (len(held) > AHEAD or held[0][1] is None or held[0][1].done()):
-                    yield from _theirs(*held.popleft())
+                    yield from self._theirs(*held.popleft())
             while held:
-                yield from _theirs(*held.popleft())
+                yield from self._theirs(*held.popleft())
 
-
-def _theirs(entry: Entry, asked: Future[Head | None] | None) -> Iterator[Entry]:
-    head = asked.result() if asked is not None else None
-    if head is None or not head.meta.sidecar:
-        yield entry
+    def _theirs(self, entry: Entry, asked: Future[Head | None] | None) -> Iterator[Entry]:
+        head = asked.result() if asked is not None else None
+        if head is None or not head.meta.sidecar:
+            yield entry
+        else:
+            self.hidden += 1

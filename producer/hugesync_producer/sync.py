@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hugesync_producer.aside import aside
 from hugesync_producer.capability_words import refusal
+from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
@@ -58,6 +59,7 @@ def sync(
         raise UsageError(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
+    _check_deletes(options)
     meter, rates = Meter(), SharedRates()
     with ExitStack() as stack:
         if settings.broker_url:  # first contact, too, keeps to what the fleet was asked for
@@ -65,6 +67,8 @@ def sync(
             stack.callback(fleet.close)
             rates.exchange = fleet.share_rate
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        if options.delete and ends.single_source:
+            raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
         spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
@@ -101,6 +105,16 @@ def _spec(
     return probed(spec, meter, rates, state_dir, observer)
 
 
+def _check_deletes(options: Options) -> None:
+    """Raises UsageError for what the command line would have refused, too."""
+    if options.delete:
+        MaxDelete.parse(options.max_delete)
+    if options.backup_dir and not options.backup_dir.endswith("/"):
+        raise UsageError(f"backup_dir {options.backup_dir}: the key of a folder ends in /")
+    if options.backup_dir and (options.inplace or options.unsafe_no_conflict_check):
+        raise UsageError("--backup-dir keeps nothing with --inplace or --unsafe-no-conflict-check; give one of them")
+
+
 def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observer: Observer) -> Spec:
     """The specification with what both ends can do, measured where it has to be, and by ``validate-endpoint`` where that was
     run. What a store will do by itself to the result is noticed. Raises Unreachable, Refused."""
@@ -122,6 +136,11 @@ def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observ
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
             option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
             raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
+        if spec.options.delete and not limits.case_sensitive:
+            raise UsageError(
+                f"--delete is not possible at {spec.dest.display()}, which does not tell upper from lower case: what has "
+                "another spelling there would be taken for an extra"
+            )
         if spec.options.inplace:
             _check_in_place(spec, found, limits)
         if not spec.dry_run:

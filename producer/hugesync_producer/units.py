@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hugesync_producer import filelog
+from hugesync_producer.deletes import DeleteBatch
 from hugesync_producer.dispatch import Dispatcher
 from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.plan import Segment
@@ -69,6 +70,8 @@ class Units:
     # taking segments from the plan
     def add(self, segment: Segment) -> OpenSegment:
         open_segment = OpenSegment(segment.last_key, Counters(tally=segment.tally), finishes=list(segment.finishes))
+        if segment.seen is not None:
+            open_segment.counters.seen = segment.seen
         for failure in segment.failures:
             open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
         for items in segment.batches:
@@ -157,6 +160,8 @@ class Units:
             self._on_batch(unit, event.outcome)
         elif isinstance(unit, Folders):
             self._on_folders(unit, event.outcome)
+        elif isinstance(unit, DeleteBatch):
+            unit.owner.on_event(unit, event.outcome)
         elif isinstance(unit, Large):
             self._on_large(unit, event, have)
 

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hugesync_producer.extras import Seen
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.summary import FAILURES_KEPT, Failure
@@ -38,6 +39,7 @@ class Counters:
     failures: list[Failed] = field(default_factory=list)
     omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
     withdrawn: list[Failed] = field(default_factory=list)  # earlier failures whose files are pending again in here
+    seen: Seen = field(default_factory=Seen)  # by the join, with --delete
 
     def add(self, other: Counters) -> None:
         self.tally.add(other.tally)
@@ -46,6 +48,7 @@ class Counters:
         self.conflicts += other.conflicts
         self.notes.update(other.notes)
         self.omitted.update(other.omitted)
+        self.seen.add(other.seen)
         if other.withdrawn:
             back = set(other.withdrawn)
             self.failures = [f for f in self.failures if f not in back]
@@ -101,6 +104,7 @@ class Counters:
             "notes": dict(self.notes),
             "failures": [list(f) for f in self.failures],
             "omitted": dict(self.omitted),
+            "seen": self.seen.wire(),
         }
 
     @classmethod
@@ -113,6 +117,7 @@ class Counters:
             Counter(w["notes"]),
             [Failed(*f) for f in w["failures"]],
             Counter(w["omitted"]),
+            seen=Seen.unwire(w.get("seen", {})),
         )
 
 
@@ -136,6 +141,9 @@ class Window:
     def __init__(self, key: str = "", base: Counters | None = None) -> None:
         self.key = key
         self.base = base or Counters()
+        self.aside = (
+            Counters()
+        )  # of what is no part of the plan and is done anew by a resumed job (deletes); in no checkpoint
         self._open: deque[OpenSegment] = deque()
 
     def add(self, segment: OpenSegment) -> None:
@@ -179,6 +187,7 @@ class Window:
         """Counters as of now. The law is asserted, not hoped."""
         now = Counters()
         now.add(self.base)
+        now.add(self.aside)
         for segment in self._open:
             now.add(segment.counters)
         now.tally.assert_law()
