@@ -145,6 +145,9 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--no-sidecar"], "options", {"sidecars": False}),
     (["--sidecar-prefix", "sig/"], "options", {"sidecar_prefix": "sig/"}),
     (["-n", "--estimate"], "options", {"estimate": True}),
+    (["--verify", "none"], "options", {}),
+    (["--verify", "transferred"], "options", {"verify": "transferred"}),
+    (["--verify", "all"], "options", {"verify": "all"}),
 ]
 DEFAULTS = {"rules": Rules(), "selection": Selection(), "options": Options()}
 

@@ -53,6 +53,8 @@ def refuse_contradictions(given: Given) -> None:
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
+    if given["verify"] == "transferred" and given["dry_run"]:
+        raise UsageError("--verify transferred reads back what was sent, and a dry run sends nothing")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 
@@ -104,6 +106,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         sidecars=not given["no_sidecar"],
         inplace=given["inplace"],
         estimate=given["estimate"],
+        verify=given["verify"],
         **_delta_options(given),
     )
 

@@ -13,7 +13,7 @@ from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
-from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.compare import compares_same, look_again
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, Snapshot, State, Summary
 from hugesync_tasks.token import Meter, Token
@@ -66,6 +66,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
+        verified=total.verified,
         notes=(guessed,) if deltas and estimate else (),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
@@ -81,5 +82,5 @@ def _look(job: JobContext, transfer: Transfer, token: Token) -> Outcome | None:
     except StoreError as error:
         return failed(error)
     if decision is Decision.SAME:
-        return Outcome("skipped", "same")
+        return Outcome("skipped", "same", verified=compares_same(job, transfer.source))
     return Outcome("skipped", "existing") if decision is Decision.EXISTING else None

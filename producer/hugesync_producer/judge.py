@@ -7,6 +7,7 @@ Nothing here waits, reads or writes. The order of the questions to a source entr
 3. FIFO, socket, device                                Skip special
 4. a name or size the destination cannot hold          Fail
 5. ``decide``                                          Skip same | existing, or Send
+   (with ``doubt_same`` Send also what is the same)
 
 Folders are not counted. Where the destination has real folders (``limits.folders``) a missing one is created like a
 small file, and finished (mode, owner, mtime) after its last descendant when it is new, differs, or something directly
@@ -101,6 +102,7 @@ class Terms:
     metadata: bool = True
     dir_metadata: bool = False
     prefix: str = ""  # the destination's
+    doubt_same: bool = False  # what looks the same is sent to be compared (``--verify all``)
 
 
 class Judge:
@@ -152,11 +154,13 @@ class Judge:
 
     def _file(self, source: Entry, dest: Entry | None) -> Verdict:
         decision = decide(source, dest, self._terms.rules)
+        expected = dest.version if dest is not None else None
         if decision is Decision.SAME:
+            if self._terms.doubt_same and source.size:
+                return Send(Transfer(source, expected, dest, check=True), self._way_to_read(source))
             return Skip("same")
         if decision is Decision.EXISTING:
             return Skip("existing")
-        expected = dest.version if dest is not None else None
         if decision is Decision.UNKNOWN:
             return Send(Transfer(source, expected, dest, check=True), Way.CHECK)
         return Send(Transfer(source, expected, dest), self._way(source))
@@ -165,6 +169,10 @@ class Judge:
         if source.kind is Kind.LINK or source.size < min(self._terms.cuts.solo_from, self._terms.cuts.large_from):
             return Way.SMALL
         return Way.LARGE if source.size >= self._terms.cuts.large_from else Way.SOLO
+
+    def _way_to_read(self, source: Entry) -> Way:
+        """Of what is compared before it is known to move: what it may cost to read decides."""
+        return Way.SMALL if self._way(source) is Way.SMALL else Way.SOLO
 
     def _folder(self, source: Entry, dest: Entry | None) -> Verdict:
         real = self._terms.dest_limits.folders

@@ -120,6 +120,7 @@ class PlanFeed:
             metadata=spec.options.metadata,
             dir_metadata=spec.options.dir_metadata,
             prefix=spec.dest.prefix,
+            doubt_same=spec.options.verify == "all",
         )
         judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
         # bytes that the store copies by itself are in nobody's hand: only their number fills a batch

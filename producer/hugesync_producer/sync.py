@@ -63,6 +63,10 @@ def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
+    if (
+        options.verify != "none"
+    ):  # left out at its default, or jobs left unfinished by an earlier release would not be found
+        kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
     identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
     spec = Spec(

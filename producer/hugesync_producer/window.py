@@ -59,9 +59,9 @@ class Counters:
         """One pending entry of ``size`` planned bytes ended."""
         self.tally.settle(outcome.state, size, outcome.reason if outcome.state == "skipped" else "")
         self.extras(outcome)
+        self.verified += outcome.verified
         if outcome.state == "done":
             self.transfers[outcome.how] += 1
-            self.verified += outcome.verified
         elif outcome.state == "failed":
             self._keep(Failed(key, outcome.reason, outcome.message, size, True))
 
