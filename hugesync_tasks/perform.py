@@ -28,6 +28,7 @@ from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
+from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
@@ -80,8 +81,11 @@ def _batch(work: Work) -> str:
         if len(done) < len(items):
             work.lease.receipts(finished)
 
-    run = BatchRun(work.job, work.lease.token, report, work.process.budget)
-    run.run({i: t for i, t in items.items() if i not in done})
+    job, token, todo = work.job, work.lease.token, {i: t for i, t in items.items() if i not in done}
+    if job.spec.compares:
+        compare_batch(job, todo, token, report)
+    else:
+        BatchRun(job, token, report, work.process.budget).run(todo)
     work.settle({"items": [done[i].wire() for i in range(len(items))]})
     return f"{len(items)} files"
 

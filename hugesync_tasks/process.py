@@ -80,8 +80,15 @@ class Process:
                     spec.options,
                     role="source",
                     links=spec.selection.links,
+                    reads_only=spec.compares,
                 ),
-                open_store(self.placed(spec.dest), spec.dest_limits, spec.options, role="destination"),
+                open_store(
+                    self.placed(spec.dest),
+                    spec.dest_limits,
+                    spec.options,
+                    role="destination",
+                    reads_only=spec.compares,
+                ),
             )
             self._jobs[job_id] = job
             while len(self._jobs) > JOBS_KEPT:

@@ -22,6 +22,7 @@ from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_verify import verify_command
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
 from hugesync_tasks import __version__
@@ -42,7 +43,7 @@ def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
 
 
-for _command in (sign_command, delta_command, patch_command):
+for _command in (sign_command, delta_command, patch_command, verify_command):
     hugesync_commands.add_command(_command)
 
 
@@ -83,7 +84,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         if as_json:
             show(json.dumps(found))
             return
-        summary = replace(from_json(found), resumable=bool(found.get("resumable")))
+        compares = bool(found.get("compares"))
+        summary = replace(from_json(found), resumable=bool(found.get("resumable")), compares=compares)
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
         for line in as_of_lines(found["as_of"]) if "as_of" in found else ():

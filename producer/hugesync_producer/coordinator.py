@@ -137,15 +137,13 @@ class Coordinator:
         self.units.collect()
         self._pull()
         if not self.window.empty:
-            self._pool.probe(self._planner.first)
+            self._pool.probe(self._planner.first, self._planner.first_there)
         self.units.fill()
         if self.scan_complete and self.window.empty:
             self._save()
-            return (
-                State.DONE_WITH_ERRORS
-                if self.window.base.tally.files["failed"] or self.window.base.failures
-                else State.DONE
-            )
+            base = self.window.base
+            differs = base.tally.files["failed"] or base.failures or base.unmatched
+            return State.DONE_WITH_ERRORS if differs else State.DONE
         busy = not self.scan_complete and self.units.room() > 0
         self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already

@@ -70,7 +70,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         notes=(guessed,) if deltas and estimate else (),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
-        failures_omitted=sum(total.omitted.values()),
+        failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
     )
 

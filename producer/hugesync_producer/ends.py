@@ -63,10 +63,15 @@ def resolve(
 
 
 def open_end(
-    location: Location, limits: Mapping[str, Any] | None, options: Options, role: str, links: str = "keep"
+    location: Location,
+    limits: Mapping[str, Any] | None,
+    options: Options,
+    role: str,
+    links: str = "keep",
+    reads_only: bool = False,
 ) -> Store:
     """The stack for the producer's own use (listing, first contact)."""
-    return open_store(location, limits, options, role=role, links=links, patience=PATIENCE)
+    return open_store(location, limits, options, role=role, links=links, patience=PATIENCE, reads_only=reads_only)
 
 
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:

@@ -61,7 +61,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Only the destination has it."""
+    """Only the destination has it. ``listed``: and is told by name."""
+
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,9 @@ class Judge:
             return Skip("filtered")
         if source.kind is Kind.ERROR:
             note = source.note or "could not be looked at"
-            return Fail(_class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
+            return Fail(class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
         if dest is not None and dest.kind is Kind.ERROR:
-            return Fail(_class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
+            return Fail(class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
         if source.kind is Kind.SPECIAL:
             return Skip("special", source.note)
         if why := self._obstacles.refuse(source):
@@ -199,6 +201,6 @@ def _counts(entry: Entry) -> bool:
     return entry.kind is not Kind.DIR and (entry.size > 0 or not entry.key.endswith("/"))
 
 
-def _class_of(note: str) -> FailureClass:
+def class_of(note: str) -> FailureClass:
     """A listing gives the reason as text only; a missing permission is what a person can mend."""
     return FailureClass.NEEDS_PERSON if "denied" in note or "not permitted" in note else FailureClass.PERMANENT

@@ -38,6 +38,7 @@ class Segment:
     failures: tuple[Failure, ...] = ()
     specials: tuple[tuple[str, str], ...] = ()
     extras: int = 0
+    only_there: tuple[str, ...] = ()  # the extras that are told by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ class _Draft:
     failures: list[Failure] = field(default_factory=list)
     specials: list[tuple[str, str]] = field(default_factory=list)
     extras: int = 0
+    only_there: list[str] = field(default_factory=list)
 
     def seal(self) -> Segment:
         batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
         return Segment(
             self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
-            tuple(self.specials), self.extras,
+            tuple(self.specials), self.extras, tuple(self.only_there),
         )  # fmt: skip
 
 
@@ -117,6 +119,8 @@ class Batcher:
         d, verdict = self._draft, step.verdict
         if isinstance(verdict, Extra):
             d.extras += 1
+            if verdict.listed:
+                d.only_there.append(step.key)
         elif isinstance(verdict, Skip):
             if step.counted:
                 d.tally.find("skipped", step.size, verdict.reason)

@@ -85,14 +85,15 @@ def _spec(ends: Ends, rules: Rules, selection: Selection, options: Options, dry_
 
 def probed(spec: Spec, meter: Meter) -> Spec:
     """The specification with what both ends can do, measured where it has to be. Raises Unreachable, Refused."""
-    once = replace(spec.options, retries=1)
-    a, b = open_end(spec.source, None, once, "source"), open_end(spec.dest, None, once, "destination")
+    once, writes = replace(spec.options, retries=1), not (spec.dry_run or spec.compares)
+    a = open_end(spec.source, None, once, "source", reads_only=spec.compares)
+    b = open_end(spec.dest, None, once, "destination", reads_only=spec.compares)
     try:
         found = measured(a, spec.source, False, meter)
-        limits = measured(b, spec.dest, not spec.dry_run, meter)
+        limits = measured(b, spec.dest, writes, meter)
         _tell(spec.source, found, "source")
         _tell(spec.dest, limits, "destination")
-        if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
+        if limits.conditional_commit == "none" and writes and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
                 "overwritten unseen; --unsafe-no-conflict-check accepts that"

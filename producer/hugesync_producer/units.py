@@ -71,6 +71,7 @@ class Units:
         open_segment = OpenSegment(segment.last_key, Counters(tally=segment.tally), finishes=list(segment.finishes))
         for failure in segment.failures:
             open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
+        open_segment.counters.only_there(segment.only_there)
         for items in segment.batches:
             self._add_batch(open_segment, list(items))
         for transfer in segment.larges:

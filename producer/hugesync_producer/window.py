@@ -7,12 +7,13 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Outcome
-from hugesync_tasks.summary import FAILURES_KEPT, Failure
+from hugesync_tasks.summary import FAILURES_KEPT, UNMATCHED, Failure
 from hugesync_tasks.tally import Tally
 
 
@@ -37,6 +38,8 @@ class Counters:
     notes: Counter[str] = field(default_factory=Counter)
     failures: list[Failed] = field(default_factory=list)
     omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
+    unmatched: int = 0  # what only the destination has, of a job that compares; it is beside the law
+    unmatched_keys: list[str] = field(default_factory=list)  # the first of them
     withdrawn: list[Failed] = field(default_factory=list)  # earlier failures whose files are pending again in here
 
     def add(self, other: Counters) -> None:
@@ -46,6 +49,8 @@ class Counters:
         self.conflicts += other.conflicts
         self.notes.update(other.notes)
         self.omitted.update(other.omitted)
+        self.unmatched += other.unmatched
+        self.unmatched_keys += other.unmatched_keys[: FAILURES_KEPT - len(self.unmatched_keys)]
         if other.withdrawn:
             back = set(other.withdrawn)
             self.failures = [f for f in self.failures if f not in back]
@@ -73,6 +78,11 @@ class Counters:
         """Record a failure that was counted by ``found``, or that is not a file's (a folder's: size -1)."""
         self._keep(Failed(key, reason, message, size, False))
 
+    def only_there(self, keys: Sequence[str]) -> None:
+        """Only the destination has these."""
+        self.unmatched += len(keys)
+        self.unmatched_keys += keys[: FAILURES_KEPT - len(self.unmatched_keys)]
+
     def withdraw(self, failure: Failed, size: int) -> None:
         """A file that is counted as failed elsewhere is tried again, with ``size`` planned bytes; it stays found once. Whoever
         adds these counters to those others has it pending, and until then the others alone are as true as before."""
@@ -90,7 +100,16 @@ class Counters:
             self.omitted[failure.reason] += 1
 
     def failure_list(self) -> tuple[Failure, ...]:
-        return tuple(Failure(f.key, FailureClass(f.reason), f.message) for f in self.failures)
+        """What failed, then what only the destination has: at most ``FAILURES_KEPT`` together."""
+        failures = [Failure(f.key, FailureClass(f.reason), f.message) for f in self.failures]
+        unmatched = [Failure(key, FailureClass.PERMANENT, UNMATCHED) for key in self.unmatched_keys]
+        return tuple((failures + unmatched)[:FAILURES_KEPT])
+
+    @property
+    def failures_omitted(self) -> int:
+        """How many more there are than ``failure_list`` has."""
+        total = len(self.failures) + sum(self.omitted.values()) + self.unmatched
+        return total - len(self.failure_list())
 
     def wire(self) -> dict[str, Any]:
         return {
@@ -101,6 +120,7 @@ class Counters:
             "notes": dict(self.notes),
             "failures": [list(f) for f in self.failures],
             "omitted": dict(self.omitted),
+            **({"unmatched": self.unmatched, "unmatched_keys": self.unmatched_keys} if self.unmatched else {}),
         }
 
     @classmethod
@@ -113,6 +133,8 @@ class Counters:
             Counter(w["notes"]),
             [Failed(*f) for f in w["failures"]],
             Counter(w["omitted"]),
+            w.get("unmatched", 0),
+            list(w.get("unmatched_keys", ())),
         )
 
 
