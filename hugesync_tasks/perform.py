@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hugesync_tasks import perform_delta
+from hugesync_tasks import perform_compare, perform_delta
 from hugesync_tasks.errors import (
     FailureClass,
     HugeSyncError,
@@ -92,6 +92,8 @@ def _batch(work: Work) -> str:
 
 def _begin(work: Work) -> str:
     job, token = work.job, work.lease.token
+    if job.spec.compares:
+        return perform_compare.begin(work)
     try:
         process, todo = work.process, json.loads(work.task.payload)
         transfer = Transfer.unwire(todo["transfer"])
@@ -211,6 +213,8 @@ _HANDLERS: dict[str, Callable[[Work], str]] = {
     "sign": perform_delta.sign,
     "match": perform_delta.match,
     "lay": perform_delta.lay_out,
+    "compare": perform_compare.compare,
+    "conclude": perform_compare.conclude,
     "part": _part,
     "commit": _commit,
     "abandon": _abandon,

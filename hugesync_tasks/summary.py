@@ -175,6 +175,7 @@ class JobLine:
     source: str
     dest: str
     resumable: bool = False
+    compares: bool = False  # it only compared both
 
 
 class Observer(Protocol):

@@ -130,7 +130,7 @@ def _side_by_side(ours: End, theirs: End, token: Token) -> Found:
         return Found(What.EQUAL)
     ours.digests(token)  # neither was read to its end, where it would have shown that it moved
     theirs.digests(token)
-    return Found(What.DIFFERENT, f"from byte {at} on")
+    return Found(What.DIFFERENT, f"first at byte {at}")
 
 
 def first_difference(mine: Iterator[bytes], other: Iterator[bytes]) -> int | None:

@@ -12,17 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_tasks.errors import FailureClass, Stopped, StoreError
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Outcome, Transfer, failed
+from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.contents import Found, What, compare_contents
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.token import Token
 
 THREADS = 16  # files compared at once inside one task; of each a chunk or two is in memory
 RECEIPTS_EVERY = 64  # files
+MANY = 4096  # ranges of one file; above it they grow
 
 MISSING = "missing at the destination"
 NAMES = {Kind.FILE: "a file", Kind.LINK: "a symlink", Kind.DIR: "a folder", Kind.SPECIAL: "a special file"}
 
 log = logging.getLogger(__name__)
+
+
+def range_size(size: int, options: Options) -> int:
+    """Bytes that one task compares of a file; what has no more is compared in one piece."""
+    return max(4 * options.part_size, -(-size // MANY))
 
 
 def compare_batch(

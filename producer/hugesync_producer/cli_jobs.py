@@ -159,7 +159,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = f"{human.state(line.state)}, resumable" if line.resumable else human.state(line.state)
+    state = human.state(line.state) + (", resumable" if line.resumable else "") + (", verify" if line.compares else "")
     return line.job_id, state, started, line.source, line.dest
 
 

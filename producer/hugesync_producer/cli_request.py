@@ -119,7 +119,11 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     """Of a job that only compares. Raises as ``options_of``."""
     _refuse_memory_of_others(given, settings)
     return Options(
-        jobs=settings.jobs, retries=settings.retries, memory=settings.memory, stall_timeout=settings.stall_timeout
+        jobs=settings.jobs,
+        retries=settings.retries,
+        memory=settings.memory,
+        part_size=settings.part_size,
+        stall_timeout=settings.stall_timeout,
     )
 
 

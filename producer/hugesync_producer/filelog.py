@@ -61,6 +61,9 @@ def began(key: str, fields: Mapping[str, str]) -> None:
     """How a large file goes: in parts, or by a delta with blocks of so many bytes; ``whole`` is why there is no delta."""
     if _switch.isEnabledFor(logging.INFO):
         large = LargeFile.of(dict(fields))
+        if not large.upload.id and large.delta is None:  # of a comparison
+            _log.info("file compared in ranges", path=key, ranges=int(fields["total"]), reads=large.how)
+            return
         found: dict[str, object] = {"whole": large.whole}
         if large.delta:
             found = {"way": large.delta.way, "block_size": large.delta.block}

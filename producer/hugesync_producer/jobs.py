@@ -158,7 +158,13 @@ def _known(ledger: Ledger, job_id: str) -> str:
 def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine:
     known = Spec.unwire(spec)
     return JobLine(
-        job, State(state or "running"), started, known.source.display(), known.dest.display(), state in RESUMABLE
+        job,
+        State(state or "running"),
+        started,
+        known.source.display(),
+        known.dest.display(),
+        state in RESUMABLE,
+        known.compares,
     )
 
 

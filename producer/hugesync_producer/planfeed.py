@@ -21,6 +21,7 @@ from hugesync_tasks.errors import Cancelled, NotFound
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.spec import Location
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.equality import range_size
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Meter, Token
@@ -157,7 +158,7 @@ class PlanFeed:
     def _cuts(self) -> Cuts:
         job, small = self._job, self._job.spec.options.small_file
         if job.spec.compares:
-            return Cuts(solo_from=small, large_from=1 << 62)
+            return Cuts(solo_from=small, large_from=range_size(0, job.options) + 1)
         return Cuts(solo_from=min(small, job.whole_up_to), large_from=job.whole_up_to + 1)
 
     def _open_folders(self) -> list[Entry]:

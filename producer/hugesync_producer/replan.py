@@ -65,6 +65,10 @@ class Replan(Generic[T]):
                 return Outcome("failed", FailureClass.SOURCE_CHANGED, "the source vanished during the run")
             entry = replace(source.entry, key=key)
             dest = self.job.dest.head(key, self.token)
+            if self.job.spec.compares:  # begun anew: nothing is decided here
+                if dest is None:
+                    return Outcome("failed", FailureClass.CONFLICT, "the destination changed while it was compared")
+                return Transfer(entry, dest.entry.version, dest.entry, check=True)
             if generation and dest is not None and dest.meta.generation == generation:
                 done = Outcome("done", how="server_copy" if self.job.server_copy else "full")  # word of it was lost
                 return confirmed(self.job, done, entry, dest.entry.version, None, self.token)

@@ -141,7 +141,9 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
         both = f"{human.counted(files, 'file')} and {human.counted(named - files, 'folder')}"
         yield f"{'Not equal' if s.compares else 'Failed'} ({both if named > files else human.count(files or named)}):"
     for f in failures[:shown]:
-        yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
+        differs = s.compares and f.failure_class is FailureClass.PERMANENT
+        label = "not equal" if differs else human.failure(f.failure_class)
+        yield f"  {label:<14} {human.name(f.path)}: {_sentence(f.message)}"
     if apart:
         yield "Only at the destination:"
     for f in apart[:shown]:
