@@ -99,8 +99,8 @@ def _range(work: Work, large: LargeFile, ours: End, theirs: End) -> Found | None
             at = first_difference(mine, other)
         if at is None:
             return None
-        ours.digests(token)  # of versions that are still there
-        theirs.digests(token)
+        ours.check(token)  # of versions that are still there
+        theirs.check(token)
         return Found(What.DIFFERENT, f"at byte {start + at}")
     end = ours if large.how == "source" else theirs
     crc = int(digest(end.chunks(token, start, length), "crc64"))

@@ -74,7 +74,7 @@ def commit(
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
         notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
     outcome = Outcome("done", how=large.how, verified=verified, notes=notes)
-    outcome = confirmed(job, outcome, large.source, done.version, crc64, token)
+    outcome = confirmed(job, outcome, done, large.source, crc64, token)
     if outcome.state != "done":
         return outcome
     said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "")

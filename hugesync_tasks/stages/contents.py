@@ -21,6 +21,7 @@ from hugesync_tasks.token import Token
 
 # of Head's digests, the better first: what both hold is compared; of what one holds the other's bytes are digested
 ALGORITHMS = {"crc64": "CRC64NVME", "md5": "MD5"}
+Digests = dict[str, int | str]  # by their names
 
 
 class What(StrEnum):
@@ -55,7 +56,13 @@ class End:
     version: str
     moved: What
 
-    def digests(self, token: Token) -> dict[str, int | str]:
+    def check(self, token: Token) -> None:
+        """Raises Moved."""
+        head = self.store.head(self.key, token)
+        if head is None or head.entry.version != self.version:
+            raise Moved(self.moved)
+
+    def digests(self, token: Token) -> Digests:
         """By name (``ALGORITHMS``), those that the store holds. Raises Moved."""
         head = self.store.head(self.key, token, digest=True)
         if head is None or head.entry.version != self.version:
@@ -63,7 +70,7 @@ class End:
         return {name: value for name in ALGORITHMS if (value := getattr(head, name)) is not None}
 
     def chunks(self, token: Token, start: int = 0, length: int | None = None) -> Generator[bytes]:
-        """The bytes, to the last: of a range, or all. Raises Moved, also after the last of them."""
+        """The bytes of a range, or all: those of the version that was opened, whatever is there by then. Raises Moved."""
         try:
             with self.store.open(self.key, self.version, token, start, length) as reader:
                 yield from reader
@@ -85,20 +92,27 @@ def compare_contents(job: JobContext, source: Entry, dest: Entry, token: Token) 
     try:
         here, there = ours.digests(token), theirs.digests(token)
         found = held(here, there)
-        if found is not None:
-            return found
-        for name in ALGORITHMS:
-            for has, value, other in ((theirs, there.get(name), ours), (ours, here.get(name), theirs)):
-                if value is not None:
-                    found = by_digest(name, value == digest(other.chunks(token), name))
-                    has.digests(token)  # it stood still while the other was read, or this says nothing
-                    return found
-        return _side_by_side(ours, theirs, token)
+        if found is None:
+            found = _read(ours, theirs, here, there, token)
+            ours.check(token)  # both stood still while that was read, or it says nothing
+            theirs.check(token)
+        return found
     except Moved as moved:
         return Found(moved.what)
 
 
-def held(here: dict[str, int | str], there: dict[str, int | str]) -> Found | None:
+def _read(ours: End, theirs: End, here: Digests, there: Digests, token: Token) -> Found:
+    for name in ALGORITHMS:
+        if name in there:
+            return by_digest(name, there[name] == digest(ours.chunks(token), name))
+        if name in here:
+            return by_digest(name, here[name] == digest(theirs.chunks(token), name))
+    with closing(ours.chunks(token)) as mine, closing(theirs.chunks(token)) as other:
+        at = first_difference(mine, other)
+    return Found(What.EQUAL) if at is None else Found(What.DIFFERENT, f"first at byte {at}")
+
+
+def held(here: Digests, there: Digests) -> Found | None:
     """By the digests that both stores hold; None where they have none in common."""
     for name in ALGORITHMS:
         if name in here and name in there:
@@ -121,16 +135,6 @@ def digest(chunks: Iterator[bytes], name: str) -> int | str:
     for chunk in chunks:
         crc = crc64nvme(chunk, crc)
     return crc
-
-
-def _side_by_side(ours: End, theirs: End, token: Token) -> Found:
-    with closing(ours.chunks(token)) as mine, closing(theirs.chunks(token)) as other:
-        at = first_difference(mine, other)
-    if at is None:
-        return Found(What.EQUAL)
-    ours.digests(token)  # neither was read to its end, where it would have shown that it moved
-    theirs.digests(token)
-    return Found(What.DIFFERENT, f"first at byte {at}")
 
 
 def first_difference(mine: Iterator[bytes], other: Iterator[bytes]) -> int | None:

@@ -120,7 +120,7 @@ class BatchRun:
         try:
             size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
             done = Outcome("done", verified=check_commit(commit, size, pending.proven), notes=commit.notes)
-            return confirmed(self._job, done, pending.transfer.source, commit.version, pending.sent, self._token)
+            return confirmed(self._job, done, commit, pending.transfer.source, pending.sent, self._token)
         except Stopped:
             raise
         except Exception as error:  # whatever it is, it fails one file
@@ -235,7 +235,7 @@ class BatchRun:
         unsigned = carry(self._job, head.entry, commit, meta.mtime_ns, self._token)
         notes = (*commit.notes, f"no signature was written: {unsigned}") if unsigned else commit.notes
         done = Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=notes)
-        return confirmed(self._job, done, head.entry, commit.version, None, self._token)
+        return confirmed(self._job, done, commit, head.entry, None, self._token)
 
     def _count(self, n: int) -> None:
         """Adapters count what goes over a network; from folder to folder nothing does, so it is counted here as sent."""
@@ -252,7 +252,8 @@ class BatchRun:
                 if found is not None and found.meta.generation and found.meta.generation == pending.meta.generation:
                     how = "server_copy" if self._copies(transfer) else "full"
                     done = Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
-                    return confirmed(self._job, done, transfer.source, found.entry.version, pending.sent, self._token)
+                    ours = Commit(transfer.key, found.entry.version, found.entry.size)
+                    return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
                 # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
                 if version != transfer.expected and transfer.source.kind is not Kind.DIR:
@@ -289,7 +290,7 @@ class BatchRun:
         meta = describe(head, transfer.expected, self._job.options)
         commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         done = Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
-        return confirmed(self._job, done, transfer.source, commit.version, self._to_read_back(body), self._token)
+        return confirmed(self._job, done, commit, transfer.source, self._to_read_back(body), self._token)
 
 
 def _known(error: Exception) -> Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hugesync_tasks.errors import FailureClass, Stopped, StoreError
-from hugesync_tasks.model import Entry, Kind, Outcome
+from hugesync_tasks.model import Commit, Entry, Kind, Outcome
 from hugesync_tasks.stages.contents import End, Found, Moved, What, by_digest, compare_contents, digest
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.token import Token
@@ -21,17 +21,17 @@ _REFUSED = {
 }
 
 
-def confirmed(job: JobContext, done: Outcome, source: Entry, version: str, sent: int | None, token: Token) -> Outcome:
-    """``done`` as it may count: with ``--verify transferred`` or ``all`` only after the destination's ``version`` was read back,
-    unless it is verified already.
+def confirmed(job: JobContext, done: Outcome, commit: Commit, source: Entry, sent: int | None, token: Token) -> Outcome:
+    """``done`` as it may count: with ``--verify transferred`` or ``all`` only after the version that ``commit`` made was read
+    back, unless its store proved it. That its source was proven on reading says nothing of what arrived.
 
     ``source``: under the destination's key. ``sent``: the CRC64NVME of what was read from it, where that is known; else both
     ends are compared, by the digests they hold where they do. Raises Stopped; everything else is the outcome.
     """
-    if job.options.verify == "none" or done.state != "done" or done.verified or source.kind is Kind.DIR:
+    if job.options.verify == "none" or done.state != "done" or commit.proven or source.kind is Kind.DIR:
         return done
     try:
-        found = _found(job, source, version, sent, token)
+        found = _found(job, source, commit.version, sent, token)
     except Stopped:
         raise
     except StoreError as error:

@@ -38,13 +38,14 @@ def sampled(key: str, percent: float) -> bool:
 
 
 def looked_at(total: Counters, sample: float) -> list[str]:
-    """What a comparison is worth, for people: of how many equal files the contents were compared."""
+    """What a comparison is worth, for people."""
     by_size = total.tally.skipped_by["same"] - total.verified
-    notes = [
-        f"contents compared of {total.verified} equal files, {by_size} are equal in size alone (--sample {sample:g}%)"
-    ]
-    if sample >= 100:
-        notes = [f"{by_size} empty files are equal by their size"] if by_size else []
+    if sample < 100:
+        notes = [
+            f"--sample {sample:g}%: contents are equal of {total.verified}, of {by_size} the size is, and no more is known"
+        ]
+    else:
+        notes = [f"{by_size} × empty at both ends"] if by_size else []
     if total.unmatched:
         notes.append(f"{total.unmatched} × only at the destination")
     return notes

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Stopped, StoreError
-from hugesync_tasks.model import Kind, Outcome, Transfer, failed
+from hugesync_tasks.model import Commit, Kind, Outcome, Transfer, failed
 from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.compare import compares_same, look_again
 from hugesync_tasks.stages.context import JobContext
@@ -71,7 +71,8 @@ class Replan(Generic[T]):
                 return Transfer(entry, dest.entry.version, dest.entry, check=True)
             if generation and dest is not None and dest.meta.generation == generation:
                 done = Outcome("done", how="server_copy" if self.job.server_copy else "full")  # word of it was lost
-                return confirmed(self.job, done, entry, dest.entry.version, None, self.token)
+                ours = Commit(key, dest.entry.version, dest.entry.size)
+                return confirmed(self.job, done, ours, entry, None, self.token)
             decision = look_again(self.job, entry, dest, self.token)
         except Stopped:
             raise
