@@ -10,7 +10,7 @@ from hugesync_producer.cli_options import FLEET, RUNNING, SELECTING, SHOWING, Fi
 from hugesync_producer.cli_run import Output, run
 from hugesync_tasks.summary import Observer, Summary
 
-NAME = "hugesync"
+NAME = "hugesync verify"
 
 
 @click.command("verify", cls=FilteringCommand)
