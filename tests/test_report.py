@@ -204,11 +204,11 @@ def test_a_comparison_says_equal_or_not_and_lists_apart_what_only_the_destinatio
         "Not equal (2 files and 1 folder):",
         "  not equal      a: missing at the destination",
         "  not equal      b/: missing at the destination",
-        "  needs you      c: permission denied",
+        "  needs action   c: permission denied",
         "Only at the destination:",
-        "  'extra 0'",
-        "  'extra 1'",
-        "  'extra 2'",
+        "  extra 0",
+        "  extra 1",
+        "  extra 2",
         "  … and 1 more; up to 1,000 are listed by: hugesync status j1 -v",
     ]
     stopped = to_text(summary(state=State.INTERRUPTED, compares=True))
