@@ -133,7 +133,8 @@ class Units:
 
     def _batch_task(self, batch: Batch) -> Task:
         payload = json.dumps([t.wire() for t in batch.items])
-        return Task(f"b{self.epoch}.{batch.number}", "batch", self.pool.queue, 0, payload)
+        kind = "compare_files" if self.job.spec.compares else "batch"
+        return Task(f"b{self.epoch}.{batch.number}", kind, self.pool.queue, 0, payload)
 
     def _finish_folders(self, tasks: list[tuple[Task, Any]]) -> None:
         segment = self.window.finishable() if self._finishing is None else None
