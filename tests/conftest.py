@@ -110,7 +110,8 @@ def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> I
     it = Bucket(seaweedfs, f"t-{uuid.uuid4().hex[:16]}")
     it.client.create_bucket(Bucket=it.bucket)
     yield it
-    # the bucket goes with the server's folder: deleting a collection takes SeaweedFS seconds
+    if factor() > SMALL:  # else the bucket goes with the server's folder: deleting one takes SeaweedFS seconds
+        it.client.delete_bucket(Bucket=it.bucket)  # with all that is in it: SeaweedFS does that
 
 
 @pytest.fixture
