@@ -14,7 +14,8 @@ from hugesync_tasks.work import UploadLost, Work
 
 
 class FileNotes:
-    """The notes of the file that a task is of: ``s<i>`` and ``m<i>`` of ranges, ``l<n>`` and ``h<n>`` of parts."""
+    """The notes of the file that a task is of: ``s<i>`` and ``m<i>`` of ranges, ``l<n>`` and ``h<n>`` of parts; of a comparison
+    ``c<i>``."""
 
     def __init__(self, work: Work, large: LargeFile) -> None:
         self._work = work
@@ -44,6 +45,10 @@ class FileNotes:
     def ranges(self, kind: str, count: int) -> list[Matched]:
         """What all ranges of ``kind`` (s: signed, m: matched) left. Raises UploadLost where one is missing."""
         return [unpack(note) for note in self._take([f"{kind}{i}" for i in range(count)])]
+
+    def crcs(self, count: int) -> list[bytes]:
+        """The checksums that the ranges of a comparison left. Raises UploadLost where one is missing."""
+        return self._take([f"c{number}" for number in range(count)])
 
     def _take(self, names: list[str]) -> list[bytes]:
         work = self._work

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hugesync_tasks import perform_delete, perform_delta
+from hugesync_tasks import perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     FailureClass,
     HugeSyncError,
@@ -28,7 +28,8 @@ from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
-from hugesync_tasks.stages.execute import BatchRun
+from hugesync_tasks.stages.equality import compare_batch
+from hugesync_tasks.stages.execute import BatchRun, Report
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claimed, PartAnswer
@@ -71,7 +72,8 @@ def _failure(kind: FailureClass, message: str) -> dict[str, Any]:
     return {"error": Outcome("failed", str(kind), message).wire()}
 
 
-def _batch(work: Work) -> str:
+def _files(work: Work, run: Callable[[Mapping[int, Transfer], Report], None]) -> str:
+    """A batch: those of its files that have no receipt are given to ``run``."""
     items = {i: Transfer.unwire(w) for i, w in enumerate(json.loads(work.task.payload))}
     done = {i: Outcome.unwire(w) for i, w in work.claim.receipts.items()}
 
@@ -80,10 +82,17 @@ def _batch(work: Work) -> str:
         if len(done) < len(items):
             work.lease.receipts(finished)
 
-    run = BatchRun(work.job, work.lease.token, report, work.process.budget)
-    run.run({i: t for i, t in items.items() if i not in done})
+    run({i: t for i, t in items.items() if i not in done}, report)
     work.settle({"items": [done[i].wire() for i in range(len(items))]})
     return f"{len(items)} files"
+
+
+def _batch(work: Work) -> str:
+    return _files(work, lambda t, report: BatchRun(work.job, work.lease.token, report, work.process.budget).run(t))
+
+
+def _compare_files(work: Work) -> str:
+    return _files(work, lambda todo, report: compare_batch(work.job, todo, work.lease.token, report))
 
 
 def _begin(work: Work) -> str:
@@ -207,6 +216,11 @@ _HANDLERS: dict[str, Callable[[Work], str]] = {
     "sign": perform_delta.sign,
     "match": perform_delta.match,
     "lay": perform_delta.lay_out,
+    # of their own names: a worker of an earlier release, which would sync, does not know them
+    "compare_files": _compare_files,
+    "compare_begin": perform_compare.begin,
+    "compare": perform_compare.compare,
+    "conclude": perform_compare.conclude,
     "part": _part,
     "commit": _commit,
     "abandon": _abandon,

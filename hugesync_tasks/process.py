@@ -85,6 +85,7 @@ class Process:
                     role="source",
                     links=spec.selection.links,
                     rates=self.rates,
+                    reads_only=spec.compares,
                 ),
                 self._dest(spec),
             )
@@ -95,7 +96,8 @@ class Process:
 
     def _dest(self, spec: Spec) -> Store:
         place, limits = self.placed(spec.dest), spec.dest_limits
-        store = open_store(place, limits, spec.options, role="destination", rates=self.rates)
+        only = spec.compares
+        store = open_store(place, limits, spec.options, role="destination", rates=self.rates, reads_only=only)
         return BackingUp(store, spec.options.backup_dir) if spec.options.backup_dir else store
 
     def max_attempts(self, job_id: str) -> int:

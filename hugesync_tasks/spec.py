@@ -92,6 +92,7 @@ class Options:
     backup_dir: str = (
         ""  # ends in /; where, below the destination's root, lies what was overwritten or deleted; "" = nowhere
     )
+    verify: str = "none"  # none | transferred | all: what is compared beyond what the stores prove themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,13 @@ class Spec:
     source_limits: dict[str, Any] = field(default_factory=dict)  # as probed by the producer
     dest_limits: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
+    sample: float | None = None  # of a job that only compares: percent of the files whose contents are; None: a sync
+    one_way: bool = False  # of a job that only compares: what only the destination has is not looked for
+
+    @property
+    def compares(self) -> bool:
+        """Whether the job only compares both ends, and writes nothing."""
+        return self.sample is not None
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)

@@ -30,6 +30,9 @@ SKIPPED_BY = ("same", "filtered", "special", "existing")
 REQUESTS = ("list", "head", "get", "put", "create", "part", "part_copy", "complete", "abort", "delete")
 TRANSFERS = ("full", "delta", "server_copy")
 FAILURES_KEPT = 1000
+UNMATCHED = (
+    "only at the destination"  # the message of what a comparison found there alone; no file of the source failed
+)
 
 
 class State(StrEnum):
@@ -127,6 +130,7 @@ class Summary:
     reason: str = ""  # why the job did not run to its end: one sentence, no secret; shown on stderr
     notes: tuple[str, ...] = ()  # "conflict guard: best effort on /mnt/x"
     resumable: bool = False  # ``hugesync resume JOB`` would go on from here
+    compares: bool = False  # the job only compared both ends; ``skipped_by.same`` are the equal files
 
     def falsehood(self) -> str:
         """Empty if the summary can be true, else the contradiction as a sentence. Checked before anything is shown."""
@@ -171,6 +175,7 @@ class JobLine:
     source: str
     dest: str
     resumable: bool = False
+    compares: bool = False  # it only compared both
 
 
 class Observer(Protocol):

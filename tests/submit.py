@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _SUBMIT = "import sys; sys.argv[0] = 'hugesync-submit'; from hugesync_producer.cli import submit; sys.exit(submit())"
+_VERIFY = "import sys; sys.argv[0:1] = ['hugesync', 'verify']; from hugesync_producer.cli import hugesync; sys.exit(hugesync())"
 ORDINARY = 65534 if os.geteuid() == 0 else os.geteuid()  # uid of a user without rights
 _PR_CAPBSET_DROP = 24
 _CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = 0, 1, 2, 3
@@ -59,6 +60,12 @@ class Submit:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    program: str = _SUBMIT
+
+    @property
+    def verify(self) -> Submit:
+        """The same for ``hugesync verify``."""
+        return replace(self, program=_VERIFY)
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HUGESYNC_", "AWS_", "XDG_", "PYTHON"))}
@@ -79,7 +86,7 @@ class Submit:
     ) -> subprocess.Popen[bytes]:
         """The process, not waited for. ``weak``: without root's power over modes and owners. ``ordinary``: by a user who is
         not root, whoever runs the test; ``folder`` must be writable for ``ORDINARY``."""
-        command = [*(as_ordinary_user() if ordinary else ()), sys.executable, "-c", _SUBMIT, *args]
+        command = [*(as_ordinary_user() if ordinary else ()), sys.executable, "-c", self.program, *args]
         popen.setdefault("env", self.environment())
         if weak and os.geteuid() == 0:
             popen["preexec_fn"] = _as_anybody()

@@ -36,6 +36,10 @@ class FakeLibrary:
         self.calls.append(("sync", args, kwargs))
         return self.outcome(kwargs["observer"])
 
+    def verify(self, *args: Any, **kwargs: Any) -> Summary:
+        self.calls.append(("verify", args, kwargs))
+        return self.outcome(kwargs["observer"])
+
     def resume(self, job_id: str, settings: Any, observer: Any) -> Summary:
         self.calls.append(("resume", (job_id, settings), {}))
         return self.outcome(observer)
@@ -66,9 +70,9 @@ class FakeLibrary:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLibrary]:
     fake = FakeLibrary()
-    for module in ("sync", "jobs"):
+    for module in ("sync", "jobs", "verify"):
         stand_in = types.ModuleType(f"hugesync_producer.{module}")
-        for name in ("sync", "resume", "cancel", "list_jobs", "status"):
+        for name in ("sync", "verify", "resume", "cancel", "list_jobs", "status"):
             setattr(stand_in, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
@@ -150,6 +154,9 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--delete", "--max-delete", "0"], "options", {"delete": True, "max_delete": "0"}),
     (["--delete", "--max-delete", "2.5%"], "options", {"delete": True, "max_delete": "2.5%"}),
     (["--backup-dir", "old/café"], "options", {"backup_dir": "old/café/"}),
+    (["--verify", "none"], "options", {}),
+    (["--verify", "transferred"], "options", {"verify": "transferred"}),
+    (["--verify", "all"], "options", {"verify": "all"}),
 ]
 DEFAULTS = {"rules": Rules(), "selection": Selection(), "options": Options()}
 
@@ -199,6 +206,55 @@ def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str
 def test_an_option_becomes_a_setting(library: FakeLibrary, args: list[str], key: str, expected: Any) -> None:
     assert submit(*args, "/src", "/dst") == 0
     assert getattr(library.request["settings"], key) == expected
+
+
+VERIFY: list[tuple[list[str], str, Any]] = [
+    (["--sample", "10%"], "sample", 10.0),
+    (["--sample", "0.5"], "sample", 0.5),
+    (["--one-way"], "one_way", True),
+    (["--exclude", "*.o"], "selection", Selection(filters=(("-", "*.o"),))),
+    (["--include", "*.c", "--exclude", "*"], "selection", Selection(filters=(("+", "*.c"), ("-", "*")))),
+    (["--min-size", "10K"], "selection", Selection(min_size=10240)),
+    (["--max-size", "10K"], "selection", Selection(max_size=10240)),
+    (["-L"], "selection", Selection(links="follow")),
+    (["--copy-links"], "selection", Selection(links="follow")),
+    (["--skip-links"], "selection", Selection(links="skip")),
+    (["-j", "7"], "options", Options(jobs=7)),
+    (["--jobs", "7"], "options", Options(jobs=7)),
+    (["--memory", "1GiB"], "options", Options(memory=1 << 30)),
+    (["--retries", "9"], "options", Options(retries=9)),
+    (["--stall-timeout", "2m"], "options", Options(stall_timeout=120.0)),
+    (["--source-profile", "here"], "source_profile", "here"),
+    (["--dest-profile", "there"], "dest_profile", "there"),
+    (["--fresh"], "fresh", True),
+]
+
+
+@pytest.mark.parametrize(("args", "name", "expected"), VERIFY, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_an_option_of_verify_changes_its_value_and_nothing_else(
+    library: FakeLibrary, args: list[str], name: str, expected: Any
+) -> None:
+    assert hugesync("verify", "/src", "/dst") == 0
+    plain = {n: v for n, v in library.request.items() if n not in ("observer", "settings")}
+    assert hugesync("verify", *args, "/src", "s3://dst") == 0
+    given = {n: v for n, v in library.request.items() if n not in ("observer", "settings")}
+    assert given == {**plain, name: expected} != plain
+    assert library.calls[-1][1] == ("/src", "s3://dst")
+
+
+def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
+    tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
+    tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
+    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress"}
+    command = cli_jobs.hugesync_commands.commands["verify"]
+    declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
+    assert declared == tested
+
+
+@pytest.mark.parametrize("sample", ["101%", "-1", "nan", "some"])
+def test_a_sample_that_is_no_percentage_is_bad_usage(library: FakeLibrary, sample: str) -> None:
+    assert hugesync("verify", "--sample", sample, "/src", "/dst") == 2
+    assert not library.calls
 
 
 def test_the_configuration_file_reaches_the_options_and_the_command_line_overrides_it(

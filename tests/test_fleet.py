@@ -27,7 +27,7 @@ from compare import differences, tree
 from conftest import Bucket
 from hugesync_tasks.register import Register
 from hugesync_tasks.state.memory import MemoryLedger
-from processes import Place, Running, wait_until
+from processes import Ended, Place, Running, wait_until
 from scale import scaled
 from slowproxy import SlowProxy
 
@@ -120,6 +120,43 @@ def rclone_check(bucket: Bucket, prefix: str, folder: Path) -> None:
     command = [str(rclone), "check", "--download", *ours, f"s:{bucket.bucket}/{prefix}", str(folder)]
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_workers_share_a_comparison_and_leave_nothing_at_its_ends(
+    place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
+) -> None:
+    source, dest = large_file(data / "src"), data / "dst"
+    for n in range(3):
+        (source / f"small{n}").write_bytes(os.urandom(1000))
+    shutil.copytree(source, dest)
+    workers = [start_worker(place, broker, tmp_path / "mounts" / "data") for _ in range(2)]
+    wait_until(lambda: registered(broker) == 2, what="two workers")
+    folders = [data, source, dest]
+    before = [folder.stat().st_mtime_ns for folder in folders]
+
+    def verify() -> Ended:
+        return place.command("verify", "--broker", broker.url, "--json", source, dest)
+
+    same = verify()
+    assert (same.code, same.summary["verified"], same.summary["failures"]) == (0, 4, []), same.err
+    took = [re.findall(r"large: range (\d+)", w.said()) for w in workers]
+    ranges = range(-(-LARGE // (4 * PART)))
+    assert sorted(int(n) for some in took for n in some) == [*ranges], "each range once"
+
+    with open(dest / "large", "r+b") as out:
+        out.seek(LARGE // 2)
+        byte = out.read(1)
+        out.seek(LARGE // 2)
+        out.write(bytes([byte[0] ^ 1]))
+    other = verify()
+    assert other.code == 1, other.err
+    assert [(f["path"], f["message"]) for f in other.summary["failures"]] == [
+        ("large", f"the contents differ: at byte {LARGE // 2}")
+    ]
+    assert [folder.stat().st_mtime_ns for folder in folders] == before, "nothing was ever made in them"
+    shown = place.command("status", same.summary["job_id"], "--broker", broker.url)
+    assert shown.out.splitlines()[1].startswith("not equal: 1 of 4 files, compared in")
+    assert ", verify" in place.command("jobs", "--broker", broker.url).out
 
 
 def test_two_workers_share_a_large_file_up_and_down(

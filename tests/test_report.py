@@ -15,7 +15,7 @@ from hugesync_producer.report import from_json, honest, to_json, to_text
 from hugesync_tasks import logs
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.redact import redact, redact_value
-from hugesync_tasks.summary import OUTCOMES, Failure, State, Summary
+from hugesync_tasks.summary import OUTCOMES, UNMATCHED, Failure, State, Summary
 
 # design §6, word for word
 SHAPE = """
@@ -200,6 +200,36 @@ def test_folders_that_failed_are_told_apart_from_the_files_that_are_counted() ->
     failures = (Failure("a/b", FailureClass.NEEDS_PERSON, "no"), Failure("a/", FailureClass.NEEDS_PERSON, "no"))
 
     assert "Failed (1 file and 1 folder):" in to_text(summary(failures=failures))
+
+
+def test_a_comparison_says_equal_or_not_and_lists_apart_what_only_the_destination_has() -> None:
+    counted = {"found": 10, "skipped": 10}
+    equal = summary(
+        state=State.DONE, compares=True, files=counted, skipped_by={"same": 8, "filtered": 2}, failures=(), verified=7
+    )
+    assert to_text(equal).splitlines()[0] == "equal: 8 files (2 left out), compared in 2 seconds (job j1)"
+    failures = (
+        Failure("a", FailureClass.PERMANENT, "missing at the destination"),
+        Failure("b/", FailureClass.PERMANENT, "missing at the destination"),
+        Failure("c", FailureClass.NEEDS_PERSON, "permission denied"),
+        *(Failure(f"extra {n}", FailureClass.PERMANENT, UNMATCHED) for n in range(4)),
+    )
+    text = to_text(summary(compares=True, files={"found": 10, "skipped": 8, "failed": 2}, failures=failures), 3)
+    lines = text.splitlines()
+    assert lines[0] == "not equal: 2 of 10 files, compared in 2 seconds (job j1)"
+    assert lines[lines.index("Not equal (2 files and 1 folder):") :] == [
+        "Not equal (2 files and 1 folder):",
+        "  not equal      a: missing at the destination",
+        "  not equal      b/: missing at the destination",
+        "  needs action   c: permission denied",
+        "Only at the destination:",
+        "  extra 0",
+        "  extra 1",
+        "  extra 2",
+        "  … and 1 more; up to 1,000 are listed by: hugesync status j1 -v",
+    ]
+    stopped = to_text(summary(state=State.INTERRUPTED, compares=True))
+    assert stopped.startswith("interrupted: "), "nothing is said of what was not looked at"
 
 
 def test_a_dry_run_that_met_failures_is_still_called_a_dry_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Outcome, Part
@@ -10,6 +11,7 @@ from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.intents import abandon, forget
+from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.verify import check_commit, whole_crc64
 from hugesync_tasks.stores.base import Stretch
 from hugesync_tasks.token import Token
@@ -27,7 +29,8 @@ def commit(
 ) -> Outcome:
     """Make the file visible if its source is still what was read and its destination still what was planned against.
 
-    The outcome is done, or replan (the world moved, or a delta could not be proven; the upload is aborted and nothing is left).
+    The outcome is done, or replan (the world moved, or a delta could not be proven; the upload is aborted and nothing is left),
+    or failed (``--verify``: it is there, and is not what was sent).
     ``afterwards`` is called once it is visible and may say a note. ``kept``: of a delta written in place, what the file has
     already. Raises StoreError.
     """
@@ -70,8 +73,12 @@ def commit(
         forget(job.dest, upload, token)
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
         notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
+    outcome = Outcome("done", how=large.how, verified=verified, notes=notes)
+    outcome = confirmed(job, outcome, done, large.source, crc64, token)
+    if outcome.state != "done":
+        return outcome
     said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "")
-    return Outcome("done", how=large.how, verified=verified, notes=(*notes, *filter(None, said)))
+    return replace(outcome, notes=(*notes, *filter(None, said)))
 
 
 def _delta_crc64(delta: Delta, of_source: int | None, of_parts: int | None, proves: bool) -> tuple[int | None, str]:

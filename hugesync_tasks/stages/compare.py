@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
-from awscrt.checksums import crc64nvme
-
 from hugesync_tasks.decide import Decision, decide
-from hugesync_tasks.model import Entry, Head
+from hugesync_tasks.model import Entry, Head, Kind, Outcome, Transfer
+from hugesync_tasks.stages.contents import What, compare_contents
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stores.base import Store
 from hugesync_tasks.token import Token
 
 
@@ -22,52 +19,33 @@ def known(head: Head) -> Entry:
 
 
 def look_again(job: JobContext, source: Entry, dest: Head | None, token: Token) -> Decision:
-    """The pure decision over what is there now; reads bytes only under ``--checksum`` (and for links, their targets)."""
+    """The pure decision over what is there now; reads bytes only under ``--checksum`` and ``--verify all``
+    (of links, their targets)."""
     rules = job.spec.rules
     if dest is not None and not job.source.limits.listing_has_mtime and source.mtime_ns is None:
         head = job.source.head(job.source_key(source.key), token)
         if head is not None and head.entry.version == source.version:
             source = replace(source, mtime_ns=head.meta.mtime_ns)
     decision = decide(source, known(dest) if dest else None, rules, headed=True)
-    if decision is not Decision.UNKNOWN or dest is None:
+    if dest is None or not (decision is Decision.UNKNOWN or (decision is Decision.SAME and compares_same(job, source))):
         return decision
-    return Decision.SAME if _same_bytes(job, source, dest, token) else Decision.DIFFERENT
-
-
-def _same_bytes(job: JobContext, source: Entry, dest: Head, token: Token) -> bool:
-    """By a digest both ends hold, else by one end's digest and the other's bytes, else by reading both.
-
-    Never "assume equal": a store's ETag is used only where it is known to be an MD5 of the whole.
-    """
     if source.size != dest.entry.size or source.kind is not dest.entry.kind:
-        return False
-    source_key = job.source_key(source.key)
-    dest = job.dest.head(dest.entry.key, token, digest=True) or dest
-    ours = job.source.head(source_key, token, digest=True)
-    if ours is None or ours.entry.version != source.version:
-        return False  # it moved: transferring finds out what became of it
-    for algorithm in ("crc64", "md5"):
-        a, b = getattr(ours, algorithm), getattr(dest, algorithm)
-        if a is not None and b is not None:
-            return bool(a == b)
-    for algorithm in ("crc64", "md5"):
-        a, b = getattr(ours, algorithm), getattr(dest, algorithm)
-        if b is not None:
-            return bool(b == _digest(job.source, source_key, source.version, algorithm, token))
-        if a is not None:
-            return bool(a == _digest(job.dest, dest.entry.key, dest.entry.version, algorithm, token))
-    here = _digest(job.source, source_key, source.version, "crc64", token)
-    return here == _digest(job.dest, dest.entry.key, dest.entry.version, "crc64", token)
+        return Decision.DIFFERENT
+    # what moved meanwhile is different: transferring finds out what became of it
+    return Decision.SAME if compare_contents(job, source, dest.entry, token).what is What.EQUAL else Decision.DIFFERENT
 
 
-def _digest(store: Store, key: str, version: str, algorithm: str, token: Token) -> int | str:
-    with store.open(key, version, token) as reader:
-        if algorithm == "md5":
-            md5 = hashlib.md5(usedforsecurity=False)
-            for chunk in reader:
-                md5.update(chunk)
-            return md5.hexdigest()
-        crc = 0
-        for chunk in reader:
-            crc = crc64nvme(chunk, crc)
-        return crc
+def compares_same(job: JobContext, source: Entry) -> bool:
+    """Whether what looks the same is believed only after its contents were compared (``--verify all``)."""
+    return job.options.verify == "all" and source.kind is not Kind.DIR and source.size > 0
+
+
+def as_outcome(decision: Decision, transfer: Transfer, found: Head | None, job: JobContext) -> Outcome | None:
+    """The outcome where nothing is to be sent in one piece; None = send it now."""
+    if decision is Decision.SAME:
+        return Outcome("skipped", "same", verified=compares_same(job, transfer.source))
+    if decision is Decision.EXISTING:
+        return Outcome("skipped", "existing")
+    if transfer.source.kind is Kind.FILE and transfer.source.size > job.whole_up_to:
+        return Outcome("large", found=found.entry.version if found else None)
+    return None

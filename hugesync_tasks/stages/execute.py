@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from awscrt.checksums import crc64nvme
+
 from hugesync_tasks.budget import Budget
-from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
-from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.compare import as_outcome, look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
+from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.stages.sidecar import carry, over_signature
 from hugesync_tasks.stages.verify import check_commit, check_read
@@ -39,8 +41,8 @@ class _Pending:
     index: int
     transfer: Transfer
     meta: Meta
-    body: bytes
     proven: bool  # on reading, by the source's own digest
+    sent: int | None = None  # CRC64NVME of the bytes, where they are to be read back
 
 
 class BatchRun:
@@ -90,12 +92,16 @@ class BatchRun:
             puts.discard()
             raise
         conflicts: list[_Pending] = []
+        landed: list[tuple[_Pending, Commit]] = []
         for key, pending in waiting.items():
             answer = results.get(key, StoreError("the store gave no answer for this key", key))
             if isinstance(answer, VersionMismatch):
                 conflicts.append(pending)
+            elif isinstance(answer, Exception):
+                done[pending.index] = failed(answer)
             else:
-                done[pending.index] = _outcome(pending, answer)
+                landed.append((pending, answer))
+        done.update(zip((p.index for p, _ in landed), pool.map(self._landed, landed), strict=True))
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
 
@@ -107,6 +113,18 @@ class BatchRun:
         except Exception as error:  # none of them is known to be durable; files that ended before are
             puts.discard()
             return dict.fromkeys(waiting, _known(error))
+
+    def _landed(self, landed: tuple[_Pending, Commit]) -> Outcome:
+        """What becomes of a put that the store took."""
+        pending, commit = landed
+        try:
+            size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
+            done = Outcome("done", verified=check_commit(commit, size, pending.proven), notes=commit.notes)
+            return confirmed(self._job, done, commit, pending.transfer.source, pending.sent, self._token)
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, it fails one file
+            return failed(_known(error))
 
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | _Pending:
         index, transfer = item
@@ -130,7 +148,7 @@ class BatchRun:
         if transfer.check:
             found = self._job.dest.head(transfer.key, self._token)
             decision = look_again(self._job, transfer.source, found, self._token)
-            verdict = _as_outcome(decision, transfer, found, self._job)
+            verdict = as_outcome(decision, transfer, found, self._job)
             if verdict is not None:
                 return verdict
             transfer = replace(transfer, check=False, expected=found.entry.version if found else None)
@@ -139,18 +157,21 @@ class BatchRun:
             head = folder_head(self._job, transfer.source, self._token)
             meta = describe(head, transfer.expected, self._job.options)
             puts.put(transfer.key, b"", meta, self._job.expect(transfer.expected), self._token)
-            return _Pending(index, transfer, meta, b"", False)
+            return _Pending(index, transfer, meta, False)
         if self._copies(transfer):
             transfer, head, meta = self._describe_copy(transfer)
             try:
                 return self._server_copy(transfer, head, meta)
             except VersionMismatch:
-                return self._resolve(_Pending(index, transfer, meta, b"", False))
+                return self._resolve(_Pending(index, transfer, meta, False))
         transfer, head, body, proven = self._read(transfer)
         self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
-        return _Pending(index, transfer, meta, body if transfer.source.kind is Kind.LINK else b"", proven)
+        return _Pending(index, transfer, meta, proven, self._to_read_back(body))
+
+    def _to_read_back(self, body: bytes) -> int | None:
+        return None if self._job.options.verify == "none" else crc64nvme(body)
 
     def _read(self, transfer: Transfer) -> tuple[Transfer, Head, bytes, bool]:
         """The whole source, of one version. A source that changed is looked at again, a few times."""
@@ -213,7 +234,8 @@ class BatchRun:
             raise SourceChanged("the source vanished during the run", key) from error
         unsigned = carry(self._job, head.entry, commit, meta.mtime_ns, self._token)
         notes = (*commit.notes, f"no signature was written: {unsigned}") if unsigned else commit.notes
-        return Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=notes)
+        done = Outcome("done", how="server_copy", verified=check_commit(commit, head.entry.size, False), notes=notes)
+        return confirmed(self._job, done, commit, head.entry, None, self._token)
 
     def _count(self, n: int) -> None:
         """Adapters count what goes over a network; from folder to folder nothing does, so it is counted here as sent."""
@@ -229,7 +251,9 @@ class BatchRun:
                 found = self._job.dest.head(transfer.key, self._token)
                 if found is not None and found.meta.generation and found.meta.generation == pending.meta.generation:
                     how = "server_copy" if self._copies(transfer) else "full"
-                    return Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
+                    done = Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
+                    ours = Commit(transfer.key, found.entry.version, found.entry.size)
+                    return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
                 # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
                 if version != transfer.expected and transfer.source.kind is not Kind.DIR:
@@ -241,7 +265,7 @@ class BatchRun:
                 if tries == options.conflict_retries:
                     break
                 decision = look_again(self._job, transfer.source, found, self._token)
-                verdict = _as_outcome(decision, transfer, found, self._job)
+                verdict = as_outcome(decision, transfer, found, self._job)
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
                 transfer = replace(transfer, expected=version, check=False)
@@ -265,31 +289,11 @@ class BatchRun:
             self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
-        return Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
-
-
-def _outcome(pending: _Pending, result: Commit | Exception) -> Outcome:
-    if isinstance(result, Exception):
-        return failed(result)
-    try:
-        size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
-        return Outcome("done", verified=check_commit(result, size, pending.proven), notes=result.notes)
-    except StoreError as error:
-        return failed(error)
+        done = Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
+        return confirmed(self._job, done, commit, transfer.source, self._to_read_back(body), self._token)
 
 
 def _known(error: Exception) -> Exception:
     if not isinstance(error, StoreError):
         log.exception("a file failed in an unexpected way", exc_info=error)
     return error
-
-
-def _as_outcome(decision: Decision, transfer: Transfer, found: Head | None, job: JobContext) -> Outcome | None:
-    """The outcome where nothing is to be sent here; None = send it now."""
-    if decision is Decision.SAME:
-        return Outcome("skipped", "same")
-    if decision is Decision.EXISTING:
-        return Outcome("skipped", "existing")
-    if transfer.source.kind is Kind.FILE and transfer.source.size > job.whole_up_to:
-        return Outcome("large", found=found.entry.version if found else None)
-    return None

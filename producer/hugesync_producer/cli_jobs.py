@@ -22,6 +22,7 @@ from hugesync_producer.cli_delta import delta_command, patch_command, sign_comma
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_verify import verify_command
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
@@ -43,7 +44,7 @@ def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
 
 
-for _command in (sign_command, delta_command, patch_command, uploads_commands, validate_command):
+for _command in (sign_command, delta_command, patch_command, uploads_commands, validate_command, verify_command):
     hugesync_commands.add_command(_command)
 
 
@@ -84,7 +85,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         if as_json:
             show(json.dumps(found))
             return
-        summary = replace(from_json(found), resumable=bool(found.get("resumable")))
+        compares = bool(found.get("compares"))
+        summary = replace(from_json(found), resumable=bool(found.get("resumable")), compares=compares)
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
         for line in as_of_lines(found["as_of"]) if "as_of" in found else ():
@@ -158,5 +160,5 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = f"{human.state(line.state)}, resumable" if line.resumable else human.state(line.state)
+    state = human.state(line.state) + (", resumable" if line.resumable else "") + (", verify" if line.compares else "")
     return line.job_id, state, started, line.source, line.dest

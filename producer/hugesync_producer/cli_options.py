@@ -96,6 +96,13 @@ WRITING = grouped(
         "--unsafe-no-conflict-check",
         help="Overwrite somebody's newer version unseen where the store cannot guard against that.",
     ),
+    click.option(
+        "--verify",
+        type=click.Choice(["none", "transferred", "all"]),
+        default="none",
+        help="What to compare beyond what the stores prove by themselves: read back what was transferred and is not proven;"
+        " with all, compare also what looks the same, and send it if it is not.  [default: none]",
+    ),
 )
 
 DELETING = grouped(

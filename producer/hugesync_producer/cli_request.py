@@ -50,16 +50,23 @@ def settings_given(given: Given) -> dict[str, Any]:
 
 def refuse_contradictions(given: Given) -> None:
     """Raises UsageError where two options cannot both be meant."""
-    for one, other in _CONTRADICTIONS:
-        if given[one] and given[other]:
-            raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+    refuse_pairs(given)
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
     for option in ("delete_excluded", "max_delete"):
         if given[option] and not given["delete"]:
             raise UsageError(f"{_option(option)} is of --delete: give that too")
+    if given["verify"] == "transferred" and given["dry_run"]:
+        raise UsageError("--verify transferred reads back what was sent, and a dry run sends nothing")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
+
+
+def refuse_pairs(given: Given) -> None:
+    """Of the options that a command has, those that contradict each other. Raises UsageError."""
+    for one, other in _CONTRADICTIONS:
+        if given.get(one) and given.get(other):
+            raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
 
 
 def rules_of(given: Given, settings: Settings) -> Rules:
@@ -89,8 +96,7 @@ def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
 
 def options_of(given: Given, settings: Settings) -> Options:
     """Raises UsageError for what only a worker of the fleet can keep."""
-    if given.get("memory") is not None and settings.broker_url:
-        raise UsageError("with a broker --memory is each worker's own: give it to hugesync-worker")
+    _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
         metadata=not given["no_metadata"],
@@ -109,6 +115,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         sidecars=not given["no_sidecar"],
         inplace=given["inplace"],
         estimate=given["estimate"],
+        verify=given["verify"],
         **_delta_options(given),
         **_delete_options(given),
     )
@@ -135,6 +142,34 @@ def _folder_below(option: str, text: str) -> str:
     if is_ours(key):
         raise UsageError(f"{option} {text}: reserved name: a part of it begins with .hugesync")
     return key
+
+
+def comparing_options_of(given: Given, settings: Settings) -> Options:
+    """Of a job that only compares. Raises as ``options_of``."""
+    _refuse_memory_of_others(given, settings)
+    return Options(
+        jobs=settings.jobs,
+        retries=settings.retries,
+        memory=settings.memory,
+        part_size=settings.part_size,
+        stall_timeout=settings.stall_timeout,
+    )
+
+
+def sample_of(text: str) -> float:
+    """Percent, from ``10%`` or ``10``. Raises UsageError."""
+    try:
+        percent = float(text.strip().removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise UsageError(f"--sample {text}: write a percentage of the files, such as 10%")
+    return percent
+
+
+def _refuse_memory_of_others(given: Given, settings: Settings) -> None:
+    if given.get("memory") is not None and settings.broker_url:
+        raise UsageError("with a broker --memory is each worker's own: give it to hugesync-worker")
 
 
 def _delta_options(given: Given) -> dict[str, Any]:

@@ -144,12 +144,13 @@ class Coordinator:
         self.units.collect()
         self._pull()
         if not self.window.empty or self.deletes.deleting:
-            self._pool.probe(self._planner.first or self.deletes.first)
+            self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
         self.units.fill()
         if self.scan_complete and self.window.empty and not self._deleting():
             self._save()
             total = self.window.total()
-            return State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE
+            differs = total.tally.files["failed"] or total.failures or total.unmatched
+            return State.DONE_WITH_ERRORS if differs else State.DONE
         busy = self.deletes.looking or (not self.scan_complete and self.units.room() > 0)
         self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already

@@ -14,7 +14,7 @@ from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
-from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.compare import compares_same, look_again
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, Snapshot, State, Summary
 from hugesync_tasks.token import Meter, Token
@@ -70,10 +70,11 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
+        verified=total.verified,
         notes=(*slowed(traffic), *((guessed,) if deltas and estimate else ()), *((kept,) if kept else ())),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
-        failures_omitted=sum(total.omitted.values()),
+        failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
     )
@@ -103,5 +104,5 @@ def _look(job: JobContext, transfer: Transfer, token: Token) -> Outcome | None:
     except StoreError as error:
         return failed(error)
     if decision is Decision.SAME:
-        return Outcome("skipped", "same")
+        return Outcome("skipped", "same", verified=compares_same(job, transfer.source))
     return Outcome("skipped", "existing") if decision is Decision.EXISTING else None

@@ -77,9 +77,12 @@ def open_end(
     role: str,
     links: str = "keep",
     rates: SharedRates | None = None,
+    reads_only: bool = False,
 ) -> Store:
     """The stack for the producer's own use (listing, first contact)."""
-    return open_store(location, limits, options, role=role, links=links, rates=rates, patience=PATIENCE)
+    return open_store(
+        location, limits, options, role=role, links=links, rates=rates, patience=PATIENCE, reads_only=reads_only
+    )
 
 
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:

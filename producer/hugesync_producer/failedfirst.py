@@ -33,9 +33,12 @@ def failed_first(job: JobContext, window: Window, units: Units, meter: Meter, ke
             keep()
             if entry is not None:
                 again.append((failure, entry))
+        theirs: list[Entry | None] = [None] * len(again)
+        if job.spec.compares:  # its workers compare two versions that were seen
+            theirs = list(pool.map(lambda found: _there(job, found[1].key, token), again))
     if not again:
         return
-    transfers = [Transfer(entry, check=True) for _, entry in again]
+    transfers = [Transfer(entry, dest=dest, check=True) for (_, entry), dest in zip(again, theirs, strict=True)]
     batches = tuple(tuple(transfers[at : at + BATCH]) for at in range(0, len(transfers), BATCH))
     segment = units.add(Segment(window.key, Tally(), batches))
     for failure, entry in again:
@@ -50,3 +53,11 @@ def _now(job: JobContext, key: str, token: Token) -> Entry | None:
     if head is None or head.entry.kind not in (Kind.FILE, Kind.LINK):
         return None
     return replace(head.entry, key=key)
+
+
+def _there(job: JobContext, key: str, token: Token) -> Entry | None:
+    try:
+        head = job.dest.head(key, token)
+    except StoreError:
+        return None  # the worker will meet it too
+    return head.entry if head is not None else None

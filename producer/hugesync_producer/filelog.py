@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Terms
+from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Terms
+from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Outcome, Removal
 from hugesync_tasks.stages.begin import LargeFile
+from hugesync_tasks.summary import UNMATCHED
 
 _switch = logging.getLogger(__name__)
 _log = get_logger(__name__)
@@ -26,14 +28,22 @@ class ToldJudge(Judge):
 
     def judge(self, item: JoinItem) -> Step:
         step = super().judge(item)
+        judged(step)
         verdict = step.verdict
-        if isinstance(verdict, Skip):
-            skipped(step.key, step.size, verdict.reason)
-        elif isinstance(verdict, Fail):
-            failed(step.key, str(verdict.failure), verdict.message)
-        elif self._sends and isinstance(verdict, Send) and not verdict.transfer.check and step.counted:
+        if self._sends and isinstance(verdict, Send) and not verdict.transfer.check and step.counted:
             would_send(step.key, step.size)
         return step
+
+
+def judged(step: Step) -> None:
+    """What was decided without a worker."""
+    verdict = step.verdict
+    if isinstance(verdict, Skip):
+        skipped(step.key, step.size, verdict.reason)
+    elif isinstance(verdict, Fail):
+        failed(step.key, str(verdict.failure), verdict.message)
+    elif isinstance(verdict, Extra) and verdict.listed:
+        failed(step.key, str(FailureClass.PERMANENT), UNMATCHED)
 
 
 def settled(key: str, size: int, outcome: Outcome) -> None:
@@ -51,6 +61,9 @@ def began(key: str, fields: Mapping[str, str]) -> None:
     """How a large file goes: in parts, or by a delta with blocks of so many bytes; ``whole`` is why there is no delta."""
     if _switch.isEnabledFor(logging.INFO):
         large = LargeFile.of(dict(fields))
+        if not large.upload.id and large.delta is None:  # of a comparison
+            _log.info("file compared in ranges", path=key, ranges=int(fields["total"]), reads=large.how)
+            return
         found: dict[str, object] = {"whole": large.whole}
         if large.delta:
             found = {"way": large.delta.way, "block_size": large.delta.block}

@@ -91,7 +91,8 @@ class DestinationLock:
             if time.monotonic() > deadline:
                 holder = os.pread(fd, 100, 0).decode(errors="replace").strip()
                 os.close(fd)
-                raise Refused(f"job {holder} is writing to this destination now")
+                doing = "being run by another process" if holder == job else "writing to this destination"
+                raise Refused(f"job {holder} is {doing} now")
             time.sleep(0.01)
         os.ftruncate(fd, 0)
         os.pwrite(fd, job.encode(), 0)

@@ -10,6 +10,7 @@ from typing import Any
 from hugesync_producer import human, latest
 from hugesync_producer.fleet import live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
+from hugesync_producer.leadership import place_of
 from hugesync_producer.pool import queue_of
 from hugesync_producer.roots import placed
 from hugesync_producer.run import UNFINISHED, run_job
@@ -21,7 +22,6 @@ from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import JobLine, Observer, State, Summary
 from hugesync_tasks.token import Meter
-from hugesync_tasks.uri import lock_name
 
 RESUMABLE = tuple(state for state in UNFINISHED if state != "running")  # what runs needs nobody to go on with it
 
@@ -78,6 +78,8 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     shown.update(
         source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
     )
+    if location.compares:
+        shown["compares"] = True
     if workers is not None:
         shown["workers"] = workers
     return shown
@@ -134,7 +136,7 @@ def _state(settings: Settings, data: dict[str, Any]) -> str:
     """As job.json has it; a run that nobody runs any more was killed, and so interrupted."""
     state = str(data.get("state", ""))
     if state == "running" and "spec" in data:
-        lock = DestinationLock(settings.state_dir, lock_name(Spec.unwire(data["spec"]).dest))
+        lock = DestinationLock(settings.state_dir, place_of(Spec.unwire(data["spec"])))
         return state if lock.holder() == data.get("job") else str(State.INTERRUPTED)
     return state
 
@@ -156,7 +158,13 @@ def _known(ledger: Ledger, job_id: str) -> str:
 def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine:
     known = Spec.unwire(spec)
     return JobLine(
-        job, State(state or "running"), started, known.source.display(), known.dest.display(), state in RESUMABLE
+        job,
+        State(state or "running"),
+        started,
+        known.source.display(),
+        known.dest.display(),
+        state in RESUMABLE,
+        known.compares,
     )
 
 
@@ -181,5 +189,5 @@ def _so_far(job: str, state: str, counters: dict[str, Any] | None, now: tuple[st
     else:
         ago = time.time() - counters["at"] if counters and "at" in counters else None
         summary, as_of = latest.of_checkpoint(job, State(state or "running"), saved, ago)
-    failures = replace(summary, failures=saved.failure_list(), failures_omitted=sum(saved.omitted.values()))
+    failures = replace(summary, failures=saved.failure_list(), failures_omitted=saved.failures_omitted)
     return {**to_json(failures), "as_of": as_of.to_json()}

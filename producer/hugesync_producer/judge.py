@@ -7,6 +7,7 @@ Nothing here waits, reads or writes. The order of the questions to a source entr
 3. FIFO, socket, device                                Skip special
 4. a name or size the destination cannot hold          Fail
 5. ``decide``                                          Skip same | existing, or Send
+   (with ``doubt_same`` Send also what is the same)
 
 Folders are not counted. Where the destination has real folders (``limits.folders``) a missing one is created like a
 small file, and finished (mode, owner, mtime) after its last descendant when it is new, differs, or something directly
@@ -60,7 +61,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Only the destination has it."""
+    """Only the destination has it. ``listed``: and is told by name."""
+
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Terms:
     dir_metadata: bool = False
     prefix: str = ""  # the destination's
     backup: str = ""  # the folder of --backup-dir; nothing of the source may lie there
+    doubt_same: bool = False  # what looks the same is sent to be compared (``--verify all``)
 
 
 class Judge:
@@ -140,9 +144,9 @@ class Judge:
             )
         if source.kind is Kind.ERROR:
             note = source.note or "could not be looked at"
-            return Fail(_class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
+            return Fail(class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
         if dest is not None and dest.kind is Kind.ERROR:
-            return Fail(_class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
+            return Fail(class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
         if source.kind is Kind.SPECIAL:
             return Skip("special", source.note)
         if why := self._obstacles.refuse(source):
@@ -157,11 +161,13 @@ class Judge:
 
     def _file(self, source: Entry, dest: Entry | None) -> Verdict:
         decision = decide(source, dest, self._terms.rules)
+        expected = dest.version if dest is not None else None
         if decision is Decision.SAME:
+            if self._terms.doubt_same and source.size:
+                return Send(Transfer(source, expected, dest, check=True), self._way_to_read(source))
             return Skip("same")
         if decision is Decision.EXISTING:
             return Skip("existing")
-        expected = dest.version if dest is not None else None
         if decision is Decision.UNKNOWN:
             return Send(Transfer(source, expected, dest, check=True), Way.CHECK)
         return Send(Transfer(source, expected, dest), self._way(source))
@@ -170,6 +176,10 @@ class Judge:
         if source.kind is Kind.LINK or source.size < min(self._terms.cuts.solo_from, self._terms.cuts.large_from):
             return Way.SMALL
         return Way.LARGE if source.size >= self._terms.cuts.large_from else Way.SOLO
+
+    def _way_to_read(self, source: Entry) -> Way:
+        """Of what is compared before it is known to move: what it may cost to read decides."""
+        return Way.SMALL if self._way(source) is Way.SMALL else Way.SOLO
 
     def _folder(self, source: Entry, dest: Entry | None) -> Verdict:
         real = self._terms.dest_limits.folders
@@ -196,6 +206,6 @@ def _counts(entry: Entry) -> bool:
     return entry.kind is not Kind.DIR and (entry.size > 0 or not entry.key.endswith("/"))
 
 
-def _class_of(note: str) -> FailureClass:
+def class_of(note: str) -> FailureClass:
     """A listing gives the reason as text only; a missing permission is what a person can mend."""
     return FailureClass.NEEDS_PERSON if "denied" in note or "not permitted" in note else FailureClass.PERMANENT

@@ -14,7 +14,8 @@ from hugesync_tasks.state.base import Task
 class LargeFileUnit:
     """A small state machine; pure but for its own fields. ``next_task`` says what to send, ``on_event`` what came of it.
 
-    States: begin → (steps of a delta: sign, match, lay →) parts → commit → ended; any failure → abandon → ended.
+    States: begin → (steps of a delta: sign, match, lay →) parts → commit → ended; any failure → abandon → ended. Of a
+    comparison (its transfer is to be checked): begin → steps (compare, conclude) → ended.
     ``outcome`` is set when ended. ``whole``: why it must not go as a delta (any more).
     """
 
@@ -82,7 +83,8 @@ class LargeFileUnit:
             begin = {"transfer": self.transfer.wire(), "whole": self.whole}
             payload = json.dumps({"begin": begin, "abandon": self.fields}.get(self.state, {}))
             queue = self._queue if self.state == "begin" else self._commit_queue
-            task = Task(f"{self.file}:{self.state}", self.state, queue, 0, payload, self.file)
+            kind = "compare_begin" if self.state == "begin" and self.transfer.check else self.state
+            task = Task(f"{self.file}:{self.state}", kind, queue, 0, payload, self.file)
         self.out.add(task.id)
         return task
 
@@ -132,7 +134,7 @@ class LargeFileUnit:
 
     def _failed(self, task: str, outcome: Outcome) -> None:
         self.outcome = self.outcome or outcome
-        if task.endswith(":commit") and outcome.state in ("done", "replan"):
+        if task.endswith((":commit", ":conclude0")) and outcome.state in ("done", "replan", "skipped"):
             self.state = "ended"  # the commit itself cleaned up
         elif task.endswith(":abandon") or (task.endswith(":begin") and self.state == "begin"):
             self.state = "ended"

@@ -12,12 +12,19 @@ from hugesync_tasks.errors import Refused
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import Observer
+from hugesync_tasks.uri import lock_name
 
 LOCK_MS = 60_000
 
 
+def place_of(spec: Spec) -> str:
+    """What a job's lock is taken by: the place it writes to. A comparison writes nowhere, keeps nobody away, and is kept away by
+    itself alone."""
+    return f"comparison {spec.job}" if spec.compares else lock_name(spec.dest)
+
+
 def lock(ledger: Ledger, spec: Spec, place: str) -> None:
-    """Take the destination's lock; ``place`` is its ``uri.lock_name``. Raises Refused naming the job that holds it."""
+    """Take the destination's lock; ``place`` is ``place_of`` it. Raises Refused naming the job that holds it."""
     holder = ledger.lock(place, spec.job, LOCK_MS)
     if holder != spec.job:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
@@ -37,7 +44,8 @@ def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer) -> str:
     told = False
     while not ledger.lead(spec.job, owner, LEASE_MS):
         if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
-            raise Refused(f"job {spec.job} is being run by another process, and writing to {spec.dest.display()}")
+            doing = "comparing with" if spec.compares else "writing to"
+            raise Refused(f"job {spec.job} is being run by another process, and {doing} {spec.dest.display()}")
         if not told and time.monotonic() - began > LEASE_EVERY:
             told = True
             observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")

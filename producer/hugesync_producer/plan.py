@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hugesync_producer.extras import Seen
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Fail, Judge, Send, Skip, Step, Way
+from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Way
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.stores.base import MIB
@@ -39,6 +39,8 @@ class Segment:
     failures: tuple[Failure, ...] = ()
     specials: tuple[tuple[str, str], ...] = ()
     seen: Seen | None = None  # of the join, with ``--delete``
+    extras: int = 0
+    only_there: tuple[str, ...] = ()  # the extras that are told by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,14 @@ class _Draft:
     finishes: list[Entry] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     specials: list[tuple[str, str]] = field(default_factory=list)
+    extras: int = 0
+    only_there: list[str] = field(default_factory=list)
 
     def seal(self) -> Segment:
         batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
         return Segment(
             self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
-            tuple(self.specials),
+            tuple(self.specials), extras=self.extras, only_there=tuple(self.only_there),
         )  # fmt: skip
 
 
@@ -115,7 +119,11 @@ class Batcher:
 
     def _put(self, step: Step) -> None:
         d, verdict = self._draft, step.verdict
-        if isinstance(verdict, Skip):
+        if isinstance(verdict, Extra):
+            d.extras += 1
+            if verdict.listed:
+                d.only_there.append(step.key)
+        elif isinstance(verdict, Skip):
             if step.counted:
                 d.tally.find("skipped", step.size, verdict.reason)
             if verdict.reason == "special":

@@ -9,12 +9,13 @@ from dataclasses import replace
 from threading import Thread
 
 from hugesync_producer import filelog
+from hugesync_producer.comparing import ComparingJudge, Comparison
 from hugesync_producer.extras import Extras
 from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, join
-from hugesync_producer.judge import Cuts, Terms
+from hugesync_producer.judge import Cuts, Judge, Terms
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.scan import END, Feed, Signal
@@ -22,7 +23,10 @@ from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled, NotFound
 from hugesync_tasks.model import Entry, Kind, Removal
+from hugesync_tasks.spec import Location
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.equality import range_size
+from hugesync_tasks.stores.base import Store
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
@@ -41,6 +45,7 @@ class PlanFeed:
         self._feeds: list[Feed | SingleFeed] = []
         self._thread = Thread(target=self._run, name="plan", daemon=True)
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
+        self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
     def start(self) -> None:
         self._thread.start()
@@ -115,15 +120,21 @@ class PlanFeed:
             job.dest.limits,
             spec.rules,
             select,
-            Cuts(solo_from=min(spec.options.small_file, job.whole_up_to), large_from=job.whole_up_to + 1),
+            self._cuts(),
             metadata=spec.options.metadata,
             dir_metadata=spec.options.dir_metadata,
             prefix=spec.dest.prefix,
             backup=spec.options.backup_dir,
+            doubt_same=spec.options.verify == "all",
         )
-        judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
+        judge: Judge
+        if spec.sample is not None:
+            judge = ComparingJudge(terms, Comparison(job.source.limits, spec.sample, spec.one_way))
+        else:
+            judge = ToldJudge(terms, self._open_folders(), sends=spec.dry_run)
         # bytes that the store copies by itself are in nobody's hand: only their number fills a batch
-        batch_bytes = job.dest.limits.max_copy if job.server_copy else spec.options.batch_bytes
+        copies = job.server_copy and not spec.compares
+        batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
         items = join(self._feeds[0], self._feeds[1])
         extras = (
@@ -132,10 +143,24 @@ class PlanFeed:
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
-                self.first = _first_file(segment)
+                self._first(segment)
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+
+    def _first(self, segment: Segment) -> None:
+        """Of a comparison, the first file that both ends have: each end's root is probed by it."""
+        for transfer in (*segment.larges, *(t for batch in segment.batches for t in batch)):
+            if transfer.source.kind is Kind.FILE and (transfer.dest is not None or not self._job.spec.compares):
+                self.first = transfer.source
+                self.first_there = transfer.dest if self._job.spec.compares else None
+                return
+
+    def _cuts(self) -> Cuts:
+        job, small = self._job, self._job.spec.options.small_file
+        if job.spec.compares:
+            return Cuts(solo_from=small, large_from=range_size(0, job.options) + 1)
+        return Cuts(solo_from=min(small, job.whole_up_to), large_from=job.whole_up_to + 1)
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
@@ -155,7 +180,8 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
     def enter(folder: str) -> bool:
         return folder != options.backup_dir and (everything or select.enter(folder))
 
-    source, dest = WithoutSidecars(_MustBeThere(job)), WithoutSidecars(_MissingIsEmpty(job.dest))
+    there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
+    source, dest = WithoutSidecars(_MustBeThere(job.source, job.spec.source)), WithoutSidecars(there)
     return (
         Feed(source, Token(meter), name="source", start_after=start_after, enter=select.enter).start(),
         Feed(dest, Token(meter), name="destination", start_after=start_after, enter=enter).start(),
@@ -181,11 +207,11 @@ def _seen_by(extras: Extras, items: Iterable[JoinItem | None]) -> Iterator[JoinI
 
 
 class _MustBeThere(Wrapper):
-    """The source; a prefix below which nothing lies is a missing source, as a folder that is not there would be."""
+    """What must be there; a prefix below which nothing lies is missing, as a folder that is not there would be."""
 
-    def __init__(self, job: JobContext) -> None:
-        super().__init__(job.source)
-        self._location = job.spec.source
+    def __init__(self, inner: Store, location: Location) -> None:
+        super().__init__(inner)
+        self._location = location
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         excluded: list[str] = []
@@ -212,10 +238,3 @@ class _MissingIsEmpty(Wrapper):
             yield from self.inner.list(token, start_after, enter)
         except NotFound:
             return
-
-
-def _first_file(segment: Segment) -> Entry | None:
-    for transfer in (*segment.larges, *(t for batch in segment.batches for t in batch)):
-        if transfer.source.kind is Kind.FILE:
-            return transfer.source
-    return None

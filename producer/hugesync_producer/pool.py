@@ -41,6 +41,8 @@ class Pool:
         self.commit_queue = f"{self.queue}.commit"
         self._field = f"{self.queue}|{spec.job}"
         self._probe: list[Any] | None = None
+        self._probe_there: list[Any] | None = None
+        self._probed = False
         self._mark = f"{MARK}{spec.job}"
         self._marked: list[str] = []
         self._slots = 0
@@ -53,29 +55,34 @@ class Pool:
         self._announced = False
         self.waiting_for = ""
 
-    def probe(self, entry: Entry | None) -> None:
+    def probe(self, entry: Entry | None, there: Entry | None = None) -> None:
         """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be
-        called often: it is announced once, and once more when there is an entry at last."""
+        called often: it is announced once, and once more when there is an entry at last. ``there``: of a comparison, the
+        same at the destination, whose root is proven by it as well: nothing may be left there."""
         # An embedded worker was started by us for this job alone: it has nothing to prove, and a file that changes just
         # now must not keep it away.
-        known = self._probe is not None or entry is None or self._spec.source.scheme != "file" or self._embedded
+        probes = self._spec.compares or self._spec.source.scheme == "file"
+        known = self._probed or entry is None or not probes or self._embedded
         if self._announced and known:
             return
         if not known and entry is not None and entry.kind is Kind.FILE:
             key = self._spec.single_source if self._spec.single_file else entry.key
-            place = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
-            self._probe = [key, entry.size, entry.mtime_ns, place.hex()]
-        if not self._announced and not self._embedded:
+            self._probe = _probe(self._spec.source, key, entry)
+            self._probe_there = _probe(self._spec.dest, there.key, there) if there is not None else None
+            self._probed = True
+        if not self._announced and not self._embedded and not self._spec.compares:
             self._marked = [path for end, dest in self._roots if dest and (path := _leave(end, self._mark))]
         self.announce()
         self._announced = True
 
     def announce(self) -> None:
         mark = self._mark if self._marked else None
-        needs = [
-            {"name": end.root, "dest": True, "mark": mark} if dest else {"name": end.root, "probe": self._probe}
-            for end, dest in self._roots
-        ]
+        needs: list[dict[str, Any]] = []
+        for end, dest in self._roots:
+            if dest and not self._spec.compares:
+                needs.append({"name": end.root, "dest": True, "mark": mark})
+            else:
+                needs.append({"name": end.root, "probe": self._probe_there if dest else self._probe})
         self._ledger.announce(self._field, json.dumps({"roots": needs}))
         for field in self._ledger.announced():
             if (
@@ -148,6 +155,14 @@ def queue_of(spec: Spec) -> str:
     """The queue of a job's tasks: by the local roots that they touch."""
     names = sorted({end.root for end in (spec.source, spec.dest) if end.scheme == "file"})
     return f"hs.{'+'.join(names)}" if names else "hs.any"
+
+
+def _probe(end: Location, key: str, entry: Entry) -> list[Any] | None:
+    """What a worker's root must hold to be this end's; None of a store."""
+    if end.scheme != "file":
+        return None
+    place = os.path.join(os.fsencode(end.path), decode_name(key))
+    return [key, entry.size, entry.mtime_ns, place.hex()]
 
 
 def _leave(end: Location, mark: str) -> str:

@@ -116,7 +116,7 @@ class LiveProgress:
 
 def resuming(job_id: str, command: str) -> str:
     """Said when a job goes on; that it need not is said where there is an option for it."""
-    way_out = "; --fresh begins anew" if command == "hugesync-submit" else ""
+    way_out = "; --fresh begins anew" if command in ("hugesync-submit", "hugesync verify") else ""
     return f"going on with job {job_id}, which did not finish{way_out}"
 
 

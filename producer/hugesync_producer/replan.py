@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Stopped, StoreError
-from hugesync_tasks.model import Kind, Outcome, Transfer, failed
+from hugesync_tasks.model import Commit, Kind, Outcome, Transfer, failed
 from hugesync_tasks.spec import Options
-from hugesync_tasks.stages.compare import look_again
+from hugesync_tasks.stages.compare import compares_same, look_again
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.token import Token
 
 THREADS = 4
@@ -64,8 +65,14 @@ class Replan(Generic[T]):
                 return Outcome("failed", FailureClass.SOURCE_CHANGED, "the source vanished during the run")
             entry = replace(source.entry, key=key)
             dest = self.job.dest.head(key, self.token)
+            if self.job.spec.compares:  # begun anew: nothing is decided here
+                if dest is None:
+                    return Outcome("failed", FailureClass.CONFLICT, "the destination changed while it was compared")
+                return Transfer(entry, dest.entry.version, dest.entry, check=True)
             if generation and dest is not None and dest.meta.generation == generation:
-                return Outcome("done", how="server_copy" if self.job.server_copy else "full")  # word of it was lost
+                done = Outcome("done", how="server_copy" if self.job.server_copy else "full")  # word of it was lost
+                ours = Commit(key, dest.entry.version, dest.entry.size)
+                return confirmed(self.job, done, ours, entry, None, self.token)
             decision = look_again(self.job, entry, dest, self.token)
         except Stopped:
             raise
@@ -74,7 +81,7 @@ class Replan(Generic[T]):
                 log.exception("%s could not be planned again", key)
             return failed(error)
         if decision is Decision.SAME:
-            return Outcome("skipped", "same")
+            return Outcome("skipped", "same", verified=compares_same(self.job, entry))
         if decision is Decision.EXISTING:
             return Outcome("skipped", "existing")
         return Transfer(entry, dest.entry.version if dest else None)

@@ -9,7 +9,18 @@ from typing import Any
 from hugesync_producer import human
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.redact import redact
-from hugesync_tasks.summary import BYTES, FAILURES_KEPT, FILES, REQUESTS, SKIPPED_BY, TRANSFERS, Failure, State, Summary
+from hugesync_tasks.summary import (
+    BYTES,
+    FAILURES_KEPT,
+    FILES,
+    REQUESTS,
+    SKIPPED_BY,
+    TRANSFERS,
+    UNMATCHED,
+    Failure,
+    State,
+    Summary,
+)
 
 FAILURES_SHOWN = 10
 
@@ -77,11 +88,21 @@ def _headline(s: Summary) -> str:
         todo = f"{human.counted(files['pending'], 'file')}, {human.size(s.bytes.get('pending', 0))}"
         gone = f", {human.counted(files['deleted'], 'file')} would be deleted" if files["deleted"] else ""
         return f"dry run: {todo} would be transferred{gone} (looked for {took})"
+    if s.compares and s.state in (State.DONE, State.DONE_WITH_ERRORS):
+        return f"{_compared(s)}, compared in {took}" + (f" (job {s.job_id})" if s.job_id else "")
     moved = moved_bytes(s.bytes)
     speed = f", {human.rate(moved / s.elapsed_seconds)}" if s.elapsed_seconds > 0 and moved else ""
     job = f" (job {s.job_id})" if s.job_id else ""
     done = f"{human.counted(files['done'], 'file')} done, {human.size(moved)} moved in {took}{speed}"
     return f"{human.state(s.state)}: {done}{job}"
+
+
+def _compared(s: Summary) -> str:
+    found, failed = s.files.get("found", 0), s.files.get("failed", 0)
+    if s.state is State.DONE:
+        same, filtered = s.skipped_by.get("same", 0), found - s.skipped_by.get("same", 0)
+        return f"equal: {human.counted(same, 'file')}" + (f" ({human.count(filtered)} left out)" if filtered else "")
+    return f"not equal: {human.count(failed)} of {human.counted(found, 'file')}"
 
 
 def _counters(s: Summary) -> Iterable[str]:
@@ -118,18 +139,32 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     total = len(s.failures) + s.failures_omitted
     if not total:
         return
-    files = s.files.get("failed", 0)
-    kept = sum(f.message.startswith("not deleted: ") for f in s.failures)
-    parts = [(files, "file"), (total - files - kept, "folder"), (kept, "deletion")]
-    known = total > files and not (kept and s.failures_omitted)  # what was omitted is told by its number alone
-    named = [human.counted(n, what) for n, what in parts if n > 0 or what == "file"]
-    yield f"Failed ({' and '.join(named) if known else human.count(total)}):"
-    for f in s.failures[:shown]:
-        yield f"  {human.failure(f.failure_class):<14} {human.name(f.path)}: {_sentence(f.message)}"
-    rest = total - min(shown, len(s.failures))
+    apart = [f for f in s.failures if s.compares and f.message == UNMATCHED]
+    failures = [f for f in s.failures if f not in apart] if apart else list(s.failures)
+    if failures:
+        yield f"{'Not equal' if s.compares else 'Failed'} ({_of_what(s, len(failures) if apart else total)}):"
+    for f in failures[:shown]:
+        differs = s.compares and f.failure_class is FailureClass.PERMANENT
+        label = "not equal" if differs else human.failure(f.failure_class)
+        yield f"  {label:<14} {human.name(f.path)}: {_sentence(f.message)}"
+    if apart:
+        yield "Only at the destination:"
+    for f in apart[:shown]:
+        yield f"  {human.name(f.path)}"
+    rest = total - min(shown, len(failures)) - min(shown, len(apart))
     if rest:
         where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"
         yield f"  … and {human.count(rest)} more; up to {human.count(FAILURES_KEPT)} are listed by: {where}"
+
+
+def _of_what(s: Summary, named: int) -> str:
+    """What the ``named`` failures are of; where some were omitted it may be told by their number alone."""
+    files = s.files.get("failed", 0)
+    kept = sum(f.message.startswith("not deleted: ") for f in s.failures)
+    if named <= files or (kept and s.failures_omitted):
+        return human.count(files if s.compares and files else named)
+    parts = [(files, "file"), (named - files - kept, "folder"), (kept, "deletion")]
+    return " and ".join(human.counted(n, what) for n, what in parts if n > 0 or what == "file")
 
 
 def moved_bytes(counters: Mapping[str, int]) -> int:

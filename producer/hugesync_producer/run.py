@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 
 from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
+from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import LEASE_MS, Coordinator
 from hugesync_producer.deletes import Deletes
 from hugesync_producer.dispatch import Publish
@@ -20,7 +21,7 @@ from hugesync_producer.embedded import Embedded
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
-from hugesync_producer.leadership import keep_lock, lead, lock
+from hugesync_producer.leadership import keep_lock, lead, lock, place_of
 from hugesync_producer.pace import slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
@@ -40,7 +41,6 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
-from hugesync_tasks.uri import lock_name
 
 log = get_logger(__name__)
 
@@ -62,8 +62,10 @@ def run_job(
     with ExitStack() as stack:
         job = JobContext(
             spec,
-            open_end(spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates),
-            open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates),
+            open_end(
+                spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
+            ),
+            open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
         if spec.dry_run:
@@ -102,7 +104,7 @@ def _coordinate(
     rates: SharedRates | None = None,
 ) -> Summary:
     spec = job.spec
-    place = lock_name(spec.dest)  # looked up once: what is renewed and given back must be what was taken
+    place = place_of(spec)  # looked up once: what is renewed and given back must be what was taken
     lock(ledger, spec, place)
     started = time.time()
     owner = lead(ledger, spec, folder is not None, observer)
@@ -149,7 +151,7 @@ def _coordinate(
         if resumed is not None:
             failed_first(job, window, coordinator.units, meter, coordinator.keep)
         state = coordinator.run()
-        if state in (State.DONE, State.DONE_WITH_ERRORS):
+        if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:
         raise
@@ -229,7 +231,9 @@ def summarise(
         traffic[name] = traffic.get(name, 0) + n
     notes = [f"{n} × {note}" for note, n in sorted(total.notes.items())] + slowed(traffic)
     guard = job.dest.limits.conditional_commit
-    if job.options.unsafe_no_conflict_check:
+    if job.spec.sample is not None:
+        notes += looked_at(total, job.spec.sample)
+    elif job.options.unsafe_no_conflict_check:
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
@@ -247,18 +251,19 @@ def summarise(
         retries=traffic.get("retries", 0),
         conflicts=total.conflicts,
         failures=total.failure_list(),
-        failures_omitted=sum(total.omitted.values()),
+        failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
         notes=tuple(notes),
         resumable=str(state) in UNFINISHED,
+        compares=job.spec.compares,
     )
 
 
 @contextmanager
 def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
     try:
-        lock = DestinationLock(settings.state_dir, lock_name(spec.dest))
+        lock = DestinationLock(settings.state_dir, place_of(spec))
         lock.take(spec.job)
     except OSError as error:
         raise _no_state(settings, error) from error

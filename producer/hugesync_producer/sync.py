@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -60,12 +61,8 @@ def sync(
             f"part_size {part} is too much for --memory {memory}, which must hold {PARTS_IN_MEMORY} parts: {enough} will do"
         )
     _check_deletes(options)
-    meter, rates = Meter(), SharedRates()
-    with ExitStack() as stack:
-        if settings.broker_url:  # first contact, too, keeps to what the fleet was asked for
-            fleet = open_ledger(settings)
-            stack.callback(fleet.close)
-            rates.exchange = fleet.share_rate
+    meter = Meter()
+    with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
@@ -73,6 +70,21 @@ def sync(
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
+
+
+@contextmanager
+def rates_of(settings: Settings) -> Iterator[SharedRates]:
+    """This process's part in the shared rates: first contact, too, keeps to what the fleet was asked for."""
+    rates = SharedRates()
+    if not settings.broker_url:
+        yield rates
+        return
+    fleet = open_ledger(settings)
+    try:
+        rates.exchange = fleet.share_rate
+        yield rates
+    finally:
+        fleet.close()
 
 
 def _spec(
@@ -89,6 +101,10 @@ def _spec(
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
     kept = {n: getattr(options, n) for n in ("metadata", "owner", "dir_metadata", "storage_class", "sse_kms_key")}
+    if (
+        options.verify != "none"
+    ):  # left out at its default, or jobs left unfinished by an earlier release would not be found
+        kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
     identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
     spec = Spec(
@@ -118,17 +134,17 @@ def _check_deletes(options: Options) -> None:
 def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observer: Observer) -> Spec:
     """The specification with what both ends can do, measured where it has to be, and by ``validate-endpoint`` where that was
     run. What a store will do by itself to the result is noticed. Raises Unreachable, Refused."""
-    once = replace(spec.options, retries=1)
-    a = open_end(spec.source, None, once, "source", rates=rates)
-    b = open_end(spec.dest, None, once, "destination", rates=rates)
+    once, writes = replace(spec.options, retries=1), not (spec.dry_run or spec.compares)
+    a = open_end(spec.source, None, once, "source", rates=rates, reads_only=spec.compares)
+    b = open_end(spec.dest, None, once, "destination", rates=rates, reads_only=spec.compares)
     try:
         found = measured(a, spec.source, False, meter)
-        limits = measured(b, spec.dest, not spec.dry_run, meter)
+        limits = measured(b, spec.dest, writes, meter)
         kept_a, kept_b = find(state_dir, a.domain), find(state_dir, b.domain)
         found, limits = trusted(found, kept_a), trusted(limits, kept_b)
         _tell(spec.source, found, "source", kept_a)
         _tell(spec.dest, limits, "destination", kept_b)
-        if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
+        if limits.conditional_commit == "none" and writes and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
                 f"overwritten unseen{_shown_by(kept_b)}; --unsafe-no-conflict-check accepts that"
@@ -143,7 +159,7 @@ def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observ
             )
         if spec.options.inplace:
             _check_in_place(spec, found, limits)
-        if not spec.dry_run:
+        if writes:
             _look_ahead(b, spec.dest, meter, observer)
         return replace(spec, source_limits=found.wire(), dest_limits=limits.wire())
     finally:

@@ -74,6 +74,7 @@ class Units:
             open_segment.counters.seen = segment.seen
         for failure in segment.failures:
             open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
+        open_segment.counters.only_there(segment.only_there)
         for items in segment.batches:
             self._add_batch(open_segment, list(items))
         for transfer in segment.larges:
@@ -135,7 +136,8 @@ class Units:
 
     def _batch_task(self, batch: Batch) -> Task:
         payload = json.dumps([t.wire() for t in batch.items])
-        return Task(f"b{self.epoch}.{batch.number}", "batch", self.pool.queue, 0, payload)
+        kind = "compare_files" if self.job.spec.compares else "batch"
+        return Task(f"b{self.epoch}.{batch.number}", kind, self.pool.queue, 0, payload)
 
     def _finish_folders(self, tasks: list[tuple[Task, Any]]) -> None:
         segment = self.window.finishable() if self._finishing is None else None

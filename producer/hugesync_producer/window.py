@@ -7,13 +7,14 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hugesync_producer.extras import Seen
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Outcome
-from hugesync_tasks.summary import FAILURES_KEPT, Failure
+from hugesync_tasks.summary import FAILURES_KEPT, UNMATCHED, Failure
 from hugesync_tasks.tally import Tally
 
 
@@ -38,6 +39,8 @@ class Counters:
     notes: Counter[str] = field(default_factory=Counter)
     failures: list[Failed] = field(default_factory=list)
     omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
+    unmatched: int = 0  # what only the destination has, of a job that compares; it is beside the law
+    unmatched_keys: list[str] = field(default_factory=list)  # the first of them
     withdrawn: list[Failed] = field(default_factory=list)  # earlier failures whose files are pending again in here
     seen: Seen = field(default_factory=Seen)  # by the join, with --delete
 
@@ -48,6 +51,8 @@ class Counters:
         self.conflicts += other.conflicts
         self.notes.update(other.notes)
         self.omitted.update(other.omitted)
+        self.unmatched += other.unmatched
+        self.unmatched_keys += other.unmatched_keys[: FAILURES_KEPT - len(self.unmatched_keys)]
         self.seen.add(other.seen)
         if other.withdrawn:
             back = set(other.withdrawn)
@@ -62,9 +67,9 @@ class Counters:
         """One pending entry of ``size`` planned bytes ended."""
         self.tally.settle(outcome.state, size, outcome.reason if outcome.state == "skipped" else "")
         self.extras(outcome)
+        self.verified += outcome.verified
         if outcome.state == "done":
             self.transfers[outcome.how] += 1
-            self.verified += outcome.verified
         elif outcome.state == "failed":
             self._keep(Failed(key, outcome.reason, outcome.message, size, True))
 
@@ -75,6 +80,11 @@ class Counters:
     def failed(self, key: str, reason: str, message: str, size: int = -1) -> None:
         """Record a failure that was counted by ``found``, or that is not a file's (a folder's: size -1)."""
         self._keep(Failed(key, reason, message, size, False))
+
+    def only_there(self, keys: Sequence[str]) -> None:
+        """Only the destination has these."""
+        self.unmatched += len(keys)
+        self.unmatched_keys += keys[: FAILURES_KEPT - len(self.unmatched_keys)]
 
     def withdraw(self, failure: Failed, size: int) -> None:
         """A file that is counted as failed elsewhere is tried again, with ``size`` planned bytes; it stays found once. Whoever
@@ -93,7 +103,16 @@ class Counters:
             self.omitted[failure.reason] += 1
 
     def failure_list(self) -> tuple[Failure, ...]:
-        return tuple(Failure(f.key, FailureClass(f.reason), f.message) for f in self.failures)
+        """What failed, then what only the destination has: at most ``FAILURES_KEPT`` together."""
+        failures = [Failure(f.key, FailureClass(f.reason), f.message) for f in self.failures]
+        unmatched = [Failure(key, FailureClass.PERMANENT, UNMATCHED) for key in self.unmatched_keys]
+        return tuple((failures + unmatched)[:FAILURES_KEPT])
+
+    @property
+    def failures_omitted(self) -> int:
+        """How many more there are than ``failure_list`` has."""
+        total = len(self.failures) + sum(self.omitted.values()) + self.unmatched
+        return total - len(self.failure_list())
 
     def wire(self) -> dict[str, Any]:
         return {
@@ -104,6 +123,7 @@ class Counters:
             "notes": dict(self.notes),
             "failures": [list(f) for f in self.failures],
             "omitted": dict(self.omitted),
+            **({"unmatched": self.unmatched, "unmatched_keys": self.unmatched_keys} if self.unmatched else {}),
             "seen": self.seen.wire(),
         }
 
@@ -117,6 +137,8 @@ class Counters:
             Counter(w["notes"]),
             [Failed(*f) for f in w["failures"]],
             Counter(w["omitted"]),
+            w.get("unmatched", 0),
+            list(w.get("unmatched_keys", ())),
             seen=Seen.unwire(w.get("seen", {})),
         )
 
