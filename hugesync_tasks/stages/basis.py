@@ -11,7 +11,7 @@ from hugesync_tasks.model import Entry, Head, Kind, Transfer
 from hugesync_tasks.signature.blocks import LEAF
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.sidecar import load, of_source, signed_block
+from hugesync_tasks.stages.sidecar import binding_of, load, of_source, signed_block
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
@@ -34,10 +34,16 @@ class Delta:
     step: int
     signs: bool  # the basis has no signature yet: the workers make it
     crc64: int | None = None
+    basis_id: str = ""  # of its version, in a bucket that keeps versions
     lent: int = 0  # bytes of the new file that the basis has
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def binding(self) -> Binding:
+        """What a signature of the basis must be of."""
+        return Binding(self.basis_size, self.basis_version, self.basis_id)
 
     @property
     def signing(self) -> int:
@@ -77,7 +83,7 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
 
 def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Token) -> tuple[Delta | None, str]:
     try:
-        found = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+        found = load(job.dest, transfer.key, binding_of(basis), job.options, token)
     except Unusable as error:
         if job.options.signature_missing == "generate":
             return _delta("upload", basis, signed_block(job, basis.entry.size), transfer.source.size, signs=True), ""
@@ -90,7 +96,7 @@ def _against_source(
 ) -> tuple[Delta | None, str]:
     key = job.source_key(transfer.key)
     try:
-        found = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
+        found = load(job.source, key, binding_of(source), job.options, token)
     except Unusable as error:
         return None, f"no usable signature at the source: {error}"
     if proof(job, key, token) is None:
@@ -101,8 +107,8 @@ def _against_source(
 def _between(job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token) -> tuple[Delta | None, str]:
     key = job.source_key(transfer.key)
     try:
-        mine = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
-        theirs = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+        mine = load(job.source, key, binding_of(source), job.options, token)
+        theirs = load(job.dest, transfer.key, binding_of(basis), job.options, token)
     except Unusable as error:
         return None, f"no usable signatures at both ends: {error}"
     if mine.header.block != theirs.header.block:
@@ -126,7 +132,7 @@ def _delta(way: str, basis: Head, block: int, size: int, signs: bool = False, cr
     unit = max(block, LEAF)
     most = max(size, basis.entry.size)
     step = -(-max(RANGE, -(-most // MANY)) // unit) * unit
-    return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64)
+    return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64, basis.version_id)
 
 
 def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token) -> list[Signature]:
@@ -136,11 +142,11 @@ def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token)
     if delta.way != "upload":
         found.append(of_source(job, key, source, token))
     if delta.way != "download":
-        found.append(load(job.dest, key, Binding(delta.basis_size, delta.basis_version), job.options, token))
+        found.append(load(job.dest, key, delta.binding, job.options, token))
     return found
 
 
 def signed(delta: Delta, ranges: list[Matched]) -> Signature:
     """The signature that the workers made of the basis, from its ranges in order."""
     records = b"".join(found.records for found in ranges)
-    return Signature(Header(Binding(delta.basis_size, delta.basis_version), delta.block, bytes(32)), records)
+    return Signature(Header(delta.binding, delta.block, bytes(32)), records)

@@ -64,7 +64,13 @@ def commit(
             abandon(job.dest, upload, token)
             reason = "conflict" if isinstance(error, VersionMismatch) else "upload_lost"
             return Outcome("replan", reason, error.of_file(), conflicts=int(reason == "conflict"))
-        done = Commit(upload.key, ours.entry.version, ours.entry.size, "crc64nvme" if ours.crc64 == crc64 else "")
+        done = Commit(
+            upload.key,
+            ours.entry.version,
+            ours.entry.size,
+            "crc64nvme" if ours.crc64 == crc64 else "",
+            version_id=ours.version_id,
+        )
     verified, notes = check_commit(done, upload.size, proven), done.notes
     try:
         forget(job.dest, upload, token)
