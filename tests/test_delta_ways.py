@@ -93,11 +93,13 @@ def test_between_two_endpoints_what_changed_passes_through_us_once_each_way(
     assert signature(s3_bucket, "two/large").header.binding.version == etag(s3_bucket, "two/large")
     overwritten(here / "large", 1)
     assert submit(here, one, *LOW).json["transfers"]["delta"] == 1
+    foreseen = job(one, two, *ends, "-n")
 
     with passing(proxy) as out, passing(second) as into:
         ran = job(one, two, *ends)
 
-    assert ran.json["transfers"]["delta"] == 1
+    assert ran.json["transfers"]["delta"] == foreseen.json["transfers"]["delta"] == 1
+    assert ran.bytes["reused"] == foreseen.bytes["reused"]
     assert ran.json["verified"] == 1
     assert 4096 <= ran.bytes["sent"] == ran.bytes["received"] == out().received == into().sent <= 10 * MIB
     assert (out().sent, into().received) == (0, 0)
@@ -220,6 +222,7 @@ def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_
     if delta:
         assert passed().received == LARGE
         assert 4096 <= passed().sent <= 10 * MIB
+        assert "there was no signature: one was made by reading what was at the destination" in ran.err
     else:
         assert ran.moved == (LARGE, 0)
         assert "no usable signature at the destination: there is none" in ran.err

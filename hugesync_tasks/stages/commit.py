@@ -76,7 +76,9 @@ def commit(
         forget(job.dest, upload, token)
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
         notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
-    said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "")
+    made = large.delta is not None and large.delta.signs
+    generated = "there was no signature: one was made by reading what was at the destination" if made else ""
+    said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "", generated)
     return Outcome("done", how=large.how, verified=verified, notes=(*notes, *filter(None, said)))
 
 

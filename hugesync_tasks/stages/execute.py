@@ -96,6 +96,7 @@ class BatchRun:
                 conflicts.append(pending)
             else:
                 done[pending.index] = _outcome(pending, answer)
+                self._count(answer.size if isinstance(answer, Commit) else 0)
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
 
@@ -147,7 +148,6 @@ class BatchRun:
             except VersionMismatch:
                 return self._resolve(_Pending(index, transfer, meta, b"", False))
         transfer, head, body, proven = self._read(transfer)
-        self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         return _Pending(index, transfer, meta, body if transfer.source.kind is Kind.LINK else b"", proven)
@@ -262,9 +262,9 @@ class BatchRun:
             head, body, proven = folder_head(self._job, transfer.source, self._token), b"", False
         else:
             transfer, head, body, proven = self._read(transfer)
-            self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        self._count(commit.size)
         return Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from hugesync_producer import filelog
 from hugesync_producer.aside import threads
-from hugesync_producer.foresee import SAMPLE, foresee
+from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
 from hugesync_producer.pace import Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -24,7 +25,7 @@ HEADS = 16  # looked at at once, where a listing cannot decide
 def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, estimate: bool = False) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
-    total, deltas, reused = Counters(), 0, 0
+    total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
     token, slowdown = Token(meter), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
@@ -46,7 +47,9 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
                         total.settle(transfer.key, transfer.source.size, outcome)
                 for large in larges:  # beside the main thread, so that Ctrl-C need not wait for a store
                     foreseen = pool.submit(foresee, job, large, token, estimate).result()
-                    deltas, reused = deltas + foreseen.delta, reused + foreseen.reused
+                    deltas, reused = deltas + bool(foreseen.reused), reused + foreseen.reused
+                    notes.update(_notes(foreseen))
+                    filelog.foreseen(large.key, foreseen.block, foreseen.reused, foreseen.whole)
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)
                 observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
@@ -55,7 +58,6 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
     total.tally.assert_law()
     traffic = meter.take()
     traffic["bytes.reused"] = reused
-    guessed = f"guessed from up to {SAMPLE} blocks of each file, not computed: what a delta would reuse"
     return Summary(
         State.DONE_WITH_ERRORS if total.tally.files["failed"] or total.failures else State.DONE,
         job.spec.job,
@@ -66,12 +68,18 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
-        notes=(guessed,) if deltas and estimate else (),
+        notes=tuple(f"{n} × {note}" for note, n in sorted(notes.items())),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=sum(total.omitted.values()),
         elapsed_seconds=time.monotonic() - began,
     )
+
+
+def _notes(foreseen: Foreseen) -> list[str]:
+    guessed = f"guessed from up to {SAMPLE} blocks of the file, not computed: what a delta would reuse"
+    said = [f"would be sent whole: {foreseen.whole}"] if foreseen.whole else []
+    return [*said, guessed] if foreseen.guessed else said
 
 
 def _look(job: JobContext, transfer: Transfer, token: Token) -> Outcome | None:

@@ -86,8 +86,8 @@ def probed(spec: Spec, meter: Meter) -> Spec:
     try:
         found = measured(a, spec.source, False, meter)
         limits = measured(b, spec.dest, not spec.dry_run, meter)
-        _tell(spec.source, found, "source")
-        _tell(spec.dest, limits, "destination")
+        _tell(spec.source, found, "source", False)
+        _tell(spec.dest, limits, "destination", not spec.dry_run)
         if limits.conditional_commit == "none" and not spec.dry_run and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
@@ -112,16 +112,14 @@ def _check_in_place(spec: Spec, source: Limits, dest: Limits) -> None:
         raise UsageError("--inplace is of deltas, and from folder to folder files go whole: give --no-whole-file too")
 
 
-def _tell(location: Location, limits: Limits, role: str) -> None:
-    """With ``-v``: where each end is and what it was found to do, which decides how files travel."""
-    log.info(
-        "endpoint measured",
-        role=role,
-        location=location.display(),
-        endpoint=location.endpoint,
-        store=limits.name,
-        conditional_commit=limits.conditional_commit,
-        list_order=limits.list_order,
-        full_crc64=limits.full_crc64,
-        etag_is_md5=limits.etag_is_md5,
-    )
+def _tell(location: Location, limits: Limits, role: str, writes: bool) -> None:
+    """With ``-v``: where each end is and what it was found to do, which decides how files travel. What only a write shows is
+    left out where none was made."""
+    known: dict[str, object] = {"store": limits.name, "list_order": limits.list_order}
+    if writes or not limits.remote:
+        known |= {
+            "conditional_commit": limits.conditional_commit,
+            "full_crc64": limits.full_crc64,
+            "etag_is_md5": limits.etag_is_md5,
+        }
+    log.info("endpoint measured", role=role, location=location.display(), endpoint=location.endpoint, **known)
