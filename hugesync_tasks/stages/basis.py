@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hugesync_tasks.budget import HEADROOM
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Head, Kind, Transfer
-from hugesync_tasks.signature.blocks import LEAF
+from hugesync_tasks.signature.blocks import LEAF, RECORD
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.sidecar import binding_of, load, of_source, signed_block
@@ -16,6 +17,9 @@ from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
 RANGE = 64 * MIB  # bytes matched or signed by one task, at the least
+BUFFERS = 3  # of a range: what is read at a time, and the window with the positions that are looked at
+SLIDING = 130 * MIB  # that numba, its compiler and the loop take of a process once it has slid [measured: 118 to 127]
+INDEXED = 3  # times the records of a signature: they, the index, and what making it takes [measured: 2.9]
 MANY = 4096  # ranges of one file; above it they grow
 
 
@@ -44,6 +48,14 @@ class Delta:
     def binding(self) -> Binding:
         """What a signature of the basis must be of."""
         return Binding(self.basis_size, self.basis_version, self.basis_id)
+
+    def in_hand(self, size: int, part: int) -> int:
+        """The bytes that a worker must be able to hold (``Budget``) to match a new file of ``size`` bytes and to go on with parts
+        of ``part`` bytes: what sliding loads stays."""
+        if self.way == "between":
+            return part  # nothing is slid over
+        records = RECORD * (max(size, self.basis_size) // self.block + 1)
+        return int((SLIDING + INDEXED * records) * HEADROOM) + max(part, BUFFERS * max(self.block, 8 * MIB))
 
     @property
     def signing(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from hugesync_tasks.budget import in_hand
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Transfer
 from hugesync_tasks.parts import part_size
@@ -14,8 +15,10 @@ from hugesync_tasks.stages.basis import Delta, consider, signed, stored
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.laying import lay
 from hugesync_tasks.stages.match import match_range, reading, sign_range
+from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
+RESIDENT = 90 * MIB  # of a worker's child before it has anything in hand, about; the run looks at each
 SAMPLE = 64  # blocks that an estimate compares
 
 
@@ -37,6 +40,8 @@ def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = 
         delta, why = consider(job, transfer, head, token) if head is not None else (None, "")
         if head is None or delta is None:
             return Foreseen(whole=why)
+        if delta.in_hand(head.entry.size, job.options.part_size) > in_hand(job.options.memory, RESIDENT):
+            return Foreseen(whole="--memory leaves no room to look for what changed")
         guesses = estimate and not delta.signs and delta.way != "between"  # else there is no less to read
         found = _guess if guesses else _measured
         reused = found(job, head.entry, transfer.key, delta, token)
