@@ -305,6 +305,19 @@ def test_no_copy_that_a_store_could_make_is_missed_where_it_is_only_probed_for(
             assert [c.source - c.at for c in mine] == [copy.source - copy.at], copy
 
 
+def test_the_shortest_copy_of_use_is_found_wherever_it_stands_and_across_a_seam() -> None:
+    seam, foreign = 4 * MIB, noise(8 * MIB, 23)
+    piece = OLD[BLOCK : BLOCK + LEAST]
+    for at in range(seam - 2 * LEAST, seam + 2 * LEAST, BLOCK // 2 + 1):
+        new = foreign[:at] + piece + foreign[at : 2 * seam - LEAST]
+        copies = merge(
+            copy
+            for start in (0, seam)
+            for copy in Matcher(OLD_SIGNED, LEAST).match(File(new).read, len(new), start, start + seam).copies
+        )
+        assert copies == [Copy(at, BLOCK, LEAST)], at
+
+
 def test_what_has_nothing_to_copy_is_hardly_looked_at() -> None:
     new = noise(16 * MIB, 22)
     for least, most in ((0, len(new)), (32 * BLOCK, len(new) // 3)):  # at its seams it may go on elsewhere

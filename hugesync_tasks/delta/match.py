@@ -144,7 +144,7 @@ class Matcher:
             dense, stride = start + self.least, self.least - 2 * self.block
             while at + self.block <= stop:
                 if at >= dense and stride >= 2 * self.block:
-                    at, dense = self._probe(read, at, stop - self.least, stride)
+                    at, dense = self._probe(read, at, stop, stride)
                 found = len(out.copies)
                 at, expected = self._chunk(read, at, stop, expected, out)
                 if len(out.copies) > found:
@@ -154,14 +154,14 @@ class Matcher:
     def _probe(self, read: Read, at: int, stop: int, stride: int) -> tuple[int, int]:
         """From where on, and up to where, to look at every position: no useful copy begins between ``at`` and there.
 
-        A copy that begins behind ``at`` and up to the probe has ``stride`` bytes and two blocks more: one of its blocks begins
-        within the probe, which looks at the positions of one block.
+        A copy that begins behind ``at`` and up to the probe has ``stride`` bytes and two blocks more, or goes on beyond ``stop``:
+        one of its blocks begins within the probe, which looks at the positions of one block.
         """
         while at + stride + 2 * self.block <= stop:
             if self._known(read, at + stride):
                 return at, at + stride + self.block + self.least
             at += stride
-        return at, max(stop, at) + self.least
+        return at, stop
 
     def _known(self, read: Read, at: int) -> bool:
         """Whether a block begins at one of a block's positions from ``at`` on; where too many might, it is not found out here."""
