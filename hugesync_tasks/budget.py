@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
+HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
+LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 _MAPPED = 2 << 20  # bytes; above the chunks of a stream, which are reused, and below the bodies of parts
+
+
+def in_hand(memory: int, resident: int) -> int:
+    """The bytes that a process of ``resident`` bytes may hold under ``--memory``."""
+    return max(LEAST, int((memory - resident) * HEADROOM))
 
 
 class Budget:
@@ -22,9 +29,9 @@ class Budget:
 
     @contextmanager
     def hold(self, n: int) -> Iterator[None]:
-        n = min(n, self.total)
         with self._free:
-            self._free.wait_for(lambda: self._held + n <= self.total)
+            self._free.wait_for(lambda: self._held + min(n, self.total) <= self.total)
+            n = min(n, self.total)
             self._held += n
         try:
             yield
@@ -32,6 +39,11 @@ class Budget:
             with self._free:
                 self._held -= n
                 self._free.notify_all()
+
+    def reserve(self, n: int) -> None:
+        """``n`` bytes are the process' own from now on."""
+        with self._free:
+            self.total = max(LEAST, self.total - n)
 
 
 def return_freed_memory() -> None:

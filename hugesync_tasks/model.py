@@ -82,6 +82,7 @@ class Head:
     meta: Meta
     crc64: int | None = None  # CRC64NVME of the whole object, only where the store holds a FULL_OBJECT checksum
     md5: str | None = None  # hex, only where the ETag is known to be the MD5 of the whole object
+    version_id: str = ""  # in a bucket that keeps versions: the one that this is
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Commit:
     size: int
     proven: str = ""  # what the store itself checked: "crc64nvme", "md5", "" (nothing beyond the size)
     notes: tuple[str, ...] = ()  # metadata that could not be applied: "chown not permitted"
+    version_id: str = ""  # as ``Head``'s
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ from dataclasses import replace
 from hugesync_tasks.errors import NotFound, SourceChanged, VersionMismatch
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.signature.format import Unusable
+from hugesync_tasks.stages.basis import BUFFERS
 from hugesync_tasks.stages.begin import LargeFile, open_upload
 from hugesync_tasks.stages.laying import lay
 from hugesync_tasks.stages.match import match_range, sign_range
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.work import UploadLost, Work
-
-_BUFFERS = 3  # what is read at a time, and the window with the positions that are looked at
 
 
 def sign(work: Work) -> str:
@@ -34,8 +33,10 @@ def _found(work: Work, kind: str) -> str:
     notes, number = FileNotes(work, large), int(json.loads(work.task.payload)["range"])
     key, delta, token = large.upload.key, large.delta, work.lease.token
     assert delta is not None
+    if kind == "m":
+        work.process.begin_to_match()
     try:
-        with work.process.budget.hold(_BUFFERS * max(delta.block, 8 * MIB)):
+        with work.process.budget.hold(BUFFERS * max(delta.block, 8 * MIB)):
             if kind == "s":
                 found = sign_range(work.job, key, delta, number, token)
             else:

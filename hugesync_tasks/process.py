@@ -13,11 +13,12 @@ from threading import Lock
 
 import psutil
 
-from hugesync_tasks.budget import Budget, return_freed_memory
+from hugesync_tasks.budget import HEADROOM, Budget, in_hand, return_freed_memory
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
 from hugesync_tasks.signature.format import Signature
 from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.stages.basis import SLIDING
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.state.redis import RedisLedger
@@ -27,9 +28,7 @@ from hugesync_tasks.stores.opening import open_store
 from hugesync_tasks.stores.shared_rate import SharedRates
 
 JOBS_KEPT = 8  # stores of so many jobs stay open in one child
-HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
 SLACK, ROUND = 16 << 20, 64 << 20  # of an advised --memory: children differ a little
-LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
 
 
 class Process:
@@ -48,7 +47,8 @@ class Process:
         self.signatures: dict[str, list[Signature]] = {}  # of the file at hand
         self._lock = Lock()
         self._resident: int = psutil.Process().memory_info().rss
-        self.budget = Budget(max(LEAST, int((settings.memory - self._resident) * HEADROOM)))
+        self.budget = Budget(in_hand(settings.memory, self._resident))
+        self._matches = False
 
     @classmethod
     def current(cls) -> Process:
@@ -58,6 +58,13 @@ class Process:
             settings = load({})
             cls._current = Process(settings, open_ledger(settings), roots_of(settings))
         return cls._current
+
+    def begin_to_match(self) -> None:
+        """This process will have the compiler and its code loaded from now on."""
+        with self._lock:
+            if not self._matches:
+                self.budget.reserve(int(SLIDING * HEADROOM))
+            self._matches = True
 
     def memory_for(self, in_hand: int) -> int:
         """The ``--memory``, a round number of bytes, under which a worker like this one may hold ``in_hand`` bytes."""

@@ -14,10 +14,11 @@ _HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came; ``path`` has the query."""
+    """One request as it came; ``path`` has the query, ``copies`` is what a server-side copy takes its bytes from."""
 
     method: str
     path: str
+    copies: str = ""
 
     def writes(self, key: str) -> bool:
         """Whether this makes the object ``key`` visible: a whole Put, or the Complete of its upload."""
@@ -43,7 +44,7 @@ class Meddler:
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with lock:
-                    refused = meddle(Asked(self.command, self.path))
+                    refused = meddle(Asked(self.command, self.path, self.headers.get("x-amz-copy-source", "")))
                 if refused is not None:
                     self._answer(refused, [], b"")
                     return

@@ -401,6 +401,8 @@ def test_a_full_destination_fails_what_does_not_fit(tmp_path: Path, source: Path
         assert (ran.code, ran.files["failed"]) == (1, 1), (ran.json, ran.err)
         assert ran.classes == {"large": "needs_person"}, ran.failures
         assert sorted(compare.tree(dest, "none")) == [b"a", b"sub/b"]
+        if size < MIB:
+            assert ran.bytes["sent"] == ran.bytes["done"] < size, "what found no room did not move"
 
 
 def test_a_destination_that_cannot_be_written_is_said(tmp_path: Path, source: Path, hs: Submit) -> None:
@@ -412,6 +414,8 @@ def test_a_destination_that_cannot_be_written_is_said(tmp_path: Path, source: Pa
     ran = hs(str(source), str(dest / "below"), weak=True)
     assert ran.code in (1, 2), (ran.json, ran.err)
     assert "denied" in ran.err + str(ran.failures)
+    paths = [failure["path"] for failure in ran.json["failures"]]
+    assert sorted(paths) == sorted(set(paths)), "a folder that could not be made failed once"
     dest.chmod(0o755)
     (dest / "sub").chmod(0o755)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hugesync_tasks.budget import Budget
+from hugesync_tasks.budget import LEAST, Budget
 
 
 def test_what_does_not_fit_waits_until_something_is_given_back() -> None:
@@ -38,6 +38,19 @@ def test_more_than_the_whole_is_let_in_alone_and_nobody_waits_for_ever() -> None
         pass
     with budget.hold(10):
         pass
+
+
+def test_what_is_reserved_later_never_leaves_anybody_waiting_for_ever() -> None:
+    budget = Budget(3 * LEAST)
+    waits = threading.Thread(target=lambda: budget.hold(3 * LEAST).__enter__(), daemon=True)
+    with budget.hold(LEAST):
+        waits.start()
+        budget.reserve(LEAST)
+    waits.join(10)
+    assert not waits.is_alive(), "it waited for more than there is now"
+    assert budget.total == 2 * LEAST
+    budget.reserve(5 * LEAST)
+    assert budget.total == LEAST, "one part must fit"
 
 
 def test_what_is_held_is_given_back_when_the_work_fails() -> None:

@@ -269,6 +269,63 @@ def test_what_is_unchanged_is_not_slid_over_and_what_changed_only_around_it() ->
     assert file.got == len(basis)
 
 
+LEAST = 8 * BLOCK
+OLD = noise(5 * MIB + 999, 20)
+OLD_SIGNED = signed(OLD)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(st.just(-1), st.integers(0, 3 * MIB)) | st.tuples(st.integers(0, 4 * MIB), st.integers(1, 2 * MIB)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([1 << 40, 4 * MIB, MIB]),
+)
+def test_no_copy_that_a_store_could_make_is_missed_where_it_is_only_probed_for(
+    pieces: list[tuple[int, int]], ranges: int
+) -> None:
+    """Foreign bytes and stretches of the old file, of any length, at any place."""
+    new = b"".join(noise(n, 21 + i) if at < 0 else OLD[at : at + n] for i, (at, n) in enumerate(pieces))
+    found = {
+        least: merge(
+            copy
+            for start in range(0, len(new), ranges)
+            for copy in Matcher(OLD_SIGNED, least)
+            .match(File(new).read, len(new), start, min(len(new), start + ranges))
+            .copies
+        )
+        for least in (0, LEAST)
+    }
+    right(OLD, new, found[LEAST])
+    for copy in found[0]:
+        if copy.length >= LEAST or copy.end == len(new):
+            mine = [c for c in found[LEAST] if c.at <= copy.at and c.end >= copy.end]
+            assert [c.source - c.at for c in mine] == [copy.source - copy.at], copy
+
+
+def test_the_shortest_copy_of_use_is_found_wherever_it_stands_and_across_a_seam() -> None:
+    seam, foreign = 4 * MIB, noise(8 * MIB, 23)
+    piece = OLD[BLOCK : BLOCK + LEAST]
+    for at in range(seam - 2 * LEAST, seam + 2 * LEAST, BLOCK // 2 + 1):
+        new = foreign[:at] + piece + foreign[at : 2 * seam - LEAST]
+        copies = merge(
+            copy
+            for start in (0, seam)
+            for copy in Matcher(OLD_SIGNED, LEAST).match(File(new).read, len(new), start, start + seam).copies
+        )
+        assert copies == [Copy(at, BLOCK, LEAST)], at
+
+
+def test_what_has_nothing_to_copy_is_hardly_looked_at() -> None:
+    new = noise(16 * MIB, 22)
+    for least, most in ((0, len(new)), (32 * BLOCK, len(new) // 3)):  # at its seams it may go on elsewhere
+        matcher = Matcher(OLD_SIGNED, least)
+        assert matcher.match(File(new).read, len(new), 0, len(new)).copies == []
+        assert 0.9 * (most if not least else 0) <= matcher.slid <= most
+
+
 @pytest.mark.parametrize("block", [BLOCK, 512 * KIB, 3 * MIB])
 def test_a_range_also_gives_the_new_file_s_own_signature(block: int) -> None:
     new = noise(10 * MIB + 77, 12)

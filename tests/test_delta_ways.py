@@ -22,6 +22,7 @@ from deltas import (
     submitting,
     write,
 )
+from meddler import Asked, Meddler
 from midway import assert_nothing_is_left, temporaries
 from slowproxy import SlowProxy
 from submit import Submit, assert_moved_nothing
@@ -92,11 +93,13 @@ def test_between_two_endpoints_what_changed_passes_through_us_once_each_way(
     assert signature(s3_bucket, "two/large").header.binding.version == etag(s3_bucket, "two/large")
     overwritten(here / "large", 1)
     assert submit(here, one, *LOW).json["transfers"]["delta"] == 1
+    foreseen = job(one, two, *ends, "-n")
 
     with passing(proxy) as out, passing(second) as into:
         ran = job(one, two, *ends)
 
-    assert ran.json["transfers"]["delta"] == 1
+    assert ran.json["transfers"]["delta"] == foreseen.json["transfers"]["delta"] == 1
+    assert ran.bytes["reused"] == foreseen.bytes["reused"]
     assert ran.json["verified"] == 1
     assert 4096 <= ran.bytes["sent"] == ran.bytes["received"] == out().received == into().sent <= 10 * MIB
     assert (out().sent, into().received) == (0, 0)
@@ -219,6 +222,7 @@ def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_
     if delta:
         assert passed().received == LARGE
         assert 4096 <= passed().sent <= 10 * MIB
+        assert "there was no signature: one was made by reading what was at the destination" in ran.err
     else:
         assert ran.moved == (LARGE, 0)
         assert "no usable signature at the destination: there is none" in ran.err
@@ -227,3 +231,31 @@ def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_
     overwritten(here / "large", 1, seed=6)
     assert submit(here, there, *LOW).json["transfers"]["delta"] == 1, "a signature is there now"
     assert_same(here, s3_bucket, "to/")
+
+
+@pytest.mark.parametrize("allowed", [True, False], ids=["may read versions", "may not read versions"])
+def test_in_a_bucket_of_versions_every_copy_names_the_version_planned_against(
+    allowed: bool, tmp_path: Path, here: Path, s3_bucket: Bucket
+) -> None:
+    s3, name = s3_bucket.client, s3_bucket.bucket
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    copies: list[str] = []
+
+    def watch(asked: Asked) -> int | None:
+        copies.extend([asked.copies] if asked.copies else [])
+        return None if allowed or "versionId" not in asked.copies else 403
+
+    with Meddler(s3_bucket.endpoint, watch) as meddler:
+        submit = Submit(tmp_path / "us", {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": meddler.endpoint})
+        there = f"s3://{name}/to"
+        assert submit(here, there, *LOW).code == 0
+        before = s3.head_object(Bucket=name, Key="to/large")["VersionId"]
+        assert signature(s3_bucket, "to/large").header.binding.version_id == before
+        overwritten(here / "large", 1)
+        ran = submit(here, there, *LOW)
+    assert ran.json["transfers"]["delta"] == 1, ran.json
+    pinned = [copy for copy in copies if copy.endswith(f"?versionId={before}")]
+    assert pinned
+    assert len(copies) == len(pinned) * (1 if allowed else 2), "without the right, once more by the condition alone"
+    assert_same(here, s3_bucket, "to/")
+    assert signature(s3_bucket, "to/large").header.binding.version_id not in ("", before)

@@ -23,8 +23,8 @@ print(list(slider.look(5)[0]))
 _WARM = "from hugesync_tasks.delta.slide import warm; warm()"
 
 
-def slide(package: Path, home: str, what: str = _SLIDE) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "HOME": home, "PYTHONDONTWRITEBYTECODE": "1"}
+def slide(package: Path, home: str, what: str = _SLIDE, **more: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "HOME": home, "PYTHONDONTWRITEBYTECODE": "1", **more}
     command = [*as_ordinary_user(), sys.executable, "-c", what]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, cwd=package)
 
@@ -59,6 +59,21 @@ def test_a_process_finds_what_another_has_compiled(tmp_path: Path) -> None:
     assert written
     assert slide(package, str(home)).returncode == 0
     assert {p: p.stat().st_mtime_ns for p in home.rglob("*.nb*")} == written
+
+
+def test_where_nothing_else_can_be_written_a_named_folder_serves_all_processes(tmp_path: Path) -> None:
+    package, named = copied(tmp_path), tmp_path / "named"
+    named.mkdir()
+    named.chmod(0o777)
+    assert slide(package, "/nonexistent", NUMBA_CACHE_DIR=str(named / "numba")).returncode == 0
+    written = {p: p.stat().st_mtime_ns for p in named.rglob("*.nb*")}
+    assert written
+    assert slide(package, "/nonexistent", NUMBA_CACHE_DIR=str(named / "numba")).returncode == 0
+    assert {p: p.stat().st_mtime_ns for p in named.rglob("*.nb*")} == written
+    worker = (ROOT / "docker/compose.yaml").read_text().partition("  worker:")[2].partition("  flower:")[0]
+    assert "read_only: true" in worker
+    assert "NUMBA_CACHE_DIR: /tmp/" in worker
+    assert "tmpfs: [/tmp]" in worker
 
 
 def test_what_an_image_compiles_as_it_is_built_is_all_that_sliding_needs(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from conftest import Bucket
+from deltas import inserted, write
 from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.reading import whole
 from memory_run import workers_of
@@ -155,6 +156,24 @@ def test_each_worker_process_stays_under_its_memory_with_parts_of_64_mib(tmp_pat
         idle = min(highest.values())  # the main process holds no part
         assert sum(rss > idle + part // 2 for rss in highest.values()) >= 2, "not several parts at once"
     assert filecmp.cmp(tmp_path / "tree" / "large", back / "large", shallow=False)
+
+
+def test_a_worker_that_looks_for_what_changed_stays_under_its_memory_or_does_not_begin_to(
+    tmp_path: Path, s3_bucket: Bucket
+) -> None:
+    """Sliding loads a compiler, which takes more than the least ``--memory`` has."""
+    submit, low = Submit(tmp_path / "us", s3_bucket.env), ("--delta-threshold", "6MiB")
+    here, back, there = tmp_path / "here", tmp_path / "back", f"s3://{s3_bucket.bucket}/tree"
+    write(here / "large", 40 * MIB)
+    assert submit(here, there, *low).code == submit(there, back, *low).code == 0
+    inserted(here / "large", 3 * MIB, 1000)
+    foreseen = submit(here, there, *low, "--memory", "128MiB", "-n", json=False)
+    assert "would be sent whole: --memory leaves no room to look for what changed" in foreseen.out
+    for source, dest, memory, slides in ((here, there, 128, False), (there, back, 320, True)):
+        highest = peak_of_children(submit, str(source), str(dest), *low, "--memory", f"{memory}MiB")
+        assert max(highest.values()) <= memory * MIB, {pid: rss // MIB for pid, rss in highest.items()}
+        assert (max(highest.values()) > 160 * MIB) is slides
+    assert filecmp.cmp(here / "large", back / "large", shallow=False)
 
 
 def peak_of_children(submit: Submit, *arguments: str, look: Callable[[], object] = lambda: None) -> dict[int, int]:

@@ -145,6 +145,36 @@ def test_a_dry_run_may_leave_files_pending_and_says_what_would_be_transferred() 
     assert to_text(dry).startswith("dry run: 1,200 files, 1.5 KiB would be transferred")
 
 
+@pytest.mark.parametrize(
+    ("requests", "carried", "line"),
+    [
+        ({"complete": 1}, {"sent": 250}, "1 file · sent 250 B, reused 750 B, saved 75.0 %"),
+        (
+            {"put": 1},
+            {"sent": 250, "received": 1000},
+            "1 file · sent 250 B, reused 750 B, saved 75.0 %",
+        ),  # read to compare
+        ({"get": 9}, {"received": 250}, "1 file · sent 250 B, reused 750 B, saved 75.0 %"),  # a download
+        ({}, {"sent": 0}, "1 file · sent 0 B, reused 750 B, saved 100.0 %"),
+    ],
+)
+def test_a_delta_says_what_was_sent_reused_and_saved(
+    requests: dict[str, int], carried: dict[str, int], line: str
+) -> None:
+    ran = summary(
+        requests=requests, transfers={"delta": 1}, bytes={**summary().bytes, "sent": 0, "reused": 750, **carried}
+    )
+    assert line in to_text(ran)
+
+
+def test_a_dry_run_says_what_a_delta_would_send() -> None:
+    dry = summary(dry_run=True, transfers={"delta": 2}, bytes={"found": 1000, "pending": 1000, "reused": 990})
+    assert "2 files · would have sent 10 B, reused 990 B, saved 99.0 %" in to_text(dry)
+    assert "saved" not in to_text(summary(transfers={"full": 1}, bytes={"found": 1, "done": 1})), (
+        "no delta, no such line"
+    )
+
+
 def test_the_text_tells_what_one_wants_to_know_in_the_morning() -> None:
     text = to_text(summary(notes=("conflict guard: best effort on /mnt/x",), resumable=True))
 

@@ -499,6 +499,35 @@ def test_a_copied_range_answers_with_its_checksum(store: S3Store) -> None:
     assert read(store, "k") == b"3456"
 
 
+def test_in_a_bucket_of_versions_a_copy_is_pinned_by_the_version_itself(store: S3Store, s3_bucket: Bucket) -> None:
+    keeps_versions(s3_bucket)
+    first = store.create_upload("src", PART, PART, STAMPED, Token())
+    made = store.complete(first, [store.put_part(first, 1, b"a" * PART, Token())], STAMPED, None, None, Token())
+    looked = [store.head("src", Token()), store.head("src", Token(), digest=True)]
+    assert made.version_id
+    assert [head and head.version_id for head in looked] == [made.version_id] * 2, "by either library"
+    store.put("src", b"b" * PART, STAMPED, made.version, Token())
+    upload = store.create_upload("k", 4, PART, STAMPED, Token())
+    part = store.copy_part(upload, 1, store, "src", "", 3, 4, Token(), made.version_id)
+    assert part.crc64 == crc(b"aaaa"), "no condition was sent: the id alone kept the rival's bytes out"
+    with pytest.raises(errors.StoreError):
+        store.copy_part(upload, 1, store, "src", "", 3, 4, Token(), "0" * 32)
+
+
+def test_an_object_of_no_version_of_its_own_has_no_id(store: S3Store, s3_bucket: Bucket) -> None:
+    store.put("src", b"before", STAMPED, None, Token())
+    for _ in range(2):
+        looked = [store.head("src", Token()), store.head("src", Token(), digest=True)]
+        assert [head and head.version_id for head in looked] == ["", ""]
+        keeps_versions(
+            s3_bucket
+        )  # what was there before is the version "null", which the next write may take the place of
+
+
+def keeps_versions(s3_bucket: Bucket) -> None:
+    s3_bucket.client.put_bucket_versioning(Bucket=s3_bucket.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
 def test_another_profile_or_endpoint_is_no_source_of_server_side_copies(store: S3Store, s3_bucket: Bucket) -> None:
     elsewhere = S3Store(s3_bucket.bucket, "", endpoint="http://127.0.0.1:9", limits=MEASURED)
     assert not store.can_copy_from(elsewhere)

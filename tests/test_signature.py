@@ -272,6 +272,7 @@ BOUND = Binding(200_000, '"e1"', "v1", 5)
         (BOUND, BOUND, True),
         (BOUND, replace(BOUND, mtime_ns=6), True),  # a store's version alone decides: a mtime can be set back
         (BOUND, replace(BOUND, version_id=""), True),  # a store that does not say it
+        (replace(BOUND, version_id=""), BOUND, True),  # or did not, when it was made
         (BOUND, replace(BOUND, version='"e2"'), False),
         (BOUND, replace(BOUND, version_id="v2"), False),
         (BOUND, replace(BOUND, version=""), False),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hugesync_producer.window import Counters, Failed, OpenSegment, Window
@@ -62,6 +62,7 @@ def opened(number: int, files: list[File]) -> OpenSegment:
     return OpenSegment(f"{number:03}~", Counters(tally), set(range(len(files))))
 
 
+@settings(deadline=None)  # a busy machine stands still for longer
 @given(histories())
 def test_the_law_holds_at_every_instant_k_only_grows_and_the_counters_are_exactly_those_up_to_k(
     history: tuple[list[list[File]], list[int], list[File]],
@@ -107,6 +108,7 @@ def check_base(window: Window, segments: list[list[File]], settled: set[str]) ->
     assert sorted(f.key for f in base.failures) == sorted(f.key for f in files if f.outcome.state == "failed")
 
 
+@settings(deadline=None)  # a busy machine stands still for longer
 @given(histories())
 def test_memory_is_bounded_by_what_is_unsettled(history: tuple[list[list[File]], list[int], list[File]]) -> None:
     segments, _, order = history
@@ -145,6 +147,17 @@ def test_counters_go_over_the_wire_and_back(files: list[tuple[str, int, Outcome]
     back = Counters.unwire(json.loads(json.dumps(counters.wire())))
     assert back == counters
     assert back.failures[-1].size == -1
+
+
+def test_a_folder_that_could_not_be_made_fails_once_and_for_that_reason() -> None:
+    total, finishing = Counters(), Counters()
+    total.failed("sub/", "needs_person", "the filesystem is read-only")
+    finishing.failed("sub/", "permanent", "not found")
+    finishing.failed("other/", "permanent", "not found")
+    total.add(finishing)
+    assert [(f.path, f.message) for f in total.failure_list()] == [
+        ("sub/", "the filesystem is read-only"), ("other/", "not found"),
+    ]  # fmt: skip
 
 
 def test_failures_beyond_the_cap_are_counted_by_class() -> None:

@@ -31,6 +31,7 @@ IN_VAIN = 64  # confirmations that may fail one after the other for one weak has
 # Bytes hashed in vain: so many, and so many for each position looked at. A u32 equals one of a basis of S bytes by chance so
 # often that S / 4 GiB bytes are hashed per position: only above 16 GiB is it worth while to take no block that stands alone.
 LONELY = 64 * MIB, 4
+FEW = 16  # weak hashes that fit in one probe and are confirmed; more are looked at one after the other
 HOSTILE = 512 * MIB, 16  # chance never comes to this: whoever made the signature means to keep us busy
 
 
@@ -48,9 +49,14 @@ class Matched:
 
 @dataclass
 class Matcher:
-    """Finds the blocks of one signature in files. Not thread-safe: each task has its own."""
+    """Finds the blocks of one signature in files. Not thread-safe: each task has its own.
+
+    ``least``: bytes of a copy below which it is of no use (a store's smallest part). Then a region in which nothing fits is only
+    probed: no copy of so many bytes is missed, and none that may be joined with one of the next range.
+    """
 
     signature: Signature
+    least: int = 0
     block: int = field(init=False)
     slid: int = field(default=0, init=False)  # positions looked at, for reports and tests
     confirmed_in_vain: int = field(default=0, init=False)
@@ -135,9 +141,38 @@ class Matcher:
                 from hugesync_tasks.delta.slide import Slider
 
                 self._slider = Slider(self._records, self._whole, self.block)
+            dense, stride = start + self.least, self.least - 2 * self.block
             while at + self.block <= stop:
+                if at >= dense and stride >= 2 * self.block:
+                    at, dense = self._probe(read, at, stop, stride)
+                found = len(out.copies)
                 at, expected = self._chunk(read, at, stop, expected, out)
+                if len(out.copies) > found:
+                    dense = at + self.least
         self._end(read, size, start, stop, out)
+
+    def _probe(self, read: Read, at: int, stop: int, stride: int) -> tuple[int, int]:
+        """From where on, and up to where, to look at every position: no useful copy begins between ``at`` and there.
+
+        A copy that begins behind ``at`` and up to the probe has ``stride`` bytes and two blocks more, or goes on beyond ``stop``:
+        one of its blocks begins within the probe, which looks at the positions of one block.
+        """
+        while at + stride + 2 * self.block <= stop:
+            if self._known(read, at + stride):
+                return at, at + stride + self.block + self.least
+            at += stride
+        return at, stop
+
+    def _known(self, read: Read, at: int) -> bool:
+        """Whether a block begins at one of a block's positions from ``at`` on; where too many might, it is not found out here."""
+        slider = self._slider
+        assert slider is not None
+        data = slider.room(self.block)
+        read(at, data[: 2 * self.block - 1])
+        self.slid += self.block
+        where, slots = slider.look(self.block)
+        found = zip(where.tolist(), slots.tolist(), strict=True)
+        return len(where) > FEW or any(self._confirm(slider, data[p : p + self.block], s, -1) >= 0 for p, s in found)
 
     def _chunk(self, read: Read, at: int, stop: int, expected: int, out: Matched) -> tuple[int, int]:
         """Look at some positions from ``at`` on; returns where to go on and which block would come next."""

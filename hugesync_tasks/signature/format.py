@@ -184,7 +184,8 @@ def _binds(found: Binding, expect: Binding) -> bool:
     if found.size != expect.size:
         return False
     if expect.version or found.version:  # a store's version alone decides: a mtime can be set back
-        return found.version == expect.version and (not expect.version_id or found.version_id == expect.version_id)
+        said = (found.version_id, expect.version_id)
+        return found.version == expect.version and (said[0] == said[1] or not all(said))
     return found.mtime_ns is not None and found.mtime_ns == expect.mtime_ns  # a size alone binds nothing
 
 

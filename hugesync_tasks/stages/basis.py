@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hugesync_tasks.budget import HEADROOM
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Head, Kind, Transfer
-from hugesync_tasks.signature.blocks import LEAF
+from hugesync_tasks.signature.blocks import LEAF, RECORD
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.sidecar import load, of_source, signed_block
+from hugesync_tasks.stages.sidecar import binding_of, load, of_source, signed_block
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
 RANGE = 64 * MIB  # bytes matched or signed by one task, at the least
+BUFFERS = 3  # of a range: what is read at a time, and the window with the positions that are looked at
+SLIDING = 130 * MIB  # that numba, its compiler and the loop take of a process once it has slid [measured: 118 to 127]
+INDEXED = 3  # times the records of a signature: they, the index, and what making it takes [measured: 2.9]
 MANY = 4096  # ranges of one file; above it they grow
 
 
@@ -34,10 +38,24 @@ class Delta:
     step: int
     signs: bool  # the basis has no signature yet: the workers make it
     crc64: int | None = None
+    basis_id: str = ""  # of its version, in a bucket that keeps versions
     lent: int = 0  # bytes of the new file that the basis has
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def binding(self) -> Binding:
+        """What a signature of the basis must be of."""
+        return Binding(self.basis_size, self.basis_version, self.basis_id)
+
+    def in_hand(self, size: int, part: int) -> int:
+        """The bytes that a worker must be able to hold (``Budget``) to match a new file of ``size`` bytes and to go on with parts
+        of ``part`` bytes: what sliding loads stays."""
+        if self.way == "between":
+            return part  # nothing is slid over
+        records = RECORD * (max(size, self.basis_size) // self.block + 1)
+        return int((SLIDING + INDEXED * records) * HEADROOM) + max(part, BUFFERS * max(self.block, 8 * MIB))
 
     @property
     def signing(self) -> int:
@@ -79,7 +97,7 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
 
 def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Token) -> tuple[Delta | None, str]:
     try:
-        found = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+        found = load(job.dest, transfer.key, binding_of(basis), job.options, token)
     except Unusable as error:
         if job.options.signature_missing == "generate":
             return _delta("upload", basis, signed_block(job, basis.entry.size), transfer.source.size, signs=True), ""
@@ -92,7 +110,7 @@ def _against_source(
 ) -> tuple[Delta | None, str]:
     key = job.source_key(transfer.key)
     try:
-        found = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
+        found = load(job.source, key, binding_of(source), job.options, token)
     except Unusable as error:
         return None, f"no usable signature at the source: {error}"
     if proof(job, key, token) is None:
@@ -103,14 +121,15 @@ def _against_source(
 def _between(job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token) -> tuple[Delta | None, str]:
     key = job.source_key(transfer.key)
     try:
-        mine = load(job.source, key, Binding(source.entry.size, source.entry.version), job.options, token)
-        theirs = load(job.dest, transfer.key, Binding(basis.entry.size, basis.entry.version), job.options, token)
+        mine = load(job.source, key, binding_of(source), job.options, token)
+        theirs = load(job.dest, transfer.key, binding_of(basis), job.options, token)
     except Unusable as error:
         return None, f"no usable signatures at both ends: {error}"
     if mine.header.block != theirs.header.block:
         return None, "the signatures of both ends have blocks of different sizes"
     crc64 = proof(job, key, token)
-    if crc64 is None or not job.dest.limits.full_crc64:
+    proves = job.dest.limits.full_crc64 or job.spec.dry_run  # a dry run cannot know: only a write would show it
+    if crc64 is None or not proves:
         return None, "the stores hold no CRC64NVME of whole objects, so the result could not be proven"
     return _delta("between", basis, mine.header.block, source.entry.size, crc64=crc64), ""
 
@@ -128,7 +147,7 @@ def _delta(way: str, basis: Head, block: int, size: int, signs: bool = False, cr
     unit = max(block, LEAF)
     most = max(size, basis.entry.size)
     step = -(-max(RANGE, -(-most // MANY)) // unit) * unit
-    return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64)
+    return Delta(way, basis.entry.version, basis.entry.size, block, step, signs, crc64, basis.version_id)
 
 
 def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token) -> list[Signature]:
@@ -138,11 +157,11 @@ def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token)
     if delta.way != "upload":
         found.append(of_source(job, key, source, token))
     if delta.way != "download":
-        found.append(load(job.dest, key, Binding(delta.basis_size, delta.basis_version), job.options, token))
+        found.append(load(job.dest, key, delta.binding, job.options, token))
     return found
 
 
 def signed(delta: Delta, ranges: list[Matched]) -> Signature:
     """The signature that the workers made of the basis, from its ranges in order."""
     records = b"".join(found.records for found in ranges)
-    return Signature(Header(Binding(delta.basis_size, delta.basis_version), delta.block, bytes(32)), records)
+    return Signature(Header(delta.binding, delta.block, bytes(32)), records)

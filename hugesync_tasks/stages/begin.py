@@ -36,6 +36,7 @@ class LargeFile:
     delta: Delta | None = None
     total: int = 0  # parts; 0 = as many as the part size gives
     whole: str = ""  # why it is not sent as a delta, where somebody might expect one
+    source_id: str = ""  # of the source's version, in a bucket that keeps versions
 
     def fields(self) -> dict[str, str]:
         return {
@@ -53,6 +54,7 @@ class LargeFile:
                     "how": self.how,
                     "delta": self.delta.wire() if self.delta else None,
                     "whole": self.whole,
+                    "source_id": self.source_id,
                 }
             ),
         }
@@ -63,7 +65,8 @@ class LargeFile:
         upload = Upload(rest["key"], fields["upload"], fields["gen"], int(fields["size"]), int(fields["part_size"]))
         delta = Delta(**rest["delta"]) if rest["delta"] else None
         source, total = Entry.unwire(rest["source"]), int(fields["total"])
-        return cls(upload, Meta(**rest["meta"]), source, rest["expected"], rest["how"], delta, total, rest["whole"])
+        of = (rest["expected"], rest["how"], delta, total, rest["whole"], rest.get("source_id", ""))
+        return cls(upload, Meta(**rest["meta"]), source, *of)
 
 
 def begin(
@@ -104,11 +107,16 @@ def begin(
         )
     how = "server_copy" if copy else "full"
     delta, why = (None, whole) if whole else consider(job, transfer, head, token)
+    if delta is not None and in_hand is not None:
+        needed = delta.in_hand(size, max(step, job.options.part_size))
+        if needed > in_hand:
+            remedy = f", and {show_size(memory_for(needed))} would" if memory_for else ""
+            delta, why = None, f"--memory leaves no room to look for what changed{remedy}"
     if delta is not None:
         upload = Upload(transfer.key, "", meta.generation, size, step)
-        return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta), []
+        return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta, source_id=head.version_id), []
     upload, listed = open_upload(job, transfer.key, size, step, meta, token)
-    return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why), listed
+    return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why, source_id=head.version_id), listed
 
 
 def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, token: Token) -> tuple[Upload, list[Part]]:

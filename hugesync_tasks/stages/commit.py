@@ -67,7 +67,13 @@ def commit(
             abandon(job.dest, upload, token)
             reason = "conflict" if isinstance(error, VersionMismatch) else "upload_lost"
             return Outcome("replan", reason, error.of_file(), conflicts=int(reason == "conflict"))
-        done = Commit(upload.key, ours.entry.version, ours.entry.size, "crc64nvme" if ours.crc64 == crc64 else "")
+        done = Commit(
+            upload.key,
+            ours.entry.version,
+            ours.entry.size,
+            "crc64nvme" if ours.crc64 == crc64 else "",
+            version_id=ours.version_id,
+        )
     verified, notes = check_commit(done, upload.size, proven), done.notes
     try:
         forget(job.dest, upload, token)
@@ -77,7 +83,9 @@ def commit(
     outcome = confirmed(job, outcome, done, large.source, crc64, token)
     if outcome.state != "done":
         return outcome
-    said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "")
+    made = large.delta is not None and large.delta.signs
+    generated = "there was no signature: one was made by reading what was at the destination" if made else ""
+    said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "", generated)
     return replace(outcome, notes=(*notes, *filter(None, said)))
 
 

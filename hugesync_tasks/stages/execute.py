@@ -101,6 +101,7 @@ class BatchRun:
                 done[pending.index] = failed(answer)
             else:
                 landed.append((pending, answer))
+                self._count(answer.size)
         done.update(zip((p.index for p, _ in landed), pool.map(self._landed, landed), strict=True))
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
@@ -165,7 +166,6 @@ class BatchRun:
             except VersionMismatch:
                 return self._resolve(_Pending(index, transfer, meta, False))
         transfer, head, body, proven = self._read(transfer)
-        self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         return _Pending(index, transfer, meta, proven, self._to_read_back(body))
@@ -286,9 +286,9 @@ class BatchRun:
             head, body, proven = folder_head(self._job, transfer.source, self._token), b"", False
         else:
             transfer, head, body, proven = self._read(transfer)
-            self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
         commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        self._count(commit.size)
         done = Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
         return confirmed(self._job, done, commit, transfer.source, self._to_read_back(body), self._token)
 

@@ -44,7 +44,8 @@ def match_range(
 
     Raises SourceChanged where the source moved, VersionMismatch where the basis did.
     """
-    matcher = Matcher(signature)
+    limits = job.dest.limits  # of less than a part a store copies nothing
+    matcher = Matcher(signature, limits.min_part if delta.way == "upload" and limits.remote else 0)
     start = number * delta.step
     if delta.way == "upload":
         read = reading(job.source, job.source_key(key), source_version, token)

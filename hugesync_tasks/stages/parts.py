@@ -46,7 +46,8 @@ def send_part(
     key = job.source_key(upload.key)
     try:
         if job.copies_parts:
-            return job.dest.copy_part(upload, number, job.source, key, large.source.version, start, length, token), b""
+            version, told = large.source.version, large.source_id
+            return job.dest.copy_part(upload, number, job.source, key, version, start, length, token, told), b""
     except (VersionMismatch, NotFound) as error:
         raise _moved(error, key) from error
     body = _read(job, large, start, length, token)
@@ -71,7 +72,7 @@ def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: 
     if len(row.pieces) == 1 and basis is not None:
         try:
             part = job.dest.copy_part(
-                upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token
+                upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token, delta.basis_id
             )
         except (NoSuchUpload, NotFound, VersionMismatch):
             raise

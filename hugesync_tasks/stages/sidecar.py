@@ -38,6 +38,11 @@ def signed_block(job: JobContext, size: int) -> int:
     return max(job.options.block_size, least_block(size)) if job.options.block_size else auto_block(size)
 
 
+def binding_of(head: Head) -> Binding:
+    """What a signature of the object as it is now must be of."""
+    return Binding(head.entry.size, head.entry.version, head.version_id)
+
+
 def load(store: Store, key: str, expect: Binding, options: Options, token: Token) -> Signature:
     """The signature of ``key`` as ``expect`` binds it. Raises Unusable for every reason there is not to use it, but Stopped."""
     try:
@@ -62,7 +67,7 @@ class Hashes:
 
 def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, token: Token) -> str:
     """Write the signature of what was just committed; "" or why there is none. The file is done in any case."""
-    bound = Binding(done.size, done.version, mtime_ns=mtime_ns)
+    bound = Binding(done.size, done.version, done.version_id, mtime_ns)
     header = Header(bound, hashes.block, hashes.digest, f"hugesync {__version__}", int(time.time()))
     key = sidecar_key(done.key, job.options)
     try:

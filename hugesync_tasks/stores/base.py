@@ -203,9 +203,10 @@ class Store(Protocol):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token,
+        token: Token, source_id: str = "",
     ) -> Part:  # fmt: skip
-        """Like put_part, the bytes copied within the service from a range of another object, pinned to its version."""
+        """Like put_part, the bytes copied within the service from a range of another object, pinned to its version, and to
+        its ``source_id`` (``Head.version_id``) where the store gave one."""
         ...
 
     def list_parts(self, upload: Upload, token: Token) -> Parts:

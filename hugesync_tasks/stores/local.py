@@ -214,7 +214,7 @@ class LocalStore(LocalUploads):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token,
+        token: Token, source_id: str = "",
     ) -> Part:  # fmt: skip
         """The part's CRC64NVME is not known: its bytes pass through nobody."""
         if not isinstance(source, LocalStore):

@@ -176,7 +176,7 @@ class MemoryStore(KeepsByCopy, NotInPlace):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token,
+        token: Token, source_id: str = "",
     ) -> Part:  # fmt: skip
         source_whole = self._source(source)._whole(source_key)
         token.requested("part_copy")

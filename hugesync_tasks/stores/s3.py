@@ -28,7 +28,7 @@ from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base
 from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_listing import PAGE, S3Listing, datetime_ns
-from hugesync_tasks.stores.s3_meta import entry_of, meta_of, quoted, unquoted
+from hugesync_tasks.stores.s3_meta import entry_of, meta_of, quoted, unquoted, version_id_of
 from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version, streamed
 from hugesync_tasks.stores.s3_root import condition
 from hugesync_tasks.stores.s3_small import SMALL
@@ -225,7 +225,7 @@ class S3Store(KeepsByCopy, S3Uploads):
         if head is None or head.entry.version != version:
             raise VersionMismatch("copied, but the object is another version already", key)
         token.copied_server_side(head.entry.size)
-        return Commit(key, version, head.entry.size)
+        return Commit(key, version, head.entry.size, version_id=head.version_id)
 
     def can_copy_from(self, source: Store) -> bool:
         other = innermost(source)
@@ -285,7 +285,8 @@ class S3Store(KeepsByCopy, S3Uploads):
         meta = meta_of(attributes, content_type, attributes.pop("Storage-Class", None))
         etag = unquoted(about["e_tag"])
         entry = entry_of(key, int(about["size"]), datetime_ns(about["last_modified"]), etag, meta)
-        return Head(entry, meta, None, md5_of(etag) if self.limits.etag_is_md5 else None)
+        md5 = md5_of(etag) if self.limits.etag_is_md5 else None
+        return Head(entry, meta, None, md5, version_id_of(about.get("version")))
 
     def _head_of(self, key: str, answer: dict[str, Any], size: int) -> Head:
         etag = unquoted(answer.get("ETag"))
@@ -296,4 +297,4 @@ class S3Store(KeepsByCopy, S3Uploads):
         checksum = crc64_of_base64(answer.get("ChecksumCRC64NVME")) if whole else None
         plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
         trusted = plain and (self.limits.etag_is_md5 or self.clients.is_aws)
-        return Head(entry, meta, checksum, md5_of(etag) if trusted else None)
+        return Head(entry, meta, checksum, md5_of(etag) if trusted else None, version_id_of(answer.get("VersionId")))

@@ -83,6 +83,12 @@ def unquoted(etag: str | None) -> str:
     return (etag or "").strip('"')
 
 
+def version_id_of(text: str | None) -> str:
+    """The id of an object's version, "" where it has none of its own: ``null`` is what was written without versions, and what is
+    written next takes its place."""
+    return text if text and text != "null" else ""
+
+
 def quoted(version: str) -> str:
     return f'"{version}"'
 

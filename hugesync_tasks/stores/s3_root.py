@@ -71,12 +71,14 @@ class S3Root:
             more |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": meta.sse_kms_key}
         return more
 
-    def _copy_source(self, source: Store, source_key: str, source_version: str) -> dict[str, Any]:
-        """Where a server-side copy takes its bytes, pinned to the version."""
+    def _copy_source(self, source: Store, source_key: str, source_version: str, source_id: str = "") -> dict[str, Any]:
+        """Where a server-side copy takes its bytes, pinned to the version. Some servers (Ceph) ignore the condition; of a bucket
+        that keeps versions the id is the version itself."""
         other = innermost(source)
         if not isinstance(other, S3Root):
             raise Unsupported("cannot copy within the service: the source is another kind of store", source_key)
-        named: dict[str, Any] = {"CopySource": {"Bucket": other.bucket, "Key": other._whole(source_key)}}
+        at = {"Bucket": other.bucket, "Key": other._whole(source_key)} | ({"VersionId": source_id} if source_id else {})
+        named: dict[str, Any] = {"CopySource": at}
         return named | ({"CopySourceIfMatch": quoted(source_version)} if source_version else {})
 
 

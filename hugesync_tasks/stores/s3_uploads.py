@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
-from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Permanent, StoreError, TooLarge, VersionMismatch
+from hugesync_tasks.errors import (
+    AccessDenied,
+    Corrupted,
+    NoSuchUpload,
+    NotFound,
+    Permanent,
+    StoreError,
+    TooLarge,
+    VersionMismatch,
+)
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ANY, NotInPlace, Parts, Store
 from hugesync_tasks.stores.s3_body import PacedBody
@@ -15,7 +24,7 @@ from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base
 from hugesync_tasks.stores.s3_dialects import by_name
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_listing import datetime_ns
-from hugesync_tasks.stores.s3_meta import quoted, unquoted
+from hugesync_tasks.stores.s3_meta import quoted, unquoted, version_id_of
 from hugesync_tasks.stores.s3_root import S3Root, condition
 from hugesync_tasks.token import Token
 
@@ -64,14 +73,19 @@ class S3Uploads(S3Root, NotInPlace):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token,
+        token: Token, source_id: str = "",
     ) -> Part:  # fmt: skip
-        more = self._of(upload) | {"PartNumber": number} | self._copy_source(source, source_key, source_version)
+        more = self._of(upload) | {"PartNumber": number, "CopySourceRange": f"bytes={start}-{start + length - 1}"}
+        more |= self._copy_source(source, source_key, source_version, source_id)
         token.requested("part_copy")
         try:
-            answer = self.clients.slow.upload_part_copy(CopySourceRange=f"bytes={start}-{start + length - 1}", **more)
+            answer = self.clients.slow.upload_part_copy(**more)
         except Exception as exc:
-            raise translated(exc, f"copy part {number}", upload.key) from exc
+            error = translated(exc, f"copy part {number}", upload.key)
+            if isinstance(error, AccessDenied) and source_id and self.limits.part_conditional:
+                # who may read objects need not have the right to read versions; then the condition alone pins it
+                return self.copy_part(upload, number, source, source_key, source_version, start, length, token)
+            raise error from exc
         token.copied_server_side(length)
         token.moved(length)
         result = answer["CopyPartResult"]
@@ -113,7 +127,8 @@ class S3Uploads(S3Root, NotInPlace):
             if isinstance(error, NotFound) and expected not in (None, ANY):
                 error = VersionMismatch("cannot complete the upload: the object is gone", upload.key)
             raise error from exc
-        return Commit(upload.key, unquoted(answer["ETag"]), upload.size, "crc64nvme" if proven else "")
+        made = version_id_of(answer.get("VersionId"))
+        return Commit(upload.key, unquoted(answer["ETag"]), upload.size, "crc64nvme" if proven else "", version_id=made)
 
     def abort(self, upload: Upload, token: Token) -> None:
         token.requested("abort")

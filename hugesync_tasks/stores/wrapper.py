@@ -134,12 +134,14 @@ class Wrapper:
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token,
+        token: Token, source_id: str = "",
     ) -> Part:  # fmt: skip
         bare = innermost(source)
 
         def call() -> Part:
-            return self.inner.copy_part(upload, number, bare, source_key, source_version, start, length, token)
+            return self.inner.copy_part(
+                upload, number, bare, source_key, source_version, start, length, token, source_id
+            )
 
         return self._do("copy_part", upload.key, token, call)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
-from hugesync_producer.foresee import SAMPLE, foresee
+from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -25,7 +26,7 @@ HEADS = 16  # looked at at once, where a listing cannot decide
 def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, estimate: bool = False) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
-    total, deltas, reused = Counters(), 0, 0
+    total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
     token, slowdown = Token(meter), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
@@ -49,7 +50,9 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
                         total.settle(transfer.key, transfer.source.size, outcome)
                 for large in larges:  # beside the main thread, so that Ctrl-C need not wait for a store
                     foreseen = pool.submit(foresee, job, large, token, estimate).result()
-                    deltas, reused = deltas + foreseen.delta, reused + foreseen.reused
+                    deltas, reused = deltas + bool(foreseen.reused), reused + foreseen.reused
+                    notes.update(_notes(foreseen))
+                    filelog.foreseen(large.key, foreseen.block, foreseen.reused, foreseen.whole)
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)
                 observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
@@ -59,7 +62,6 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
     traffic = meter.take()
     traffic["bytes.reused"] = reused
     state, reason, kept = _deletes(job, total)
-    guessed = f"guessed from up to {SAMPLE} blocks of each file, not computed: what a delta would reuse"
     return Summary(
         state,
         job.spec.job,
@@ -71,13 +73,19 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
         verified=total.verified,
-        notes=(*slowed(traffic), *((guessed,) if deltas and estimate else ()), *((kept,) if kept else ())),
+        notes=(*slowed(traffic), *(f"{n} × {note}" for note, n in sorted(notes.items())), *((kept,) if kept else ())),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
     )
+
+
+def _notes(foreseen: Foreseen) -> list[str]:
+    guessed = f"guessed from up to {SAMPLE} blocks of the file, not computed: what a delta would reuse"
+    said = [f"would be sent whole: {foreseen.whole}"] if foreseen.whole else []
+    return [*said, guessed] if foreseen.guessed else said
 
 
 def _deletes(job: JobContext, total: Counters) -> tuple[State, str, str]:

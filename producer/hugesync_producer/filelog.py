@@ -73,6 +73,13 @@ def began(key: str, fields: Mapping[str, str]) -> None:
         _log.info(what, path=key, **{name: value for name, value in found.items() if value})
 
 
+def foreseen(key: str, block: int, reused: int, whole: str) -> None:
+    """Of a large file in a dry run: what its delta would reuse, or why it would go whole."""
+    if (block or whole) and _switch.isEnabledFor(logging.INFO):
+        found: dict[str, object] = {"whole": whole} if whole else {"block_size": block, "reused": reused}
+        _log.info("delta foreseen", path=key, **found)
+
+
 def skipped(key: str, size: int, reason: str) -> None:
     """``reason``: one of ``skipped_by`` (design §6)."""
     if _switch.isEnabledFor(logging.INFO):

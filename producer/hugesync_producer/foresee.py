@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from hugesync_tasks.budget import in_hand
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Transfer
 from hugesync_tasks.parts import part_size
@@ -14,36 +15,41 @@ from hugesync_tasks.stages.basis import Delta, consider, signed, stored
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.laying import lay
 from hugesync_tasks.stages.match import match_range, reading, sign_range
+from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
 
+RESIDENT = 90 * MIB  # of a worker's child before it has anything in hand, about; the run looks at each
 SAMPLE = 64  # blocks that an estimate compares
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """One file of ``size`` bytes, of which ``reused`` would not be sent."""
+    """One file, of which ``reused`` bytes would not be sent, in blocks of ``block`` bytes; 0 where it would go whole, and
+    ``whole`` is why, where somebody might expect a delta. ``guessed``: from a sample."""
 
-    size: int
     reused: int = 0
-    delta: bool = False
+    block: int = 0
+    whole: str = ""
+    guessed: bool = False
 
 
 def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = False) -> Foreseen:
     """The true delta, by reading what a run would read locally; with ``estimate`` a guess from ``SAMPLE`` blocks."""
-    size = transfer.source.size
     try:
         head = job.source.head(job.source_key(transfer.key), token)
-        delta = consider(job, transfer, head, token)[0] if head is not None else None
+        delta, why = consider(job, transfer, head, token) if head is not None else (None, "")
         if head is None or delta is None:
-            return Foreseen(size)
-        reused = (
-            _guess(job, head.entry, transfer.key, delta, token)
-            if estimate
-            else _measured(job, head.entry, transfer.key, delta, token)
-        )
+            return Foreseen(whole=why)
+        if delta.in_hand(head.entry.size, job.options.part_size) > in_hand(job.options.memory, RESIDENT):
+            return Foreseen(whole="--memory leaves no room to look for what changed")
+        guesses = estimate and not delta.signs and delta.way != "between"  # else there is no less to read
+        found = _guess if guesses else _measured
+        reused = found(job, head.entry, transfer.key, delta, token)
     except (StoreError, Unusable):
-        return Foreseen(size)  # the run itself will say what is wrong
-    return Foreseen(size, reused, delta=reused > 0)
+        return Foreseen()  # the run itself will say what is wrong
+    if not reused:
+        return Foreseen(whole="a delta would save nothing", guessed=guesses)
+    return Foreseen(reused, delta.block, guessed=guesses)
 
 
 def _measured(job: JobContext, source: Entry, key: str, delta: Delta, token: Token) -> int:
@@ -59,9 +65,7 @@ def _measured(job: JobContext, source: Entry, key: str, delta: Delta, token: Tok
 
 
 def _guess(job: JobContext, source: Entry, key: str, delta: Delta, token: Token) -> int:
-    """Of the places where both files have a block, some are compared; what that costs to send is left out."""
-    if delta.signs or delta.way == "between":
-        return _measured(job, source, key, delta, token)
+    """Of the places where both files have a block, some are compared. One that is to be sent differs somewhere, seen or not."""
     signature = stored(job, key, source, delta, token)[0]
     store, at = (job.source, job.source_key(key)) if delta.way == "upload" else (job.dest, key)
     version = source.version if delta.way == "upload" else delta.basis_version
@@ -72,7 +76,8 @@ def _guess(job: JobContext, source: Entry, key: str, delta: Delta, token: Token)
     for number in chosen:
         read(number * delta.block, block)
         equal += hash_blocks(block, delta.block) == signature.records[number * RECORD : (number + 1) * RECORD]
-    return both * delta.block * equal // len(chosen) if chosen else 0
+    least = job.dest.limits.min_part if job.dest.limits.remote else delta.block
+    return max(0, min(both * delta.block * equal // len(chosen), source.size - least)) if chosen else 0
 
 
 def _signatures(job: JobContext, source: Entry, key: str, delta: Delta, token: Token) -> list[Signature]:

@@ -122,16 +122,23 @@ def _counters(s: Summary) -> Iterable[str]:
     ]
     yield _row("traffic", traffic or ["none"])
     if s.transfers.get("delta"):
-        yield _row("delta", [human.counted(s.transfers["delta"], "file"), _saved(s.bytes, s.dry_run)])
+        yield _row("delta", [human.counted(s.transfers["delta"], "file"), _saved(s)])
     yield _row("checked", [f"{n} {human.count(getattr(s, n))}" for n in ("verified", "retries", "conflicts")])
 
 
-def _saved(counters: Mapping[str, int], dry_run: bool) -> str:
-    """What deltas were (or would be) worth in the whole job: of all that the destination gets, how much is not carried there."""
-    reused = counters.get("reused", 0)
-    carried = counters.get("pending", 0) - reused if dry_run else counters.get("sent", 0) + counters.get("received", 0)
+def _saved(s: Summary) -> str:
+    """What deltas were (or would be) worth in the whole job: of all that the destination gets, how much is not carried there.
+    What was read only to compare (``received``, where the destination is a store) is in the row above."""
+    reused = s.bytes.get("reused", 0)
+    if s.dry_run:
+        carried = s.bytes.get("pending", 0) - reused
+    else:
+        to_store = any(
+            s.requests.get(n) for n in ("put", "part", "part_copy", "complete")
+        )  # else what was fetched arrived
+        carried = s.bytes.get("sent", 0) + (0 if to_store else s.bytes.get("received", 0))
     share = 100 * reused / (carried + reused) if carried + reused else 0.0
-    would = "would have sent" if dry_run else "sent"
+    would = "would have sent" if s.dry_run else "sent"
     return f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {share:.1f} %"
 
 

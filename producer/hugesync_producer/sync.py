@@ -142,8 +142,8 @@ def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observ
         limits = measured(b, spec.dest, writes, meter)
         kept_a, kept_b = find(state_dir, a.domain), find(state_dir, b.domain)
         found, limits = trusted(found, kept_a), trusted(limits, kept_b)
-        _tell(spec.source, found, "source", kept_a)
-        _tell(spec.dest, limits, "destination", kept_b)
+        _tell(spec.source, found, "source", False, kept_a)
+        _tell(spec.dest, limits, "destination", writes, kept_b)
         if limits.conditional_commit == "none" and writes and not spec.options.unsafe_no_conflict_check:
             raise Refused(
                 f"{spec.dest.display()}: this store cannot make a commit conditional, so a rival's newer data could be "
@@ -192,20 +192,18 @@ def _look_ahead(store: Store, location: Location, meter: Meter, observer: Observ
         observer.on_notice(f"{location.display()}: {hazard}")
 
 
-def _tell(location: Location, limits: Limits, role: str, kept: Measured | None) -> None:
-    """With ``-v``: where each end is and what it was found to do, which decides how files travel."""
-    log.info(
-        "endpoint measured",
-        role=role,
-        location=location.display(),
-        endpoint=location.endpoint,
-        store=limits.name,
-        conditional_commit=limits.conditional_commit,
-        list_order=limits.list_order,
-        full_crc64=limits.full_crc64,
-        etag_is_md5=limits.etag_is_md5,
-        **_probed_by(limits, kept),
-    )
+def _tell(location: Location, limits: Limits, role: str, writes: bool, kept: Measured | None) -> None:
+    """With ``-v``: where each end is and what it was found to do, which decides how files travel. What only a write shows is
+    left out where none was made."""
+    known: dict[str, object] = {"store": limits.name, "list_order": limits.list_order}
+    if writes or kept is not None or not limits.remote:
+        known |= {
+            "conditional_commit": limits.conditional_commit,
+            "full_crc64": limits.full_crc64,
+            "etag_is_md5": limits.etag_is_md5,
+        }
+    known |= _probed_by(limits, kept)
+    log.info("endpoint measured", role=role, location=location.display(), endpoint=location.endpoint, **known)
 
 
 def _probed_by(limits: Limits, kept: Measured | None) -> dict[str, str]:

@@ -97,6 +97,8 @@ class Counters:
         self.withdrawn.append(failure)
 
     def _keep(self, failure: Failed) -> None:
+        if failure.size < 0 and any(known.key == failure.key for known in self.failures):
+            return  # a folder that could not be made cannot be finished either: it failed once
         if len(self.failures) < FAILURES_KEPT:
             self.failures.append(failure)
         else:
