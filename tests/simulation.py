@@ -43,6 +43,9 @@ from simulated import Baton, CoordinatorsLedger, Inline, InlineFeed, InlinePlan,
 from world import PART, World
 
 JOB = "sim"
+OBSERVE_EVERY = 5.0  # simulated seconds; nobody looks, and summing up is most of an idle coordinator's work
+WORKERS = json.dumps({"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}})
+IDLE = 2.0  # simulated seconds that a coordinator waits where nobody has anything to do
 LIMIT_OF_STEPS = 60_000  # a schedule that takes more hangs
 
 
@@ -71,7 +74,7 @@ class Simulation(World):
         self.steps = 0
         self.restarts = 0
         self.crashes = self.flushes = self.lost_events = self.kills = 0
-        self.outage_until = 0.0
+        self.outage_until = self.beat_at = 0.0
         self.running: Baton | None = None
         self.crew: list[Baton] = []
         self.queues = Queues()
@@ -155,7 +158,7 @@ class Simulation(World):
     # the scheduler
     def everybody_else(self, seconds: float, wake: bool = False) -> None:
         """All but the coordinator go on for so long; ``wake``: or until there is an event."""
-        end = self.now + seconds
+        end = self.now + (max(seconds, IDLE) if wake and self.idle() else seconds)
         while self.now < end:
             if wake and self.ledger._job(JOB).events and not self.away():
                 return
@@ -166,6 +169,10 @@ class Simulation(World):
             self.now += self.rng.expovariate(200)
             if not self.step():
                 self.now = end
+
+    def idle(self) -> bool:
+        """Whether time alone can change anything: then it passes in longer steps."""
+        return not any(self.queues.values()) and all(b.until > self.now + IDLE for b in self.crew)
 
     def step(self) -> bool:
         """One process goes on, or an idle worker takes a message; False where nobody can do anything now."""
@@ -216,8 +223,9 @@ class Simulation(World):
 
     def disturb(self) -> None:
         rng, chaos = self.rng, self.chaos
-        info = {"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}}
-        self.ledger.heartbeat("w", json.dumps(info), 20_000)
+        if self.now >= self.beat_at or "w" not in self.ledger._heard:
+            self.beat_at = self.now + 1
+            self.ledger.heartbeat("w", WORKERS, 20_000)
         if rng.random() < chaos.outage and not self.away():
             self.outage_until = self.now + rng.uniform(0.1, 20)
             self.note("the ledger is away")
@@ -249,6 +257,7 @@ class Simulation(World):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(coordinator_module, "OBSERVE_EVERY", OBSERVE_EVERY)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
         monkeypatch.setattr(run, "aside", lambda call: call())
