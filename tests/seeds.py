@@ -23,7 +23,9 @@ KEPT = 4000  # characters of a failing seed's story, its end
 
 def play(first: int, count: int, every: int, cpu: int) -> tuple[int, list[str]]:
     """``count`` seeds from ``first``, each ``every``-th; how many were played, and what failed."""
-    if hasattr(os, "sched_setaffinity"):  # its threads take turns: on two cores each turn would wait for the other to wake
+    if hasattr(
+        os, "sched_setaffinity"
+    ):  # its threads take turns: on two cores each turn would wait for the other to wake
         os.sched_setaffinity(0, {cpu})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)

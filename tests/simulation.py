@@ -150,6 +150,24 @@ class Simulation(World):
             me.pass_on()
         return result
 
+    def coordinators_call(self, name: str, call: Callable[[], Any]) -> Any:
+        """What the coordinator does at each call of the ledger."""
+        before = self.rng.random() < 0.5
+        crash = self.rng.random() < self.chaos.crash and self.crashes < 4
+        lost = self.rng.random() < self.chaos.ledger
+        if crash and before:
+            self.crash()
+        if self.away() or (lost and before):
+            raise Unreachable("simulated")
+        result = call()
+        if crash:
+            self.crash()
+        if lost:
+            self.note(f"coordinator: reply of {name} lost")
+            self.lost_events += name == "events" and bool(result)
+            raise Unreachable("simulated")
+        return result
+
     def crash(self) -> None:
         self.crashes += 1
         self.note("the coordinator is killed")

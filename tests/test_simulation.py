@@ -12,6 +12,7 @@ from chaos import KINDS
 from hugesync_producer.jobfolder import JobFolder
 from oracle import check, check_second_run
 from scale import scaled
+from simulated import one_core
 from simulation import Simulation
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1250, 30))
@@ -28,7 +29,7 @@ def replay(kind: str, seed: int, path: Path) -> None:
     if folder is not None:
         folder.open()
     sim = Simulation(seed, KINDS[kind], folder, same_bucket=seed % 5 == 4)
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with pytest.MonkeyPatch.context() as monkeypatch, one_core():
         try:
             summary = sim.play(monkeypatch)
             check(sim, summary)
