@@ -43,9 +43,7 @@ from simulated import Baton, CoordinatorsLedger, Inline, InlineFeed, InlinePlan,
 from world import PART, World
 
 JOB = "sim"
-OBSERVE_EVERY = 5.0  # simulated seconds; nobody looks, and summing up is most of an idle coordinator's work
 WORKERS = json.dumps({"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}})
-IDLE = 2.0  # simulated seconds that a coordinator waits where nobody has anything to do
 LIMIT_OF_STEPS = 60_000  # a schedule that takes more hangs
 
 
@@ -64,6 +62,8 @@ class Simulation(World):
     options: Options = field(default_factory=Options)
     rules: Rules = field(default_factory=Rules)
     same_bucket: bool = False
+    observe_every: float = 5.0  # simulated seconds; nobody looks, and summing up is most of an idle coordinator's work
+    longest_idle: float = 2.0  # simulated seconds that a coordinator waits where nobody has anything to do
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -176,7 +176,7 @@ class Simulation(World):
     # the scheduler
     def everybody_else(self, seconds: float, wake: bool = False) -> None:
         """All but the coordinator go on for so long; ``wake``: or until there is an event."""
-        end = self.now + (max(seconds, IDLE) if wake and self.idle() else seconds)
+        end = self.now + (max(seconds, self.longest_idle) if wake and self.idle() else seconds)
         while self.now < end:
             if wake and self.ledger._job(JOB).events and not self.away():
                 return
@@ -190,7 +190,7 @@ class Simulation(World):
 
     def idle(self) -> bool:
         """Whether time alone can change anything: then it passes in longer steps."""
-        return not any(self.queues.values()) and all(b.until > self.now + IDLE for b in self.crew)
+        return not any(self.queues.values()) and all(b.until > self.now + self.longest_idle for b in self.crew)
 
     def step(self) -> bool:
         """One process goes on, or an idle worker takes a message; False where nobody can do anything now."""
@@ -275,7 +275,7 @@ class Simulation(World):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(coordinator_module, "OBSERVE_EVERY", OBSERVE_EVERY)
+        monkeypatch.setattr(coordinator_module, "OBSERVE_EVERY", self.observe_every)
         monkeypatch.setattr(execute, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
         monkeypatch.setattr(run, "aside", lambda call: call())
