@@ -127,6 +127,11 @@ class Matrix(Simulation):
         self.folder.read()  # a new process knows what is on the disk
         self.dead = False
 
+    def close(self) -> None:
+        self.end()
+        self.source.close()
+        self.dest.close()
+
     def call(
         self,
         what: str,

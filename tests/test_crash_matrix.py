@@ -29,7 +29,7 @@ def play(kind: str, strike: Strike) -> tuple[Matrix, Summary]:
                 f"MATRIX={f'{kind}:{strike.call}:{strike.mode}'!r} ({sim.struck_at}): {type(error).__name__}: {error}\n{story}"
             ) from error
         finally:
-            sim.end()
+            sim.close()
         return sim, summary
 
 
