@@ -9,6 +9,7 @@ on. So a seed is a schedule, and replays exactly.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections import defaultdict
@@ -43,6 +44,7 @@ from simulated import Baton, CoordinatorsLedger, Inline, InlineFeed, InlinePlan,
 from world import PART, World
 
 JOB = "sim"
+MEMORY = ("_specs", "_jobs", "_leases", "_announced", "_heard")  # what a ledger holds
 WORKERS = json.dumps({"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}})
 LIMIT_OF_STEPS = 60_000  # a schedule that takes more hangs
 
@@ -74,7 +76,9 @@ class Simulation(World):
         self.steps = 0
         self.restarts = 0
         self.crashes = self.flushes = self.lost_events = self.kills = 0
-        self.outage_until = self.beat_at = 0.0
+        self.outage_until = self.beat_at = self.replicated = 0.0
+        self.failovers = 0
+        self.replica: tuple[dict[str, Any], dict[str, list[tuple[str, str]]]] | None = None
         self.running: Baton | None = None
         self.crew: list[Baton] = []
         self.queues = Queues()
@@ -252,10 +256,26 @@ class Simulation(World):
             self.note("FLUSHALL")
             self.ledger.flush()
             self.queues.clear()
+        if chaos.failover:
+            self.fail_over(rng.random() < chaos.failover and self.failovers < 3)
         if rng.random() < chaos.rival and self.rivals < 5:
             self.rival()
         if rng.random() < chaos.edit and self.edits < 5:
             self.edit()
+
+    def fail_over(self, now: bool) -> None:
+        """Every second a replica has what there is; ``now``: and it takes the server's place."""
+        if now and self.replica is not None:
+            self.failovers += 1
+            self.note("the ledger fails over to a replica")
+            state, queues = copy.deepcopy(self.replica)
+            vars(self.ledger).update(state)
+            self.queues.clear()
+            self.queues.update(queues)
+        elif self.now >= self.replicated + 1:
+            self.replicated = self.now
+            state = {name: value for name, value in vars(self.ledger).items() if name in MEMORY}
+            self.replica = copy.deepcopy((state, dict(self.queues)))
 
     @property
     def recorded(self) -> bool:
@@ -266,7 +286,7 @@ class Simulation(World):
     @property
     def chaotic(self) -> bool:
         c = self.chaos_began
-        return bool(c.kill or c.stall or c.store or c.ledger or c.outage or c.flush or c.crash)
+        return bool(c.kill or c.stall or c.store or c.ledger or c.outage or c.flush or c.crash or c.failover)
 
     # the job, run again until it ends
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Summary:

@@ -15,7 +15,7 @@ from scale import scaled
 from simulated import one_core
 from simulation import Simulation
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1250, 30))
+SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1200, 30))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,19 +47,18 @@ class LocalUploads:
         generation = meta.generation or token_hex(16)
         upload = Upload(key, upload_name(name.name, generation), generation, size, part_size)
         made: set[bytes] = set()
-        with translated(key):
-            with self.place.folder(name.parent, made) as folder:
-                created = not _adopt(folder, upload, name.name)
-                if created:
-                    _create(folder, upload, name.name, creation_mode(meta))
-                    made.add(name.parent)
-                try:
-                    for path in sorted(made):  # or a receipt could outlive its file
-                        sync_folder(self.place, path)
-                except OSError:
-                    if created:  # whoever gets no upload aborts none
-                        _remove(folder, upload)
-                    raise
+        with translated(key), self.place.folder(name.parent, made) as folder:
+            created = not _adopt(folder, upload, name.name)
+            if created:
+                _create(folder, upload, name.name, creation_mode(meta))
+                made.add(name.parent)
+            try:
+                for path in sorted(made):  # or a receipt could outlive its file
+                    sync_folder(self.place, path)
+            except OSError:
+                if created:  # whoever gets no upload aborts none
+                    _remove(folder, upload)
+                raise
         return upload
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
