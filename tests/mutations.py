@@ -45,6 +45,11 @@ MUTATIONS = (
         "tests/test_s3_store.py -k refused",
     ),
     Mutation(
+        "the condition of a small Put by obstore", "hugesync_tasks/stores/s3_small.py",
+        '"create" if expected is None else "overwrite" if expected == ANY else {"e_tag": quoted(expected)}', '"overwrite"',
+        "tests/test_s3_store.py -k refused",
+    ),
+    Mutation(
         "If-Match of Delete", "hugesync_tasks/stores/s3.py",
         'more = {"IfMatch": quoted(expected)} if conditional else {}', "more = {}",
         "tests/test_s3_wire.py tests/test_s3_store.py -k 'conditions or delete'",

@@ -36,7 +36,7 @@ def replay(kind: str, seed: int, path: Path) -> None:
             if sim.recorded and not (sim.rivals or sim.edits or summary.failures):
                 check_second_run(sim, sim.play(monkeypatch))
         except BaseException as error:
-            story = "\n".join(sim.story[-200:])
+            story = "\n".join(sim.story[-int(os.environ.get("STORY", "200")) :])
             raise AssertionError(f"{kind}, SEED={seed}: {type(error).__name__}: {error}\n{story}") from error
         finally:
             sim.end()
