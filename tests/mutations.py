@@ -157,6 +157,11 @@ MUTATIONS = (
         "tests/test_stages.py -k 'makes_it_ours or lost_reply or rival'",
     ),
     Mutation(
+        "the broker's certificate", "hugesync_tasks/celery.py",
+        """return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required\"""", "return url",
+        "tests/test_tls.py",
+    ),
+    Mutation(
         "re-dispatch of what was lost", "producer/hugesync_producer/dispatch.py",
         "        self.send((o.task, o.unit) for o, _ in lost)\n", "",
         "tests/test_dispatch.py",

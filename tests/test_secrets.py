@@ -103,6 +103,21 @@ def found(places: dict[str, bytes], canaries: list[bytes]) -> list[str]:
     return hits
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"key=canary!",
+        base64.b64encode(b"{'key': 'canary!'}"),
+        base64.b64encode(b"x{'key': 'canary!'}"),
+        base64.b64encode(b"xx{'key': 'canary!'}"),
+        b"https://store/x?X-Amz-Signature=" + b"0f" * 32,
+    ],
+)
+def test_the_judge_sees_a_secret_in_any_form(text: bytes) -> None:
+    assert found({"place": text}, [b"canary!"])
+    assert found({"place": b"nothing of the kind"}, [b"canary!"]) == []
+
+
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "src"
     folder.mkdir()
