@@ -14,7 +14,7 @@ from hugesync_tasks.summary import Summary
 from matrix import CALLS, STREAMS, Matrix, Strike, temporary_root
 from simulated import one_core
 
-SAMPLE = 7  # of each mode, per kind of job, at reduced scale
+SAMPLE = 10  # of each mode, per kind of job, at reduced scale
 ALWAYS = (
     "create_upload ",
     "complete ",
