@@ -183,8 +183,12 @@ MUTATIONS = (
     ),
     Mutation(
         "a delta is proven by the source's checksum", "hugesync_tasks/stages/commit.py",
-        "if of_parts is not None and of_parts != wanted:", "if False:",
-        "tests/test_memory_store.py tests/test_stages.py tests/test_crash_matrix.py tests/test_delta_hostile.py -k 'lies'",
+        """    if of_parts is not None and of_parts != wanted:
+        return None, "the parts do not add up to the source: a signature was wrong"
+    return wanted, \"\"
+""", """    return of_parts, \"\"
+""",
+        "tests/test_lying_signature.py",
     ),
     Mutation(
         "an intent's generation", "hugesync_tasks/stages/intents.py",

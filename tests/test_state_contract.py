@@ -189,7 +189,7 @@ def test_a_lapsed_leader_is_followed_and_its_checkpoint_refused(bench: Bench) ->
     assert ledger.read_checkpoint("j") == ("k1", '{"done":1}', "[]")
     with pytest.raises(Refused):
         ledger.take_over("j", "a")
-    assert ledger.take_over("j", "b") == 1
+    assert ledger.take_over("j", "b") > 0
 
 
 def test_a_checkpoint_without_any_lease_is_refused(ledger: Ledger) -> None:
