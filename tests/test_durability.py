@@ -5,7 +5,7 @@ What a failing disk does to a whole job is in ``test_disk_faults``."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path)
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    it = LocalStore(tmp_path)
+    yield it
+    it.close()
 
 
 def uploaded(store: LocalStore) -> tuple[Upload, Part]:

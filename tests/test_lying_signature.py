@@ -36,8 +36,8 @@ def test_what_a_lying_signature_leads_to_is_never_published(
         sim = Matrix(flow=replace(flow), root=Path(folder), strike=Strike(0, ""))
         try:
             summary = sim.play(monkeypatch)
-            there = sim.dest.open("big", "", Token())
-            assert b"".join(there) == sim.flow.wanted["big"]
+            with sim.dest.open("big", "", Token()) as there:
+                assert b"".join(there) == sim.flow.wanted["big"]
         finally:
             sim.close()
     assert (str(summary.state), summary.transfers) == ("done", {"full": 1})

@@ -1,5 +1,5 @@
 """Ring 4: many seeds of ``simulation.py``. A failing one is printed with its story; ``SEED=n pytest tests/test_simulation.py``
-replays it. At full scale 10,000 are played; more, and on every core, by ``python tests/seeds.py``."""
+replays it. At full scale more than 10,000 are played; more, and on every core, by ``python tests/seeds.py``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from chaos import KINDS
 from hugesync_producer.jobfolder import JobFolder
 from oracle import check, check_second_run
-from scale import scaled
+from scale import factor, scaled
 from simulated import one_core
 from simulation import Simulation
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1200, 30))
+SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1200) if factor() >= 1 else 25)
 
 
 @pytest.mark.parametrize("kind", KINDS)

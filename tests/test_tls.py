@@ -13,7 +13,7 @@ import servers
 from hugesync_tasks.celery import app, options
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import Unreachable
-from hugesync_tasks.state.redis import RedisLedger
+from hugesync_tasks.state.redis_connect import check
 from tlsproxy import TlsProxy
 
 
@@ -27,8 +27,8 @@ def tls(valkey: servers.ValkeyServer) -> Iterator[TlsProxy]:
 
 def test_the_ledger_refuses_a_server_whose_certificate_nobody_it_trusts_has_signed(tls: TlsProxy) -> None:
     with pytest.raises(Unreachable, match="certificate"):
-        RedisLedger.from_url(f"rediss://127.0.0.1:{tls.port}/0").check_server()
-    RedisLedger.from_url(f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.ca}").check_server()
+        check(f"rediss://127.0.0.1:{tls.port}/0")
+    check(f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={tls.ca}")
 
 
 @pytest.mark.parametrize("required", ["", "&ssl_cert_reqs=required"])

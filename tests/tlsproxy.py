@@ -49,11 +49,14 @@ class TlsProxy:
         self._context.load_cert_chain(self.ca, key)
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
+        for s in self._sockets:
+            s.close()
 
     def _accept(self) -> None:
         while True:
@@ -67,6 +70,7 @@ class TlsProxy:
         with suppress(OSError):
             secure = self._context.wrap_socket(client, server_side=True)
             server = socket.create_connection(("127.0.0.1", self._target))
+            self._sockets += [secure, server]
             threading.Thread(target=_pump, args=(server, secure), daemon=True).start()
             _pump(secure, server)
 
