@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz check format docs lock bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds check format docs lock bench bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -87,6 +87,14 @@ test-system: $(DEV) ## What needs root and the Debian packages podman runc deboo
 	@for tool in $(SYSTEM_NEEDS); do command -v $$tool >/dev/null || { \
 	  echo "$$tool is missing: apt-get install podman runc debootstrap iproute2 rsync"; exit 1; }; done
 	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest --timeout 3600 -m system $(PYTEST_ARGS)
+
+mutations: $(DEV) ## Take away one safety after another and see that a test fails without it (half an hour)
+	$(PY) tests/mutations.py $(ARGS)
+
+FIRST ?= 0
+COUNT ?= 10000
+seeds: $(DEV) ## Play seeds of the simulation on every core: make seeds FIRST=10000 COUNT=200000
+	$(PY) tests/seeds.py $(FIRST) $(COUNT)
 
 check: $(DEV) ## Format, lint, types (strict), import layers
 	$(PY) -m ruff format --check .

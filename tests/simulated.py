@@ -7,9 +7,12 @@ reply.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,21 @@ if TYPE_CHECKING:
 
 class Killed(BaseException):
     """The process is gone, in the middle of whatever it did."""
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Processes that take turns are threads here, and a turn costs a third where they share a core."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    here = int(Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()[36])
+    os.sched_setaffinity(0, {here})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 class Baton:
@@ -219,22 +237,7 @@ class CoordinatorsLedger:
         return lambda *args, **kwargs: self._called(name, *args, **kwargs)
 
     def _called(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        sim = self._sim
-        before = sim.rng.random() < 0.5
-        crash = sim.rng.random() < sim.chaos.crash and sim.crashes < 4
-        lost = sim.rng.random() < sim.chaos.ledger
-        if crash and before:
-            sim.crash()
-        if sim.away() or (lost and before):
-            raise Unreachable("simulated")
-        result = getattr(sim.ledger, name)(*args, **kwargs)
-        if crash:
-            sim.crash()
-        if lost:
-            sim.note(f"coordinator: reply of {name} lost")
-            sim.lost_events += name == "events" and bool(result)
-            raise Unreachable("simulated")
-        return result
+        return self._sim.coordinators_call(name, lambda: getattr(self._sim.ledger, name)(*args, **kwargs))
 
 
 @dataclass

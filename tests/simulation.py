@@ -9,6 +9,7 @@ on. So a seed is a schedule, and replays exactly.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections import defaultdict
@@ -43,6 +44,8 @@ from simulated import Baton, CoordinatorsLedger, Inline, InlineFeed, InlinePlan,
 from world import PART, World
 
 JOB = "sim"
+MEMORY = ("_specs", "_jobs", "_leases", "_announced", "_heard")  # what a ledger holds
+WORKERS = json.dumps({"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}})
 LIMIT_OF_STEPS = 60_000  # a schedule that takes more hangs
 
 
@@ -61,6 +64,8 @@ class Simulation(World):
     options: Options = field(default_factory=Options)
     rules: Rules = field(default_factory=Rules)
     same_bucket: bool = False
+    observe_every: float = 5.0  # simulated seconds; nobody looks, and summing up is most of an idle coordinator's work
+    longest_idle: float = 2.0  # simulated seconds that a coordinator waits where nobody has anything to do
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -71,7 +76,9 @@ class Simulation(World):
         self.steps = 0
         self.restarts = 0
         self.crashes = self.flushes = self.lost_events = self.kills = 0
-        self.outage_until = 0.0
+        self.outage_until = self.beat_at = self.replicated = 0.0
+        self.failovers = 0
+        self.replica: tuple[dict[str, Any], dict[str, list[tuple[str, str]]]] | None = None
         self.running: Baton | None = None
         self.crew: list[Baton] = []
         self.queues = Queues()
@@ -147,6 +154,24 @@ class Simulation(World):
             me.pass_on()
         return result
 
+    def coordinators_call(self, name: str, call: Callable[[], Any]) -> Any:
+        """What the coordinator does at each call of the ledger."""
+        before = self.rng.random() < 0.5
+        crash = self.rng.random() < self.chaos.crash and self.crashes < 4
+        lost = self.rng.random() < self.chaos.ledger
+        if crash and before:
+            self.crash()
+        if self.away() or (lost and before):
+            raise Unreachable("simulated")
+        result = call()
+        if crash:
+            self.crash()
+        if lost:
+            self.note(f"coordinator: reply of {name} lost")
+            self.lost_events += name == "events" and bool(result)
+            raise Unreachable("simulated")
+        return result
+
     def crash(self) -> None:
         self.crashes += 1
         self.note("the coordinator is killed")
@@ -155,7 +180,7 @@ class Simulation(World):
     # the scheduler
     def everybody_else(self, seconds: float, wake: bool = False) -> None:
         """All but the coordinator go on for so long; ``wake``: or until there is an event."""
-        end = self.now + seconds
+        end = self.now + (max(seconds, self.longest_idle) if wake and self.idle() else seconds)
         while self.now < end:
             if wake and self.ledger._job(JOB).events and not self.away():
                 return
@@ -166,6 +191,10 @@ class Simulation(World):
             self.now += self.rng.expovariate(200)
             if not self.step():
                 self.now = end
+
+    def idle(self) -> bool:
+        """Whether time alone can change anything: then it passes in longer steps."""
+        return not any(self.queues.values()) and all(b.until > self.now + self.longest_idle for b in self.crew)
 
     def step(self) -> bool:
         """One process goes on, or an idle worker takes a message; False where nobody can do anything now."""
@@ -216,8 +245,9 @@ class Simulation(World):
 
     def disturb(self) -> None:
         rng, chaos = self.rng, self.chaos
-        info = {"slots": 4, "queues": ["hs.any", "hs.any.commit"], "roots": {}}
-        self.ledger.heartbeat("w", json.dumps(info), 20_000)
+        if self.now >= self.beat_at or "w" not in self.ledger._heard:
+            self.beat_at = self.now + 1
+            self.ledger.heartbeat("w", WORKERS, 20_000)
         if rng.random() < chaos.outage and not self.away():
             self.outage_until = self.now + rng.uniform(0.1, 20)
             self.note("the ledger is away")
@@ -226,10 +256,26 @@ class Simulation(World):
             self.note("FLUSHALL")
             self.ledger.flush()
             self.queues.clear()
+        if chaos.failover:
+            self.fail_over(rng.random() < chaos.failover and self.failovers < 3)
         if rng.random() < chaos.rival and self.rivals < 5:
             self.rival()
         if rng.random() < chaos.edit and self.edits < 5:
             self.edit()
+
+    def fail_over(self, now: bool) -> None:
+        """Every second a replica has what there is; ``now``: and it takes the server's place."""
+        if now and self.replica is not None:
+            self.failovers += 1
+            self.note("the ledger fails over to a replica")
+            state, queues = copy.deepcopy(self.replica)
+            vars(self.ledger).update(state)
+            self.queues.clear()
+            self.queues.update(queues)
+        elif self.now >= self.replicated + 1:
+            self.replicated = self.now
+            state = {name: value for name, value in vars(self.ledger).items() if name in MEMORY}
+            self.replica = copy.deepcopy((state, dict(self.queues)))
 
     @property
     def recorded(self) -> bool:
@@ -240,7 +286,7 @@ class Simulation(World):
     @property
     def chaotic(self) -> bool:
         c = self.chaos_began
-        return bool(c.kill or c.stall or c.store or c.ledger or c.outage or c.flush or c.crash)
+        return bool(c.kill or c.stall or c.store or c.ledger or c.outage or c.flush or c.crash or c.failover)
 
     # the job, run again until it ends
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Summary:
@@ -249,6 +295,7 @@ class Simulation(World):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(coordinator_module, "OBSERVE_EVERY", self.observe_every)
         for stage in (execute, remove):
             monkeypatch.setattr(stage, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 CHUNK = 64 << 10
+BEGUN = 9  # bytes of an answer that is lost after it began: "HTTP/1.1 " and no status
 
 
 @dataclass(eq=False)
@@ -40,6 +41,7 @@ class _Framer:
     _left: int = 0
     _chunked: bool = False
     _trailer: bool = False
+    lost: bool = False  # what this direction brings is not passed on any more
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -94,6 +96,7 @@ class SlowProxy:
         self._limits: dict[str, int] = {}
         self._holding = self._cut_off = False
         self._hold_at: Callable[[Exchange], bool] | None = None
+        self._loses: Callable[[Exchange], bool] | None = None
         self._sockets: set[socket.socket] = set()
         self._free_at = {"up": 0.0, "down": 0.0}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -119,6 +122,18 @@ class SlowProxy:
 
         with self._gate:
             self._hold_at = met
+
+    def lose_answer(self, method: str, part: str = "") -> None:
+        """Cut the connection when the answer to the next request of ``method``, whose path and query have ``part`` in them,
+        has begun: the server has done it and the client cannot know."""
+
+        def met(exchange: Exchange) -> bool:
+            it = exchange.method == method and part in exchange.path
+            if it:
+                self._loses = None
+            return it
+
+        self._loses = met
 
     def held(self, timeout: float = 60.0) -> None:
         """Wait until the proxy holds. Raises AssertionError after ``timeout`` s."""
@@ -205,6 +220,11 @@ class SlowProxy:
                     wait = self._wait(way, len(data))
                 if wait > 0:
                     time.sleep(wait)
+                if framer.lost:
+                    sink.sendall(data[:BEGUN])
+                    for s in (sink, source):
+                        _abort(s)
+                    return
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
@@ -251,12 +271,14 @@ class SlowProxy:
             exchange = pending.pop(0)
             exchange.status = status
             current[:] = [exchange]
+            framer.lost = self._loses is not None and self._loses(exchange)
             return 0 if exchange.method == "HEAD" or status in (204, 304) else _length(lines)
 
         def body(n: int) -> None:
             current[0].received += n
 
-        return _Framer(head, body)
+        framer = _Framer(head, body)
+        return framer
 
 
 def _length(lines: list[bytes]) -> int:

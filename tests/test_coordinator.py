@@ -30,6 +30,9 @@ from simulation import JOB, Simulation
 BEGAN = 1_700_000_200.0
 
 
+WATCHED: Any = {"observe_every": 0.2, "longest_idle": 0.0}  # as often as a real coordinator looks
+
+
 class Alone(Simulation):
     """Nobody takes a message."""
 
@@ -183,7 +186,7 @@ def watched(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
 
 
 def test_a_worker_that_is_throttled_is_seen_while_it_waits_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = Simulation(2, CALM)
+    sim = Simulation(2, CALM, **WATCHED)
     slow = [Fault(op="put", error=Throttled("slow down", retry_after=40.0))]
 
     def stack(store: Any, faults: bool) -> Any:
@@ -198,7 +201,7 @@ def test_a_worker_that_is_throttled_is_seen_while_it_waits_and_not_for_ever(monk
 
 
 def test_whoever_asks_another_process_hears_how_the_job_stood_two_seconds_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = Alone(2, CALM)
+    sim = Alone(2, CALM, **WATCHED)
     told: list[tuple[str, float]] = []
 
     class Asking(Unobserved):
@@ -214,7 +217,7 @@ def test_whoever_asks_another_process_hears_how_the_job_stood_two_seconds_ago(mo
 
 
 def test_a_listing_that_is_throttled_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = Simulation(3, CALM)
+    sim = Simulation(3, CALM, **WATCHED)
     asked = [Fault(op="list", error=Throttled("slow down"))]
     monkeypatch.setattr(
         sim,

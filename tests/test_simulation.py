@@ -1,5 +1,5 @@
 """Ring 4: many seeds of ``simulation.py``. A failing one is printed with its story; ``SEED=n pytest tests/test_simulation.py``
-replays it."""
+replays it. At full scale more than 10,000 are played; more, and on every core, by ``python tests/seeds.py``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from chaos import KINDS
 from hugesync_producer.jobfolder import JobFolder
 from oracle import check, check_second_run
-from scale import scaled
+from scale import factor, scaled
+from simulated import one_core
 from simulation import Simulation
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(600, 30))
+SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(scaled(1200) if factor() >= 1 else 25)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,14 +29,14 @@ def replay(kind: str, seed: int, path: Path) -> None:
     if folder is not None:
         folder.open()
     sim = Simulation(seed, KINDS[kind], folder, same_bucket=seed % 5 == 4)
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with pytest.MonkeyPatch.context() as monkeypatch, one_core():
         try:
             summary = sim.play(monkeypatch)
             check(sim, summary)
             if sim.recorded and not (sim.rivals or sim.edits or summary.failures):
                 check_second_run(sim, sim.play(monkeypatch))
         except BaseException as error:
-            story = "\n".join(sim.story[-200:])
+            story = "\n".join(sim.story[-int(os.environ.get("STORY", "200")) :])
             raise AssertionError(f"{kind}, SEED={seed}: {type(error).__name__}: {error}\n{story}") from error
         finally:
             sim.end()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from hugesync_tasks.config_units import show_size
-from hugesync_tasks.errors import SourceChanged, TooLarge
+from hugesync_tasks.errors import SourceChanged, StoreError, TooLarge
 from hugesync_tasks.model import Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.basis import Delta, consider
@@ -127,7 +127,11 @@ def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, tok
     token.moved(0)  # a worker that stood still learns here that the task is another's, and leaves nothing behind
     upload = job.dest.create_upload(key, size, step, meta, token)
     if not job.dest.limits.intents:  # the upload itself shows its generation; parts an earlier run left are listed
-        return upload, job.dest.list_parts(upload, token)
+        try:
+            return upload, job.dest.list_parts(upload, token)
+        except StoreError:
+            job.dest.abort(upload, token)  # the file fails, and whoever gives it up knows of no upload
+            raise
     try:
         token.moved(0)
         put_intent(job.dest, upload, token)

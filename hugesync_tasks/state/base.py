@@ -107,7 +107,8 @@ class Ledger(Protocol):
 
     def step_down(self, job: str, owner: str) -> None: ...
     def take_over(self, job: str, owner: str) -> int:
-        """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch.
+        """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch,
+        greater than every earlier one even where the ledger has lost its data since: it is the server's time in ms.
         Refused to whoever does not hold the coordinator's lease."""
 
     def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool: ...

@@ -119,7 +119,7 @@ class MemoryJobs:
             j = self._job(job)
             j.tasks.clear()
             j.events.clear()
-            j.meta["epoch"] = str(int(j.meta.get("epoch", "0")) + 1)
+            j.meta["epoch"] = str(max(int(self.clock() * 1000), int(j.meta.get("epoch", "0")) + 1))
             return int(j.meta["epoch"])
 
     def checkpoint(self, job: str, owner: str, key: str, counters: str, failures: str) -> bool:

@@ -47,13 +47,18 @@ class LocalUploads:
         generation = meta.generation or token_hex(16)
         upload = Upload(key, upload_name(name.name, generation), generation, size, part_size)
         made: set[bytes] = set()
-        with translated(key):
-            with self.place.folder(name.parent, made) as folder:
-                if not _adopt(folder, upload, name.name):
-                    _create(folder, upload, name.name, creation_mode(meta))
-                    made.add(name.parent)
-            for path in sorted(made):  # or a receipt could outlive its file
-                sync_folder(self.place, path)
+        with translated(key), self.place.folder(name.parent, made) as folder:
+            created = not _adopt(folder, upload, name.name)
+            if created:
+                _create(folder, upload, name.name, creation_mode(meta))
+                made.add(name.parent)
+            try:
+                for path in sorted(made):  # or a receipt could outlive its file
+                    sync_folder(self.place, path)
+            except OSError:
+                if created:  # whoever gets no upload aborts none
+                    _remove(folder, upload)
+                raise
         return upload
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
@@ -132,8 +137,7 @@ class LocalUploads:
         opened, beside = self._opened(upload), self.place.folder(name.parent)
         with translated(upload.key), opened as (temp, ranges), beside as folder:
             st, notes = change(folder, name.name, temp, ranges, upload, kept, meta, expected, crc64, token)
-            for temporary in (upload.id, ranges_of(upload.id)):
-                local_temporary.remove(folder, temporary.encode())
+            _remove(folder, upload)
         return Commit(upload.key, version_of(st), upload.size, notes=notes)
 
     def abort(self, upload: Upload, token: Token) -> None:
@@ -203,8 +207,7 @@ def _adopt(folder: int, upload: Upload, target: bytes) -> bool:
 def _create(folder: int, upload: Upload, target: bytes, mode: int) -> None:
     """Both files new, the ranges first: a temporary never stands beside another upload's ranges."""
     ranges_name = ranges_of(upload.id)
-    for name in (upload.id, ranges_name):
-        local_temporary.remove(folder, name.encode())
+    _remove(folder, upload)
     flags = _OPEN | os.O_CREAT | os.O_EXCL
     try:
         ranges = os.open(ranges_name, flags, 0o600, dir_fd=folder)
@@ -223,9 +226,13 @@ def _create(folder: int, upload: Upload, target: bytes, mode: int) -> None:
         if not _adopt(folder, upload, target):  # another worker began the same upload at this moment
             raise
     except OSError:
-        for name in (upload.id, ranges_name):
-            local_temporary.remove(folder, name.encode())
+        _remove(folder, upload)
         raise
+
+
+def _remove(folder: int, upload: Upload) -> None:
+    for name in (upload.id, ranges_of(upload.id)):
+        local_temporary.remove(folder, name.encode())
 
 
 def _record(temp: int, ranges: int, upload: Upload, part: Part) -> Part:

@@ -49,8 +49,8 @@ def write(place: Beneath, name: Name, body: bytes, meta: Meta, expected: str | N
                 write_sparse(fd, body, 0)
             notes = local_meta.apply(fd, meta)
             st = os.fstat(fd)
-            os.close(fd)  # may report what a network filesystem could not keep
-            fd = -1
+            closing, fd = fd, -1  # closed even where it fails; a second close could hit another thread's file
+            os.close(closing)  # may report what a network filesystem could not keep
         except BaseException:
             if fd >= 0:
                 os.close(fd)

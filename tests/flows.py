@@ -1,0 +1,125 @@
+"""The jobs of the crash matrix: where from, where to, what lies there. A new kind of work is one line in ``FLOWS``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hugesync_tasks.model import Commit, Meta
+from hugesync_tasks.signature.blocks import MIN_BLOCK, hash_blocks
+from hugesync_tasks.signature.format import Binding, Header, write
+from hugesync_tasks.spec import Location
+from hugesync_tasks.stages.sidecar import CONTENT_TYPE
+from hugesync_tasks.token import Token
+
+if TYPE_CHECKING:
+    from matrix import Matrix
+
+PART = 4 * MIN_BLOCK
+BIG = (1 << 20) + 5 * MIN_BLOCK + 77  # a basis has more than a MiB
+MTIME = 1_600_000_000 * 10**9
+DELTA = {"delta_threshold": 2 * PART, "block_size": MIN_BLOCK}
+
+
+@dataclass
+class Flow:
+    """``wanted`` is what the destination must have in the end."""
+
+    source: str
+    dest: str
+    make: Callable[[Matrix], dict[str, bytes]]
+    how: str  # what of ``transfers`` a run without faults shows
+    options: dict[str, Any] = field(default_factory=dict)
+    copies: bool = False
+    wanted: dict[str, bytes] = field(default_factory=dict)
+
+    def location(self, kind: str, root: Path, name: str) -> Location:
+        if kind == "s3":
+            return Location("s3", bucket="a" if self.copies or name == "source" else "b", prefix=f"{name}/")
+        return Location("file", root=name, path="", local=str(root / name))
+
+    def fill(self, sim: Matrix) -> None:
+        self.wanted = self.make(sim)
+        sim.now += 5
+
+
+@cache
+def noise(n: int, size: int) -> bytes:
+    return random.Random(n).randbytes(size)
+
+
+def put(store: Any, key: str, body: bytes, mtime_ns: int = MTIME) -> Commit:
+    return store.put(key, body, Meta(mtime_ns=mtime_ns), None, Token())  # type: ignore[no-any-return]
+
+
+def sign(store: Any, key: str, body: bytes, done: Commit) -> None:
+    header = Header(Binding(len(body), done.version, mtime_ns=MTIME), MIN_BLOCK, bytes(32))
+    records = hash_blocks(memoryview(body), MIN_BLOCK)
+    meta = Meta(content_type=CONTENT_TYPE, sidecar=True)
+    store.put(f"{key}.hssig", b"".join(write(header, [records])), meta, None, Token())
+
+
+# what lies there
+def small(sim: Matrix) -> dict[str, bytes]:
+    """Small files, two of them there already, one of them changed."""
+    wanted = {f"d/f{n}": noise(n, 100 * n) for n in range(7)}
+    for key, body in wanted.items():
+        put(sim.source, key, body)
+    put(sim.dest, "d/f1", wanted["d/f1"])
+    put(sim.dest, "d/f2", b"old", MTIME - 10**9)
+    return wanted
+
+
+def parts(sim: Matrix) -> dict[str, bytes]:
+    """One file in parts, new; and one over an old version."""
+    wanted = {"a": noise(1, 3 * PART + 17), "b": noise(2, 2 * PART + 1)}
+    for key, body in wanted.items():
+        put(sim.source, key, body)
+    put(sim.dest, "b", b"old", MTIME - 10**9)
+    return wanted
+
+
+def changed(body: bytes) -> bytes:
+    """A block overwritten, one more at the end."""
+    at = 7 * MIN_BLOCK + 5
+    return body[:at] + noise(9, 1000) + body[at + 1000 :] + noise(8, 500)
+
+
+def delta(sim: Matrix) -> dict[str, bytes]:
+    """The old version at the destination, with a signature beside what is an object."""
+    old = noise(3, BIG)
+    new = changed(old)
+    there = put(sim.dest, "big", old, MTIME - 10**9)
+    if sim.flow.dest == "s3":
+        sign(sim.dest, "big", old, there)
+    made = put(sim.source, "big", new)
+    if sim.flow.source == "s3":
+        sign(sim.source, "big", new, made)
+    return {"big": new}
+
+
+def copied(sim: Matrix) -> dict[str, bytes]:
+    """Small ones, and one that is too large for a single copy."""
+    wanted = {"a": noise(1, 100), "b": noise(2, 1000), "huge": noise(4, 5 * PART + 5)}
+    for key, body in wanted.items():
+        put(sim.source, key, body)
+    put(sim.dest, "b", b"old", MTIME - 10**9)
+    return wanted
+
+
+FLOWS: dict[str, Flow] = {
+    "upload": Flow("file", "s3", small, "full"),
+    "upload in parts": Flow("file", "s3", parts, "full"),
+    "delta upload": Flow("file", "s3", delta, "delta", DELTA),
+    "download": Flow("s3", "file", small, "full"),
+    "download in parts": Flow("s3", "file", parts, "full"),
+    "delta download": Flow("s3", "file", delta, "delta", DELTA),
+    "delta download in place": Flow("s3", "file", delta, "delta", {**DELTA, "inplace": True}),
+    "server copy": Flow("s3", "s3", copied, "server_copy", copies=True),
+    "delta between stores": Flow("s3", "s3", delta, "delta", DELTA),
+    "local copy": Flow("file", "file", parts, "full"),
+}

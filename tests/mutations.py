@@ -1,0 +1,277 @@
+"""Ring 6: take one safety away, in a copy of the tree, and see that a test fails. ``python tests/mutations.py [NAME...]``.
+
+Prints which test fails for which safety; exit 1 where a mutant survives, or where a patch no longer fits the code. The
+same tests must pass with the safety in place. A safety
+whose tests all pass without it is not tested, whatever its tests are called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("hugesync_tasks", "producer", "worker", "tests", "docs", "README.md", "Makefile", "pyproject.toml")
+TIMEOUT = 400  # seconds; a mutant that hangs a test is seen, too
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``old`` in ``file``, which must be there once, becomes ``new``; then ``tests`` (pytest's words) must fail."""
+
+    safety: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    Mutation(
+        "If-Match of Put, Complete and Copy", "hugesync_tasks/stores/s3_root.py",
+        'return {} if expected == ANY else {"IfMatch": quoted(expected)}', "return {}",
+        "tests/test_s3_store.py -k refused",
+    ),
+    Mutation(
+        "If-None-Match of what must be new", "hugesync_tasks/stores/s3_root.py",
+        'return {"IfNoneMatch": "*"}', "return {}",
+        "tests/test_s3_store.py -k refused",
+    ),
+    Mutation(
+        "the condition of a small Put by obstore", "hugesync_tasks/stores/s3_small.py",
+        '"create" if expected is None else "overwrite" if expected == ANY else {"e_tag": quoted(expected)}', '"overwrite"',
+        "tests/test_s3_store.py -k refused",
+    ),
+    Mutation(
+        "If-Match of Delete", "hugesync_tasks/stores/s3.py",
+        'more = {"IfMatch": quoted(expected)} if conditional else {}', "more = {}",
+        "tests/test_s3_wire.py tests/test_s3_store.py -k 'conditions or delete'",
+    ),
+    Mutation(
+        "copy-source-if-match of a copied range", "hugesync_tasks/stores/s3_root.py",
+        '{"CopySourceIfMatch": quoted(source_version)} if source_version else {}', "{}",
+        "tests/test_s3_store.py -k copies",
+    ),
+    Mutation(
+        "what came out of the EXCHANGE is compared", "hugesync_tasks/stores/local_commit.py",
+        "if not same_content(out, before):", "if False:",
+        "tests/test_local_store.py -k rival",
+    ),
+    Mutation(
+        "RENAME_NOREPLACE of a new file", "hugesync_tasks/stores/local_commit.py",
+        "self._conditional(folder, temp, name, kernel.RENAME_NOREPLACE)",
+        "(os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder) or True)",
+        "tests/test_store_contract.py -k 'absent or racing'",
+    ),
+    Mutation(
+        "openat2's RESOLVE_NO_SYMLINKS and _BENEATH", "hugesync_tasks/stores/beneath.py",
+        "path or b\".\", flags, _RESOLVE)", "path or b\".\", flags, 0)",
+        "tests/test_local_store.py -k 'symlink or swapper'",
+    ),
+    Mutation(
+        "O_NOFOLLOW of the walk", "hugesync_tasks/stores/beneath.py",
+        "FOLDER if dir_fd is None else FOLDER | os.O_NOFOLLOW", "FOLDER",
+        "tests/test_local_store.py -k 'symlink or swapper'",
+    ),
+    Mutation(
+        "the fence of a renewal", "hugesync_tasks/state/renew.lua",
+        "if not attempts or tonumber(ARGV[1]) < tonumber(attempts) then", "if not attempts then",
+        "tests/test_state_contract.py -k 'zombie or renew'",
+    ),
+    Mutation(
+        "the fence of a settling", "hugesync_tasks/state/settle.lua",
+        "(ARGV[2] ~= '' and tonumber(ARGV[2]) < tonumber(attempts))", "false",
+        "tests/test_state_contract.py -k 'zombie or sequence'",
+    ),
+    Mutation(
+        "one claim at a time", "hugesync_tasks/state/claim.lua",
+        "if had[4] ~= ARGV[1] then return {'BUSY'} end", "",
+        "tests/test_state_contract.py -k 'claimed_once or racing_claims'",
+    ),
+    Mutation(
+        "a part's generation and upload", "hugesync_tasks/state/part_done.lua",
+        "if file[1] ~= ARGV[1] or (ARGV[2] ~= '' and file[2] ~= ARGV[2]) then return 'FENCED' end", "",
+        "tests/test_state_contract.py -k fenced",
+    ),
+    Mutation(
+        "other bytes for one part", "hugesync_tasks/state/part_done.lua",
+        "if size1 ~= size2 or not same then return 'MISMATCH' end", "",
+        "tests/test_state_contract.py -k mismatch",
+    ),
+    Mutation(
+        "an epoch that is never used twice", "hugesync_tasks/state/take_over.lua",
+        "math.max(now, tonumber(redis.call('HGET', KEYS[4], 'epoch') or 0) + 1)",
+        "tonumber(redis.call('HGET', KEYS[4], 'epoch') or 0) + 1",
+        "tests/test_state_contract.py -k dead_run",
+    ),
+    Mutation(
+        "the committed size", "hugesync_tasks/stages/verify.py",
+        "if commit.size != size:", "if False:",
+        "tests/test_stages.py -k another_size",
+    ),
+    Mutation(
+        "bytes read against the source's checksum", "hugesync_tasks/stages/verify.py",
+        "if crc64nvme(body) != source.crc64:", "if False:",
+        "tests/test_stages.py -k damaged",
+    ),
+    Mutation(
+        "the checksum of the whole at Complete", "hugesync_tasks/stores/s3_uploads.py",
+        'more |= {"ChecksumCRC64NVME": base64_of(crc64), "ChecksumType": "FULL_OBJECT"}', "pass",
+        "tests/test_s3_store.py tests/test_store_contract.py -k wrong_checksum",
+    ),
+    Mutation(
+        "fsync of a small file before its name", "hugesync_tasks/stores/local_batch.py",
+        "                self._fsync(item)\n", "",
+        "tests/test_local_store.py -k 'failed_sync or without_syncfs'",
+    ),
+    Mutation(
+        "fdatasync of a part before its receipt", "hugesync_tasks/stores/local_upload.py",
+        '    os.fdatasync(temp) if hasattr(os, "fdatasync") else os.fsync(temp)\n', "",
+        "tests/test_durability.py -k receipt",
+    ),
+    Mutation(
+        "fsync of the whole before its commit", "hugesync_tasks/stores/local_upload.py",
+        "                os.fsync(temp)\n            with self.place", "            with self.place",
+        "tests/test_durability.py -k commit",
+    ),
+    Mutation(
+        "the source's fingerprint after it was read", "hugesync_tasks/stores/local_read.py",
+        "                if self._at == self._end:\n                    unchanged(self._fd, self._st, self._key)\n", "",
+        "tests/test_local_store.py -k 'changes_while_it_is_read'",
+    ),
+    Mutation(
+        "the source's version at the commit", "hugesync_tasks/stages/commit.py",
+        "if head is None or head.entry.version != large.source.version:", "if head is None:",
+        "tests/test_stages.py -k changed_by_the_commit",
+    ),
+    Mutation(
+        "our generation on what a lost reply left", "hugesync_tasks/stages/commit.py",
+        "ours.meta.generation != upload.generation or ", "",
+        "tests/test_stages.py -k 'makes_it_ours or lost_reply or rival'",
+    ),
+    Mutation(
+        "the broker's certificate", "hugesync_tasks/celery.py",
+        """return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required\"""", "return url",
+        "tests/test_tls.py",
+    ),
+    Mutation(
+        "re-dispatch of what was lost", "producer/hugesync_producer/dispatch.py",
+        "        self.send((o.task, o.unit) for o, _ in lost)\n", "",
+        "tests/test_dispatch.py",
+    ),
+    Mutation(
+        "a signature's binding to its object", "hugesync_tasks/signature/format.py",
+        "if expect is not None and not _binds(header.binding, expect):", "if False:",
+        "tests/test_signature.py",
+    ),
+    Mutation(
+        "a signature's own digest", "hugesync_tasks/signature/format.py",
+        "if _exactly(take, _TRAILER) != body.digest():", "if not _exactly(take, _TRAILER):",
+        "tests/test_signature.py",
+    ),
+    Mutation(
+        "--inplace: the whole is proven before the first byte", "hugesync_tasks/stores/local_inplace.py",
+        "    if crc != crc64:\n", "    if False:\n",
+        "tests/test_inplace.py -k 'nothing_is_touched'",
+    ),
+    Mutation(
+        "a delta is proven by the source's checksum", "hugesync_tasks/stages/commit.py",
+        """    if of_parts is not None and of_parts != wanted:
+        return None, "the parts do not add up to the source: a signature was wrong"
+    return wanted, \"\"
+""", """    return of_parts, \"\"
+""",
+        "tests/test_lying_signature.py",
+    ),
+    Mutation(
+        "an intent's generation", "hugesync_tasks/stages/intents.py",
+        "if upload is None or (upload.key, upload.generation, upload.size) != (key, generation, size):",
+        "if upload is None:",
+        "tests/test_stages.py -k intent",
+    ),
+    Mutation(
+        "an adopted part's checksum", "hugesync_tasks/stages/parts.py",
+        "return listed.crc64 == int(crc64nvme(body))", "return True",
+        "tests/test_stages.py -k adopted",
+    ),
+    Mutation(
+        "an intent before the first part", "hugesync_tasks/stages/begin.py",
+        "        put_intent(job.dest, upload, token)\n    except", "    except",
+        "tests/test_stages.py -k 'second_begin or intent'",
+    ),
+    Mutation(
+        "the lease of who writes a checkpoint", "hugesync_tasks/state/checkpoint.lua",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end", "",
+        "tests/test_state_contract.py -k checkpoint",
+    ),
+)  # fmt: skip
+
+
+def copy_of_the_tree(folder: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+
+
+def survives(mutation: Mutation, folder: Path) -> str:
+    """The first test that fails without the safety; "" where none does. Raises ValueError where the patch does not fit, or
+    the tests fail with the safety, too: then their failure would show nothing."""
+    path = folder / mutation.file
+    text = path.read_text()
+    if text.count(mutation.old) != 1:
+        raise ValueError(f"{mutation.file} has {text.count(mutation.old)} times {mutation.old!r}")
+    if failed := first_failure(mutation.tests, folder):
+        raise ValueError(f"{failed} fails with the safety, too")
+    path.write_text(text.replace(mutation.old, mutation.new))
+    try:
+        return first_failure(mutation.tests, folder)
+    finally:
+        path.write_text(text)
+
+
+def first_failure(tests: str, folder: Path) -> str:
+    """Run ``tests`` in the copy; the first that fails, "" where all pass. Raises ValueError where none was run."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ran = subprocess.run(
+            [*command, *shlex.split(tests)], cwd=folder, env=env, capture_output=True, text=True, timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        return "(it hangs)"
+    if ran.returncode not in (0, 1):
+        raise ValueError(f"pytest ended with {ran.returncode}: {ran.stdout[-600:]}")
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", ran.stdout, re.MULTILINE)
+    return failed[1] if failed else ""
+
+
+def main(names: list[str]) -> int:
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="hsmut") as folder:
+        copy_of_the_tree(Path(folder))
+        print("| without | this test fails |\n| --- | --- |", flush=True)
+        for mutation in MUTATIONS:
+            if names and not any(name in mutation.safety for name in names):
+                continue
+            try:
+                killer = survives(mutation, Path(folder))
+            except ValueError as error:
+                killer, wrong = f"CANNOT TELL: {error}", wrong + 1
+            else:
+                wrong += not killer
+            print(f"| {mutation.safety} | {killer.partition('::')[2] or killer or 'NONE: IT SURVIVES'} |", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
