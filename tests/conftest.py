@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -21,6 +22,12 @@ from scale import factor
 from slowproxy import SlowProxy
 
 SMALL = 0.2  # of the issues' sizes; up to here servers fit into memory
+
+
+def pytest_configure() -> None:
+    """Who starts the tests in the background of a script may have SIGINT ignored, and every process inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
