@@ -24,7 +24,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # s
 SOCKET_TIMEOUT = 30.0  # s; longer than any blocking call we make
 SCRIPTS = (
-    "hold", "release", "checkpoint", "take_over", "put_tasks", "claim", "renew", "settle", "statuses",
+    "hold", "release", "lead", "take_up", "checkpoint", "take_over", "put_tasks", "claim", "renew", "settle", "statuses",
     "set_upload", "put_notes",
     "put_parts", "part_done", "forget_job", "heartbeat",
 )  # fmt: skip

@@ -65,6 +65,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
+        request.refuse_without_fleet(given, settings)
         selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.sync import sync
 
@@ -79,6 +80,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             dest_profile=given["dest_profile"],
             dry_run=given["dry_run"],
             fresh=given["fresh"],
+            detach=given["detach"],
             observer=observer,
         )
 

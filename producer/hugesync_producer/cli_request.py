@@ -36,6 +36,8 @@ _CONTRADICTIONS = (
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
     ("no_metadata", "dir_metadata"),
+    ("detach", "dry_run"),
+    ("detach", "verbose"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
 )
@@ -55,6 +57,12 @@ def refuse_contradictions(given: Given) -> None:
         raise UsageError("--estimate is of a dry run: give -n too")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
+
+
+def refuse_without_fleet(given: Given, settings: Settings) -> None:
+    """Raises UsageError for what only a fleet can do."""
+    if given["detach"] and not settings.broker_url:
+        raise UsageError("--detach needs a fleet that goes on with the job: give --broker URL, or HUGESYNC_BROKER_URL")
 
 
 def rules_of(given: Given, settings: Settings) -> Rules:

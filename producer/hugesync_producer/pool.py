@@ -6,11 +6,10 @@ import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from hugesync_producer.fleet import described, live
+from hugesync_producer.offering import leave_mark, offer, remove_marks
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
@@ -66,7 +65,7 @@ class Pool:
             place = os.path.join(os.fsencode(self._spec.source.path), decode_name(key))
             self._probe = [key, entry.size, entry.mtime_ns, place.hex()]
         if not self._announced and not self._embedded:
-            self._marked = [path for end, dest in self._roots if dest and (path := _leave(end, self._mark))]
+            self._marked = [p for end, dest in self._roots if dest and (p := leave_mark(end, self._spec.job))]
         self.announce()
         self._announced = True
 
@@ -83,10 +82,15 @@ class Pool:
             ):  # of a killed run, under another root's name
                 self._ledger.retract(field)
 
+    def offer(self) -> None:
+        """Say that the job wants a coordinator, should this one end without a word."""
+        if not self._embedded:
+            offer(self._ledger, self._spec)
+
     def retract(self) -> None:
-        for path in self._marked:
-            with suppress(OSError):
-                os.unlink(path)
+        if not self._embedded:
+            remove_marks(self._spec)
+            self._ledger.withdraw(self._spec.job)
         self._ledger.retract(self._field)
 
     @property
@@ -139,7 +143,7 @@ class Pool:
             self.announce()
 
     def _missing(self, workers: dict[str, Any]) -> str:
-        roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
+        roots = " and ".join(f"{end.root} ({end.display()})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
         return f"no worker {need}; workers: {described(workers, self.queue)}"
 
@@ -148,20 +152,6 @@ def queue_of(spec: Spec) -> str:
     """The queue of a job's tasks: by the local roots that they touch."""
     names = sorted({end.root for end in (spec.source, spec.dest) if end.scheme == "file"})
     return f"hs.{'+'.join(names)}" if names else "hs.any"
-
-
-def _leave(end: Location, mark: str) -> str:
-    """Leave the job's mark at the top of a destination root, so that workers can tell that theirs is the same folder. "" where
-    this process may not write: then only the workers' own tokens keep them together."""
-    top = Path(end.local)
-    if end.path:
-        top = top.parents[len(Path(end.path).parts) - 1]
-    try:
-        top.mkdir(parents=True, exist_ok=True)
-        (top / mark).touch()
-    except OSError:
-        return ""
-    return str(top / mark)
 
 
 def as_root(location: Location, name: str) -> Location:

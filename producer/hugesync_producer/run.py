@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from kombu.exceptions import OperationalError
 
 from hugesync_producer.aside import aside
-from hugesync_producer.checkpoint import Checkpoint, TakenOver
-from hugesync_producer.coordinator import LEASE_MS, Coordinator
+from hugesync_producer.checkpoint import TakenOver
+from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.dispatch import Publish
 from hugesync_producer.dryrun import dry_run
 from hugesync_producer.embedded import Embedded
+from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
-from hugesync_producer.leadership import keep_lock, lead, lock
+from hugesync_producer.leadership import keep_lock
+from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
-from hugesync_producer.processes import this_process
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
@@ -34,17 +32,17 @@ from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
-from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Observer, State, Summary, state_of_error
+from hugesync_tasks.summary import Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
 from hugesync_tasks.uri import lock_name
 
 log = get_logger(__name__)
 
-UNFINISHED = ("running", "stalled", "interrupted", "cancelled", "conflict")
 
-
-def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, meter: Meter, began: float) -> Summary:
-    """Do the job and sum it up. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
+def run_job(
+    spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, meter: Meter, began: float, owner: str = ""
+) -> Summary:
+    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused and Unreachable from before the first entry was planned."""
     with ExitStack() as stack:
         job = JobContext(
             spec,
@@ -71,7 +69,7 @@ def run_job(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, 
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began)
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner)
 
 
 def _coordinate(
@@ -83,32 +81,17 @@ def _coordinate(
     fresh: bool,
     meter: Meter,
     began: float,
+    owner: str = "",
 ) -> Summary:
     spec = job.spec
-    place = lock_name(spec.dest)  # looked up once: what is renewed and given back must be what was taken
-    lock(ledger, spec, place)
-    started = time.time()
-    owner = lead(ledger, spec, folder is not None, observer)
-    checkpoint = Checkpoint(ledger, spec.job, folder)
-    resumed = None if fresh or not _unfinished(ledger, spec.job, folder) else checkpoint.read() or ("", Counters())
-    if resumed is None:
-        ledger.forget_job(spec.job, history=False)
-        ledger.lead(spec.job, owner, LEASE_MS)
-        ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
-    observer.on_start(spec.job, resumed is not None)
-    ledger.open_job(spec.job, json.dumps(spec.wire()))
-    ledger.set_meta(spec.job, state="running", cancel="0", host=_host())
-    if folder is not None:
-        folder.save(
-            job=spec.job, spec=spec.wire(), state="running", started=time.time(), summary=None,
-            **({} if resumed else {"checkpoint": None}),
-        )  # fmt: skip
+    opened = open_job(ledger, spec, folder, observer, fresh, owner)
+    resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
     pool = Pool(ledger, spec, embedded=folder is not None)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, checkpoint, observer, tend,
-        keep_more=lambda: keep_lock(ledger, spec, place), owner=owner,
+        job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, opened.checkpoint, observer, tend,
+        keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
     )  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
@@ -126,96 +109,24 @@ def _coordinate(
     except (HugeSyncError, KeyboardInterrupt) as error:
         state = state_of_error(error)
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error.told()
+        if owner and isinstance(error, KeyboardInterrupt):  # its worker ends, not the job
+            hand_over(ledger, spec, coordinator)
+            return summarise(job, State.RUNNING, window, coordinator, meter, began, "handed over: the worker ends")
+        if owner and isinstance(error, HugeSyncError) and not coordinator.planned_anything:
+            raise  # perhaps another worker can
         never_began = resumed is None and not coordinator.scanned_anything
         if never_began and isinstance(error, HugeSyncError) and not isinstance(error, Unreachable):
-            _forget(ledger, pool, spec, place, folder)
+            coordinator.keep_now()
+            forget(ledger, pool, spec, place, folder)
             raise
     summary = summarise(job, state, window, coordinator, meter, began, reason)
-    return _end(ledger, pool, spec, place, folder, summary, coordinator)
+    return end(ledger, pool, spec, place, folder, summary, coordinator)
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
     sweep_uploads(job, ledger, token)
     if resumed:
         sweep(job, started, token)
-
-
-def _end(
-    ledger: Ledger,
-    pool: Pool,
-    spec: Spec,
-    place: str,
-    folder: JobFolder | None,
-    summary: Summary,
-    coordinator: Coordinator,
-) -> Summary:
-    """Record the end wherever it can be recorded; returns the summary, which says where it could not be."""
-    from hugesync_producer.report import to_json
-
-    text = json.dumps(to_json(summary))
-    finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
-    if folder is not None:
-        try:
-            folder.save(
-                state=str(summary.state), summary=json.loads(text), **({"checkpoint": None} if finished else {})
-            )
-        except CannotSave as error:
-            if str(error) not in summary.reason:
-                summary = replace(summary, notes=(*summary.notes, f"this end is not recorded: {error}"))
-    try:
-        pool.retract()
-        ledger.set_meta(spec.job, state=str(summary.state), summary=text)
-        if finished:
-            ledger.forget_job(spec.job, history=True)
-        coordinator.step_down()
-        ledger.unlock(place, spec.job)
-    except Unreachable:
-        pass  # the ledger is what was lost; its leases expire by themselves
-    return summary
-
-
-def _forget(ledger: Ledger, pool: Pool, spec: Spec, place: str, folder: JobFolder | None) -> None:
-    """The job never began: no history of it stays."""
-    pool.retract()
-    ledger.forget_job(spec.job, history=False)
-    ledger.unlock(place, spec.job)
-    if folder is not None:
-        folder.save(state="usage", checkpoint=None)
-
-
-def summarise(
-    job: JobContext, state: State, window: Window, coordinator: Coordinator, meter: Meter, began: float, reason: str
-) -> Summary:
-    """The counters as they stand; traffic is the workers' and this process's own."""
-    total = window.total()
-    traffic = coordinator.final_traffic()
-    for name, n in meter.take().items():
-        traffic[name] = traffic.get(name, 0) + n
-    notes = [f"{n} × {note}" for note, n in sorted(total.notes.items())]
-    guard = job.dest.limits.conditional_commit
-    if job.options.unsafe_no_conflict_check:
-        notes.append("conflict guard: off (--unsafe-no-conflict-check)")
-    elif guard != "enforced":
-        notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    return Summary(
-        state,
-        job.spec.job,
-        scan_complete=coordinator.scan_complete,
-        files=total.tally.files,
-        skipped_by=total.tally.skipped_by,
-        bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
-        requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
-        transfers=dict(total.transfers),
-        verified=total.verified,
-        retries=traffic.get("retries", 0),
-        conflicts=total.conflicts,
-        failures=total.failure_list(),
-        failures_omitted=sum(total.omitted.values()),
-        elapsed_seconds=time.monotonic() - began,
-        reason=reason,
-        notes=tuple(notes),
-        resumable=str(state) in UNFINISHED,
-    )
 
 
 @contextmanager
@@ -247,11 +158,6 @@ def _no_state(settings: Settings, error: OSError) -> UsageError:
     return UsageError(f"cannot write the state folder {settings.state_dir} (HUGESYNC_STATE_DIR): {error.strerror}")
 
 
-def _unfinished(ledger: Ledger, job: str, folder: JobFolder | None) -> bool:
-    state = folder.data.get("state") if folder is not None else ledger.meta(job).get("state")
-    return state in UNFINISHED
-
-
 def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
@@ -268,9 +174,3 @@ def _publisher() -> Publish:
 
 def _nothing_to_tend() -> str:
     return ""
-
-
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 
+from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
@@ -35,12 +36,14 @@ def sync(
     dest_profile: str = "",
     dry_run: bool = False,
     fresh: bool = False,
+    detach: bool = False,
     observer: Observer | None = None,
 ) -> Summary:
     """Bring SOURCE to DEST and say truthfully what became of each file.
 
     With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
-    source, destination and selection run again resume an unfinished job, unless ``fresh``. Raises UsageError, Refused,
+    source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
+    this returns at once. Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
@@ -56,6 +59,8 @@ def sync(
     spec = _spec(ends, rules, selection, options, dry_run, meter)
     if settings.broker_url and not dry_run:
         spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
+    if detach:
+        return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
     return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began)
 
 
