@@ -71,7 +71,7 @@ class Options:
     sse_kms_key: str | None = None
     retries: int = 5
     conflict_retries: int = 3
-    on_conflict: str = "retry"  # retry | skip | fail
+    on_conflict: str = "retry"  # retry | skip | keep-both | fail
     unsafe_no_conflict_check: bool = False
     memory: int = 512 << 20
     small_file: int = 8 << 20

@@ -15,6 +15,7 @@ from hugesync_tasks.budget import Budget
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
+from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
 from hugesync_tasks.stages.reading import whole
@@ -202,7 +203,7 @@ class BatchRun:
         try:
             commit = self._job.dest.copy(
                 self._job.source,
-                transfer.key,
+                transfer.target,
                 key,
                 head.entry.version,
                 meta,
@@ -224,28 +225,31 @@ class BatchRun:
         """Another version is there than was planned against (design §2, Conflict). Ours, from an attempt whose reply was lost:
         done. Else compare afresh, and plan against it at most ``conflict_retries`` times."""
         transfer, options, conflicts = pending.transfer, self._job.options, 0
+        against, keep_both = transfer.expected, options.on_conflict == "keep-both"
         try:
-            for tries in range(options.conflict_retries + 1):
+            for tries in range(1 + (most := max(options.conflict_retries, int(keep_both)))):
                 found = self._job.dest.head(transfer.key, self._token)
                 if found is not None and found.meta.generation and found.meta.generation == pending.meta.generation:
                     how = "server_copy" if self._copies(transfer) else "full"
                     return Outcome("done", how=how, verified=pending.proven, conflicts=conflicts)
                 version = found.entry.version if found else None
                 # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
-                if version != transfer.expected and transfer.source.kind is not Kind.DIR:
-                    conflicts += 1
-                    if options.on_conflict != "retry":
+                if version != against and transfer.source.kind is not Kind.DIR:
+                    against, conflicts = version, conflicts + 1
+                    if options.on_conflict in ("skip", "fail"):
                         return Outcome(
                             "failed", "conflict", "the destination changed since it was listed", conflicts=conflicts
                         )
-                if tries == options.conflict_retries:
+                if tries == most:
                     break
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = _as_outcome(decision, transfer, found, self._job)
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
-                transfer = replace(transfer, expected=version, check=False)
                 try:
+                    if found is not None and conflicts and keep_both:
+                        return replace(self._put_beside(transfer, found.entry), conflicts=conflicts)
+                    transfer = replace(transfer, expected=version, check=False)
                     return replace(self._put_alone(transfer), conflicts=conflicts)
                 except VersionMismatch:
                     continue
@@ -254,6 +258,15 @@ class BatchRun:
         except Exception as error:  # whatever it is, it fails one file
             return failed(_known(error), conflicts=conflicts)
         return Outcome("failed", "conflict", "the destination kept changing", conflicts=conflicts)
+
+    def _put_beside(self, transfer: Transfer, rival: Entry) -> Outcome:
+        """Ours, under a name of its own; raises VersionMismatch where somebody took that name just now."""
+        source = self._job.source.head(self._job.source_key(transfer.key), self._token)
+        if source is None:
+            raise SourceChanged("the source vanished during the run", transfer.key)
+        beside, there = place_beside(self._job, transfer, source, rival, self._token)
+        outcome = Outcome("done") if there else self._put_alone(beside)
+        return replace(outcome, notes=(*outcome.notes, note_of(beside)))
 
     def _put_alone(self, transfer: Transfer) -> Outcome:
         if self._copies(transfer):
@@ -264,7 +277,7 @@ class BatchRun:
             transfer, head, body, proven = self._read(transfer)
             self._count(len(body))
         meta = describe(head, transfer.expected, self._job.options)
-        commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        commit = self._job.dest.put(transfer.target, body, meta, self._job.expect(transfer.expected), self._token)
         return Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
 
 
