@@ -30,6 +30,7 @@ from hugesync_tasks.leading import Leading
 from hugesync_tasks.register import Register
 from hugesync_tasks.state.base import expire_leases
 from hugesync_tasks.state.redis_connect import Address
+from hugesync_tasks.strange import decline
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
@@ -117,7 +118,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
 def start_coordinator(job: str, owner: str) -> subprocess.Popen[bytes]:
     """A coordinator as a process of its own, with this worker's settings and credentials. No fork of this process runs any
     of our code: without a ``preexec_fn`` the new program is executed at once. Raises OSError."""
-    command = [sys.executable, "-P", "-m", "hugesync_producer.standin", job, owner]
+    level = "INFO" if logging.getLogger("hugesync_tasks").isEnabledFor(logging.INFO) else "WARNING"
+    command = [sys.executable, "-P", "-m", "hugesync_producer.standin", job, owner, level]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -163,6 +165,19 @@ def _child_lost(exception: BaseException | None = None, args: Sequence[str] = ()
             expire_leases(RegisterStep.register.ledger, args[0], [args[1]])
         except HugeSyncError as error:
             log.warning("the lease of %s could not be given up: %s", args[1], error)
+
+
+@signals.task_unknown.connect  # type: ignore[untyped-decorator]
+def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
+    """In the main process: Celery has dropped a message whose task it does not know. What it was about is in the ledger."""
+    if not name.startswith("hugesync.") or RegisterStep.register is None:
+        return
+    try:
+        job, task = message.payload[0][:2]
+        answer = decline(RegisterStep.register.ledger, job, task, RegisterStep.register.name)
+        log.info("task %s of job %s under the unknown name %s: %s", task, job, name, answer)
+    except (HugeSyncError, AttributeError, KeyError, TypeError, ValueError) as error:
+        log.warning("a message of the unknown name %s was dropped: %s", name, error)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

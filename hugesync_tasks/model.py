@@ -148,11 +148,19 @@ class Transfer:
         return self.beside or self.key
 
     def wire(self) -> list[object]:
-        return [self.source.wire(), self.expected, self.dest.wire() if self.dest else None, int(self.check), self.beside]
+        return [
+            self.source.wire(),
+            self.expected,
+            self.dest.wire() if self.dest else None,
+            int(self.check),
+            self.beside,
+        ]
 
     @classmethod
     def unwire(cls, w: list) -> Transfer:  # type: ignore[type-arg]
-        return cls(Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]), w[4] if len(w) > 4 else "")
+        return cls(
+            Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]), w[4] if len(w) > 4 else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ import redis
 
 import servers
 from compare import differences, tree
-from processes import Place, Running, alive, wait_until
+from processes import Place, Running, wait_until
 
 FILES = 300
 MIB = 1 << 20

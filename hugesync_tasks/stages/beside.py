@@ -19,7 +19,9 @@ from hugesync_tasks.token import Token
 MOST = 100  # names that may be taken by others
 
 
-def place_beside(job: JobContext, transfer: Transfer, source: Head, rival: Entry, token: Token) -> tuple[Transfer, bool]:
+def place_beside(
+    job: JobContext, transfer: Transfer, source: Head, rival: Entry, token: Token
+) -> tuple[Transfer, bool]:
     """The transfer under a free name beside ``rival``'s, to be written only where nothing is; and whether our version lies
     there already. ``source``: as it is now. Raises VersionMismatch where all names are taken."""
     written = rival.modified_ns if rival.modified_ns is not None else rival.mtime_ns

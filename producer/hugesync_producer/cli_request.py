@@ -56,7 +56,9 @@ def refuse_contradictions(given: Given) -> None:
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
     if given["on_conflict"] == "keep-both" and given["unsafe_no_conflict_check"]:
-        raise UsageError("--on-conflict keep-both and --unsafe-no-conflict-check contradict each other: no conflict is seen")
+        raise UsageError(
+            "--on-conflict keep-both and --unsafe-no-conflict-check contradict each other: no conflict is seen"
+        )
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 

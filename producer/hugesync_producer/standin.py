@@ -1,5 +1,5 @@
 """The coordinator that a worker starts for a job nobody leads (``hugesync_tasks/leading.py``): ``python -m
-hugesync_producer.standin JOB OWNER``. It is ``hugesync resume JOB`` under a lease that was taken for it already.
+hugesync_producer.standin JOB OWNER [LEVEL]``. It is ``hugesync resume JOB`` under a lease that was taken for it already.
 
 It ends with its worker, and hands the job over then. What keeps it from beginning goes into the ledger, where ``hugesync status``
 shows it, and the job stays offered to other workers.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import signal
 import sys
@@ -31,14 +32,17 @@ from hugesync_tasks.token import Meter
 PR_SET_PDEATHSIG = 1
 
 
-def main(job: str, owner: str) -> int:
-    """The exit code: the state's, or the error's that kept it from beginning."""
+def main(job: str, owner: str, level: str = "WARNING") -> int:
+    """The exit code: the state's, or the error's that kept it from beginning. ``level``: of its log."""
     worker = os.getppid()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     settings = load({})
-    configure("INFO", settings.log_format, with_process=True)
+    configure(level, settings.log_format, with_process=True)
+    logging.getLogger(OURS).setLevel(logging.INFO)  # that it begins and ends
+    if level == "WARNING":  # what failed is in the summary
+        logging.getLogger("hugesync_producer.filelog").setLevel(logging.ERROR)
     log = get_logger(OURS, job=job)
     try:
         if os.getppid() != worker:

@@ -16,7 +16,6 @@ from hugesync_tasks.model import Outcome
 from hugesync_tasks.summary import FAILURES_KEPT, Failure
 from hugesync_tasks.tally import Tally
 
-
 NOTES_KEPT = 1000
 MORE_NOTES = "another note, not kept"
 
