@@ -189,4 +189,7 @@ def _worker_is_told_to_end(**_: object) -> None:
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _worker_ends(**_: object) -> None:
     if RegisterStep.register is not None:
-        RegisterStep.register.leave()
+        try:
+            RegisterStep.register.leave()
+        except HugeSyncError as error:
+            log.warning("the register could not be left, the heartbeat expires by itself: %s", error)

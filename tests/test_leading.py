@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,9 +123,9 @@ def test_a_coordinator_that_dies_is_followed_with_pauses_that_grow_and_at_last_t
         if fleet.state()[0] != "running":
             break
     assert len(at) == TRIES
-    pauses = [b - a for a, b in zip(at, at[1:], strict=False)]
+    pauses = [b - a for a, b in pairwise(at)]
     assert pauses[0] <= 2 * WAIT_MS[0] / 1000
-    assert all(later >= earlier for earlier, later in zip(pauses, pauses[1:], strict=False))
+    assert all(later >= earlier for earlier, later in pairwise(pauses))
     assert max(pauses) <= WAIT_MS[1] / 1000 + 2 * LOOK_EVERY
     assert fleet.state() == ("stalled", f"no worker can coordinate it: its coordinator ended {TRIES} times without getting any further")  # fmt: skip
     assert fleet.ledger.leaderless() == {}

@@ -26,7 +26,7 @@ from hugesync_tasks.logs import OURS, configure, get_logger
 from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Spec
-from hugesync_tasks.summary import State, Summary
+from hugesync_tasks.summary import State, Summary, state_of_error
 from hugesync_tasks.token import Meter
 
 PR_SET_PDEATHSIG = 1
@@ -51,7 +51,7 @@ def main(job: str, owner: str, level: str = "WARNING") -> int:
     except (Exception, KeyboardInterrupt) as error:
         log.warning("the coordinator could not begin: %s", sentence(error))
         _step_down(job, owner, settings, error)
-        return error.exit_code if isinstance(error, HugeSyncError) else 1
+        return state_of_error(error).exit_code
     log.info("the coordinator ends", state=str(summary.state), reason=summary.reason)
     return summary.state.exit_code if summary.state is not State.USAGE else 1
 
@@ -74,7 +74,10 @@ def _step_down(job: str, owner: str, settings: Settings, error: BaseException) -
     ledger = open_ledger(settings)
     try:
         if ledger.leader(job) == owner:
-            ledger.set_meta(job, reason=redact(sentence(error)))
+            if isinstance(error, KeyboardInterrupt):
+                ledger.set_meta(job, tries="0")  # its worker ends: this was no try
+            else:
+                ledger.set_meta(job, reason=redact(sentence(error)))
             ledger.step_down(job, owner)
     except HugeSyncError:
         pass  # it lapses
