@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -369,6 +370,20 @@ def test_a_listing_that_this_worker_may_not_read_is_left_to_another(monkeypatch:
     assert sim.ledger.meta(JOB)["state"] == "running"
     sim.ledger.step_down(JOB, "mine")
     assert list(sim.ledger.leaderless()) == [JOB]
+
+
+def test_a_coordinator_that_a_worker_started_waits_for_that_worker_longer_than_a_submitter_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A root that a killed worker served is not served by another before its heartbeat has expired: 20 s."""
+    sim = fleet_of_one(1)
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, stall_timeout=40.0))
+    sim.ledger.lead(JOB, "mine", 30_000)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    summary = once(sim, monkeypatch)
+    assert (summary.state, summary.resumable) == ("stalled", True)
+    assert sim.now - BEGAN >= 40 > START_PATIENCE
 
 
 def test_a_job_that_was_cancelled_while_a_coordinator_was_started_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,16 @@ class Stalled(Unreachable):
 class Pool:
     """One job's queue and its consumers. ``progress`` passed to ``look`` is any value that changes when something moves."""
 
-    def __init__(self, ledger: Ledger, spec: Spec, embedded: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ledger, self._spec, self._clock = ledger, spec, clock
+    def __init__(
+        self,
+        ledger: Ledger,
+        spec: Spec,
+        embedded: bool,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = START_PATIENCE,
+    ) -> None:
+        """``patience``: seconds in which the first consumer must come."""
+        self._ledger, self._spec, self._clock, self._patience = ledger, spec, clock, patience
         self._embedded = embedded
         self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
         self.queue = queue_of(spec)
@@ -123,7 +131,7 @@ class Pool:
         elif work_out:
             self.waiting_for = self._missing(workers)
             self._renew_probe()
-            if self._seen_at is None and not self._embedded and now - self._began > START_PATIENCE:
+            if self._seen_at is None and not self._embedded and now - self._began > self._patience:
                 raise Stalled(f"stalled: {self.waiting_for}")
         if work_out and now - self._moved_at > self._spec.options.stall_timeout:
             raise Stalled(

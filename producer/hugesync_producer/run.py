@@ -88,7 +88,9 @@ def _coordinate(
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
-    pool = Pool(ledger, spec, embedded=folder is not None)
+    # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
+    patience = {"patience": spec.options.stall_timeout} if owner else {}
+    pool = Pool(ledger, spec, embedded=folder is not None, **patience)
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
