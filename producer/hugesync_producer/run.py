@@ -20,7 +20,7 @@ from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.leadership import keep_lock
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
-from hugesync_producer.pool import Pool
+from hugesync_producer.pool import START_PATIENCE, Pool
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
@@ -89,8 +89,8 @@ def _coordinate(
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
-    patience = {"patience": spec.options.stall_timeout} if owner else {}
-    pool = Pool(ledger, spec, embedded=folder is not None, **patience)
+    patience = spec.options.stall_timeout if owner else START_PATIENCE
+    pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
     coordinator = Coordinator(
         job, ledger, _publisher(), PlanFeed(job, meter, key), window, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
