@@ -103,11 +103,11 @@ def begin(
             key,
         )
     how = "server_copy" if copy else "full"
-    delta, why = (None, whole) if whole else consider(job, transfer, head, token)
+    delta, why = (None, whole) if whole or transfer.beside else consider(job, transfer, head, token)
     if delta is not None:
-        upload = Upload(transfer.key, "", meta.generation, size, step)
+        upload = Upload(transfer.target, "", meta.generation, size, step)
         return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta), []
-    upload, listed = open_upload(job, transfer.key, size, step, meta, token)
+    upload, listed = open_upload(job, transfer.target, size, step, meta, token)
     return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why), listed
 
 
