@@ -21,6 +21,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "broker_url": _verified(settings.broker_url.replace("unix://", "redis+socket://", 1)) or None,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker outlives its broker's restart
+        "broker_channel_error_retry": True,  # a full Redis answers with an error; it would end every worker of the fleet
         "broker_pool_acquire_timeout": 30,
         "broker_transport_options": {
             "global_keyprefix": f"{settings.queue_prefix}:q:",

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ from celery.worker.consumer import Consumer
 from hugesync_tasks import __version__, process
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.leading import Leading
 from hugesync_tasks.register import Register
 from hugesync_tasks.state.base import expire_leases
 from hugesync_tasks.state.redis_connect import Address
+from hugesync_tasks.strange import decline
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
@@ -72,6 +75,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
+    leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
 
     def start(self, consumer: Consumer) -> None:
         cls = type(self)
@@ -83,6 +87,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
+            if cls.life_fd is None:
+                cls.leading = Leading(cls.register, start_coordinator)
         cls.register.restarted()
         self._tick(consumer)
         self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
@@ -103,8 +109,18 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             for queue in left:
                 log.info("serves queue %s no longer", queue)
                 consumer.cancel_task_queue(queue)
+            if self.leading is not None:
+                self.leading.tick()
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
+
+
+def start_coordinator(job: str, owner: str) -> subprocess.Popen[bytes]:
+    """A coordinator as a process of its own, with this worker's settings and credentials. No fork of this process runs any
+    of our code: without a ``preexec_fn`` the new program is executed at once. Raises OSError."""
+    level = "INFO" if logging.getLogger("hugesync_tasks").isEnabledFor(logging.INFO) else "WARNING"
+    command = [sys.executable, "-P", "-m", "hugesync_producer.standin", job, owner, level]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _closed(fd: int) -> bool:
@@ -151,7 +167,29 @@ def _child_lost(exception: BaseException | None = None, args: Sequence[str] = ()
             log.warning("the lease of %s could not be given up: %s", args[1], error)
 
 
+@signals.task_unknown.connect  # type: ignore[untyped-decorator]
+def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
+    """In the main process: Celery has dropped a message whose task it does not know. What it was about is in the ledger."""
+    if not name.startswith("hugesync.") or RegisterStep.register is None:
+        return
+    try:
+        job, task = message.payload[0][:2]
+        answer = decline(RegisterStep.register.ledger, job, task, RegisterStep.register.name)
+        log.info("task %s of job %s under the unknown name %s: %s", task, job, name, answer)
+    except (HugeSyncError, AttributeError, KeyError, TypeError, ValueError) as error:
+        log.warning("a message of the unknown name %s was dropped: %s", name, error)
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _worker_is_told_to_end(**_: object) -> None:
+    if RegisterStep.leading is not None:
+        RegisterStep.leading.stop()
+
+
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _worker_ends(**_: object) -> None:
     if RegisterStep.register is not None:
-        RegisterStep.register.leave()
+        try:
+            RegisterStep.register.leave()
+        except HugeSyncError as error:
+            log.warning("the register could not be left, the heartbeat expires by itself: %s", error)

@@ -127,7 +127,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One planned entry: bring ``source`` to the same key at the destination.
+    """One planned entry: bring ``source`` to the same key at the destination, or to ``beside`` where another's version keeps
+    that key.
 
     ``expected`` is the destination version it was planned against; ``None`` = nothing may be there. ``check``: the
     listing could not decide, so the worker HEADs and decides by the same pure function.
@@ -137,17 +138,31 @@ class Transfer:
     expected: str | None = None
     dest: Entry | None = None  # what the listing showed there, if anything
     check: bool = False
+    beside: str = ""
 
     @property
     def key(self) -> str:
         return self.source.key
 
+    @property
+    def target(self) -> str:
+        """The key that is written."""
+        return self.beside or self.key
+
     def wire(self) -> list[object]:
-        return [self.source.wire(), self.expected, self.dest.wire() if self.dest else None, int(self.check)]
+        return [
+            self.source.wire(),
+            self.expected,
+            self.dest.wire() if self.dest else None,
+            int(self.check),
+            self.beside,
+        ]
 
     @classmethod
     def unwire(cls, w: list) -> Transfer:  # type: ignore[type-arg]
-        return cls(Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]))
+        return cls(
+            Entry.unwire(w[0]), w[1], Entry.unwire(w[2]) if w[2] else None, bool(w[3]), w[4] if len(w) > 4 else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

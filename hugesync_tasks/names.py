@@ -25,6 +25,7 @@ Some keys are not the encoding of any name (U+201B ``C3`` U+201B ``A9`` is an e-
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from hugesync_tasks.errors import BadName
 from hugesync_tasks.model import LINK_SUFFIX, RESERVED_SEGMENT, Kind
@@ -33,6 +34,7 @@ QUOTE = "\u201b"
 _ESCAPED = re.compile("[\udc80-\udcff]")  # Python's own mark for an undecodable byte
 _AMBIGUOUS = re.compile(f"{QUOTE}+(?=[\udc80-\udcff]|[0-9A-Fa-f]{{2}})")
 _QUOTED = re.compile(f"({QUOTE}+)([0-9A-Fa-f]{{2}})")
+_CONFLICT = re.compile(r"\.conflict-\d{8}T\d{6}Z(?:-\d+)?(?:\.[^./]{0,16})?\Z", re.ASCII)
 _BYTE = re.compile("[89A-F][0-9A-F]")
 
 
@@ -117,6 +119,26 @@ def folded(key: str) -> str | None:
     if "." in segments or ".." in segments:
         return "bad name: it has a segment . or .."
     return None
+
+
+def conflict_key(key: str, when_ns: int, number: int = 1, max_segment: int = 255) -> str:
+    """Beside ``key``, before its extension: ``NAME.conflict-20261125T231500Z.EXT``; from the second ``number`` on ``Z-2``. A name
+    that would be too long (bytes) loses the end of its stem."""
+    link = LINK_SUFFIX if key.endswith(LINK_SUFFIX) else ""
+    folder, slash, name = key.removesuffix(LINK_SUFFIX).rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not stem.strip(".") or QUOTE in extension or len(extension) > 16:
+        stem, dot, extension = name, "", ""
+    when = datetime.fromtimestamp(max(0, when_ns) // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    tail = f".conflict-{when}{f'-{number}' if number > 1 else ''}{dot}{extension}"
+    room = max_segment - len(tail.encode()) - len(link)
+    stem = stem.encode()[: max(1, room)].decode(errors="ignore").rstrip(QUOTE) if len(stem.encode()) > room else stem
+    return f"{folder}{slash}{stem}{tail}{link}"
+
+
+def is_conflict_key(key: str) -> bool:
+    """Whether ``key``, of a file or link, has the form that ``conflict_key`` gives."""
+    return _CONFLICT.search(key.removesuffix(LINK_SUFFIX)) is not None
 
 
 def display_name(key: str) -> str:

@@ -33,6 +33,7 @@ from hugesync_tasks.stages.execute import BatchRun, Report
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claimed, PartAnswer
+from hugesync_tasks.strange import DECLINED_MS, unknown
 from hugesync_tasks.work import UploadLost, Work
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
     work = Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms, asked))
+    if claim.task.kind not in _HANDLERS:
+        return _strange(work)
     if claim.answer is Claimed.POISON:
         why = f"its task was attempted {claim.attempt - 1} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
@@ -66,6 +69,17 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
             log.exception("task %s failed in an unexpected way", task_id)
         work.settle({"error": failed(error).wire()})
         return "failed"
+
+
+def _strange(work: Work) -> str:
+    """A task of another release, under a name that this one knows."""
+    kind = work.task.kind
+    if work.claim.answer is Claimed.POISON:
+        work.settle(unknown(kind, work.claim.attempt - 1))
+        return "given up"
+    log.warning("task %s is of the kind %s, which this release does not know; it is left to others", work.task.id, kind)
+    work.process.ledger.renew(work.job_id, work.task.id, work.claim.attempt, DECLINED_MS, {})
+    return "left to others"
 
 
 def _failure(kind: FailureClass, message: str) -> dict[str, Any]:

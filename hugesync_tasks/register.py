@@ -28,7 +28,9 @@ class Register:
 
     def __init__(self, ledger: Ledger, name: str, slots: int, roots: dict[str, str], embedded: bool) -> None:
         self.ledger = ledger
-        self._name, self._slots, self._roots = name, slots, roots
+        self.name, self.roots = name, roots
+        self.declines: dict[str, str] = {}  # job that nobody leads -> why no coordinator of it can be started here
+        self._slots = slots
         self._embedded = embedded
         self._serving: set[str] = set()
         self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
@@ -48,7 +50,7 @@ class Register:
         A queue is left when a further job on it shows that the root is not what that job's producer sees; a queue that
         nobody announces any more is kept, for the next job."""
         jobs = [(field, json.loads(needs)) for field, needs in self.ledger.announced().items()]
-        fellows = self._fellows() if jobs else {}
+        fellows = self.fellows() if jobs else {}
         roots = [r for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")]
         self._tokens({r["name"] for r in roots}, {r["mark"] for r in roots if r.get("mark")}, fellows)
         able: dict[str, bool] = {}
@@ -64,14 +66,14 @@ class Register:
         fresh = [q for q, can in able.items() if can and q not in self._serving]
         left = [q for q, can in able.items() if not can and q in self._serving]
         self._serving = (self._serving | set(fresh)) - set(left)
-        self.ledger.heartbeat(self._name, json.dumps(self._row()), HEARTBEAT_MS)
+        self.ledger.heartbeat(self.name, json.dumps(self._row()), HEARTBEAT_MS)
         self._shown = set(self._sees)
         return [n for q in fresh for n in (q, f"{q}.commit")], [n for q in left for n in (q, f"{q}.commit")]
 
     def leave(self) -> None:
         """Take back the tokens and the heartbeat; what a kill leaves behind expires or is swept."""
         self._tokens(set(), set(), {})
-        self.ledger.heartbeat(self._name, "", 1)
+        self.ledger.heartbeat(self.name, "", 1)
 
     def _row(self) -> dict[str, Any]:
         return {
@@ -79,15 +81,17 @@ class Register:
             "pid": os.getpid(),
             "queues": ["hs.any", *sorted(self._serving)],
             "refuses": self._refuses,
-            "roots": self._roots,
+            "roots": self.roots,
+            "declines": self.declines,
             "dest_roots": sorted(self._sees),
             "sees": self._sees,
             "version": __version__,
         }
 
-    def _fellows(self) -> dict[str, dict[str, Any]]:
+    def fellows(self) -> dict[str, dict[str, Any]]:
+        """The other workers whose heartbeat stands, with their rows."""
         workers = self.ledger.workers()
-        return {name: json.loads(info) for name, info in workers.items() if name != self._name and info}
+        return {name: json.loads(info) for name, info in workers.items() if name != self.name and info}
 
     def _obstacle(
         self, field: str, queue: str, needs: dict[str, Any], fellows: dict[str, dict[str, Any]]
@@ -95,10 +99,10 @@ class Register:
         """Why this worker cannot serve an announced queue; "" where nothing is to be said of it; None where it can."""
         proof = _proof(field, needs)
         for root in needs.get("roots", []):
-            path = self._roots.get(root["name"])
+            path = self.roots.get(root["name"])
             if path is None:
                 return ""
-            if root.get("probe") and proof not in self._proven and not self._holds(path, root["probe"]):
+            if root.get("probe") and proof not in self._proven and not holds(path, root["probe"]):
                 return (
                     f"root {root['name']} at {path} is not the producer's: {root['probe'][0]!r} differs or is missing"
                 )
@@ -111,34 +115,26 @@ class Register:
         self._proven.add(proof)
         return None
 
-    def _holds(self, path: str, probe: list[Any]) -> bool:
-        try:
-            # followed: with --copy-links the entry that was planned is what a link points to
-            found = os.stat(os.path.join(path, os.fsdecode(bytes.fromhex(probe[3])) if len(probe) > 3 else probe[0]))
-        except OSError:
-            return False
-        return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])
-
     def _tokens(self, wanted: set[str], marks: set[str], fellows: dict[str, dict[str, Any]]) -> None:
         """Leave our token in every destination root of ours that a job uses, look whose are there, sweep what the dead left."""
         if self._embedded:
             return
         for root in set(self._sees) - wanted:
-            _unlink(os.path.join(self._roots[root], TOKEN + self._name))
+            _unlink(os.path.join(self.roots[root], TOKEN + self.name))
             del self._sees[root]
-        for root in sorted(wanted & set(self._roots)):
-            path = self._roots[root]
+        for root in sorted(wanted & set(self.roots)):
+            path = self.roots[root]
             self._unwritable.pop(root, None)
             try:
-                with open(os.path.join(path, TOKEN + self._name), "w") as token:
-                    token.write(self._name)
+                with open(os.path.join(path, TOKEN + self.name), "w") as token:
+                    token.write(self.name)
                 names = os.listdir(path)
             except OSError as error:
                 self._unwritable[root] = f"destination root {root} at {path} cannot be written: {error.strerror}"
                 self._sees.pop(root, None)
                 continue
             seen = [n.removeprefix(TOKEN) for n in names if n.startswith(TOKEN)]
-            for dead in set(seen) - set(fellows) - {self._name}:  # one that just starts writes its own again
+            for dead in set(seen) - set(fellows) - {self.name}:  # one that just starts writes its own again
                 _unlink(os.path.join(path, TOKEN + dead))
             for mark in {n for n in names if n.startswith(MARK)} - marks:
                 _unlink_old(os.path.join(path, mark))
@@ -156,8 +152,8 @@ class Register:
             serving = any(root in q.removeprefix("hs.").split("+") for q in fellow.get("queues", []))
             if root not in fellow.get("dest_roots", []) and not serving:
                 continue
-            mutual = name in self._sees[root] and self._name in fellow.get("sees", {}).get(root, [])
-            if not mutual and (serving or name < self._name):
+            mutual = name in self._sees[root] and self.name in fellow.get("sees", {}).get(root, [])
+            if not mutual and (serving or name < self.name):
                 return (
                     f"destination root {root} at {path}: {name} does not share this worker's filesystem (yet); "
                     f"leaving it to {name}"
@@ -168,6 +164,16 @@ class Register:
         if sentence not in self._said:
             self._said.add(sentence)
             log.warning("%s", sentence)
+
+
+def holds(path: str, probe: list[Any]) -> bool:
+    """Whether the root at ``path`` has the file of ``probe``: key, size, mtime (ns), and its place below the root (hex)."""
+    try:
+        # followed: with --copy-links the entry that was planned is what a link points to
+        found = os.stat(os.path.join(path, os.fsdecode(bytes.fromhex(probe[3])) if len(probe) > 3 else probe[0]))
+    except OSError:
+        return False
+    return bool(found.st_size == probe[1] and found.st_mtime_ns == probe[2])
 
 
 def _proof(field: str, needs: dict[str, Any]) -> str:

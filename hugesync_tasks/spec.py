@@ -23,6 +23,7 @@ class Location:
     root: str = ""
     path: str = ""
     local: str = ""
+    shown: str = ""  # ``local`` as the submitter has it, where this process has the folder elsewhere
     profile: str = ""
     endpoint: str = ""  # for people and for equality only; processes resolve their own
 
@@ -32,7 +33,7 @@ class Location:
         return f"{self.display()} at {self.endpoint}" if self.endpoint else self.display()
 
     def display(self) -> str:
-        return self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
+        return self.shown or self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Options:
     sse_kms_key: str | None = None
     retries: int = 5
     conflict_retries: int = 3
-    on_conflict: str = "retry"  # retry | skip | fail
+    on_conflict: str = "retry"  # retry | skip | keep-both | fail
     unsafe_no_conflict_check: bool = False
     memory: int = 512 << 20
     small_file: int = 8 << 20

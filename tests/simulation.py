@@ -22,7 +22,7 @@ import pytest
 
 from chaos import CALM, Chaos
 from hugesync_producer import coordinator as coordinator_module
-from hugesync_producer import leadership, planfeed, replan, run
+from hugesync_producer import ending, leadership, openjob, planfeed, replan, run
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
@@ -291,7 +291,7 @@ class Simulation(World):
     # the job, run again until it ends
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Summary:
         clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
-        for module in (run, leadership, coordinator_module, planfeed):
+        for module in (openjob, ending, leadership, coordinator_module, planfeed):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)

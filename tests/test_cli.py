@@ -44,6 +44,10 @@ class FakeLibrary:
         self.calls.append(("resume", (job_id, settings), {}))
         return self.outcome(observer)
 
+    def watch(self, job_id: str, settings: Any, observer: Any) -> Summary:
+        self.calls.append(("watch", (job_id, settings), {}))
+        return self.outcome(observer)
+
     def cancel(self, job_id: str, settings: Any) -> None:
         self.calls.append(("cancel", (job_id, settings), {}))
 
@@ -72,7 +76,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLib
     fake = FakeLibrary()
     for module in ("sync", "jobs", "verify"):
         stand_in = types.ModuleType(f"hugesync_producer.{module}")
-        for name in ("sync", "verify", "resume", "cancel", "list_jobs", "status"):
+        for name in ("sync", "verify", "resume", "watch", "cancel", "list_jobs", "status"):
             setattr(stand_in, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
@@ -134,6 +138,7 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
     (["--on-conflict", "skip"], "options", {"on_conflict": "skip"}),
     (["--on-conflict", "retry"], "options", {"on_conflict": "retry"}),
+    (["--on-conflict", "keep-both"], "options", {"on_conflict": "keep-both"}),
     (["--fail-on-conflict"], "options", {"on_conflict": "fail"}),
     (["--unsafe-no-conflict-check"], "options", {"unsafe_no_conflict_check": True}),
     (["--stall-timeout", "2m"], "options", {"stall_timeout": 120.0}),
@@ -181,6 +186,7 @@ def test_an_option_changes_its_value_and_nothing_else(
         (["-n"], "dry_run", True),
         (["--dry-run"], "dry_run", True),
         (["--fresh"], "fresh", True),
+        (["--broker", "redis://fleet/1", "--detach"], "detach", True),
         (["--source-profile", "here"], "source_profile", "here"),
         (["--dest-profile", "there"], "dest_profile", "there"),
     ],
@@ -227,6 +233,7 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
     (["--fresh"], "fresh", True),
+    (["--broker", "redis://fleet/1", "--detach"], "detach", True),
 ]
 
 
@@ -282,6 +289,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "-n",
         "--dry-run",
         "--fresh",
+        "--detach",
         "--source-profile",
         "--dest-profile",
         "--broker",
@@ -360,7 +368,11 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
         (["--modify-window", "soon", "/a", "/b"], "modify_window"),
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
         (["--log-format", "xml", "/a", "/b"], "log_format"),
-        (["--on-conflict", "keep-both", "/a", "/b"], "--on-conflict"),
+        (["--on-conflict", "keep", "/a", "/b"], "--on-conflict"),
+        (["--on-conflict", "keep-both", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
+        (["--detach", "/a", "/b"], "--broker"),
+        (["--broker", "redis://x", "--detach", "-n", "/a", "/b"], "--detach"),
+        (["--broker", "redis://x", "--detach", "-v", "/a", "/b"], "--detach"),
         (["--broker", "http://x", "/a", "/b"], "broker_url"),
         (["--exclude-from", "/does/not/exist", "/a", "/b"], "/does/not/exist"),
         (["--exclude", "", "/a", "/b"], "no pattern"),

@@ -7,16 +7,18 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chaos import CALM, Chaos
 from hugesync_producer import run
-from hugesync_producer.coordinator import TELL_EVERY
+from hugesync_producer.checkpoint import TakenOver
+from hugesync_producer.coordinator import TELL_EVERY, Coordinator
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.pace import LASTING
-from hugesync_producer.pool import START_PATIENCE
+from hugesync_producer.pool import START_PATIENCE, Stalled
 from hugesync_tasks.errors import AccessDenied, Refused, Throttled, Transient
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY
@@ -24,6 +26,7 @@ from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.summary import Snapshot, Unobserved
 from hugesync_tasks.token import Token
+from hugesync_tasks.uri import lock_name
 from simulated import SimStore
 from simulation import JOB, Simulation
 
@@ -276,3 +279,121 @@ def test_ignored_signals_stay_ignored_and_other_threads_are_left_alone() -> None
     thread.start()
     thread.join()
     assert checked == [True]
+
+
+# a coordinator that a worker started, and one that was overtaken
+
+
+def fleet_of_one(seed: int) -> Alone:
+    sim = Alone(seed, CALM)
+    sim.folder = None
+    sim.ledger.open_job(JOB, json.dumps(sim.spec.wire()))
+    sim.ledger.set_meta(JOB, state="running", place=lock_name(sim.spec.dest), tries="3")
+    return sim
+
+
+def raised(sim: Simulation, monkeypatch: pytest.MonkeyPatch, owner: str = "") -> BaseException | None:
+    """What a run that was started under ``owner`` raised."""
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a, owner))
+    with pytest.raises(_Ended) as ended:
+        sim.play(monkeypatch)
+    return ended.value.__cause__
+
+
+def on_first_turn(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+    turn, turns = Coordinator._turn, [0]
+
+    def acting(self: Coordinator) -> Any:
+        turns[0] += 1
+        if turns[0] == 3:
+            act()
+        return turn(self)
+
+    monkeypatch.setattr(Coordinator, "_turn", acting)
+
+
+def test_a_coordinator_under_a_lease_that_is_anothers_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = fleet_of_one(2)
+    sim.ledger.lead(JOB, "another", 30_000)
+    before = sim.ledger.meta(JOB)
+    assert isinstance(raised(sim, monkeypatch, "mine"), TakenOver)
+    assert sim.ledger.meta(JOB) == before
+    assert sim.ledger.leader(JOB) == "another"
+    assert sim.ledger.announced() == sim.ledger.leaderless() == {}
+
+
+@pytest.mark.parametrize("how", ["at its turn", "interrupted", "its workers are gone"])
+def test_whoever_was_overtaken_writes_no_end_over_the_others_job(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = fleet_of_one(2)
+
+    def overtaken() -> None:
+        sim.ledger.step_down(JOB, sim.ledger.leader(JOB))
+        assert sim.ledger.lead(JOB, "another", 300_000)
+        sim.ledger.set_meta(JOB, mine="1")
+        if how == "interrupted":
+            raise KeyboardInterrupt
+        if how == "its workers are gone":
+            raise Stalled("nobody is there")
+        sim.now += 60  # it stood still
+
+    on_first_turn(monkeypatch, overtaken)
+    error = raised(sim, monkeypatch)
+    assert isinstance(error, TakenOver)
+    assert "was taken over" in str(error)
+    meta = sim.ledger.meta(JOB)
+    assert (meta["state"], meta["owner"], meta["mine"], meta.get("summary", "")) == ("running", "another", "1", "")
+    assert list(sim.ledger.announced())
+    assert sim.ledger.leader(JOB) == "another"
+
+
+def test_a_coordinator_whose_worker_ends_hands_the_running_job_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = fleet_of_one(2)
+    sim.ledger.lead(JOB, "mine", 30_000)
+
+    def told_to_end() -> None:
+        raise KeyboardInterrupt
+
+    on_first_turn(monkeypatch, told_to_end)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    summary = once(sim, monkeypatch)
+    assert summary.state == "running"
+    meta = sim.ledger.meta(JOB)
+    assert (meta["state"], meta["tries"]) == ("running", "0")
+    assert list(sim.ledger.leaderless()) == [JOB]
+    assert list(sim.ledger.announced())
+
+
+def test_a_listing_that_this_worker_may_not_read_is_left_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = fleet_of_one(3)
+    sim.ledger.lead(JOB, "mine", 30_000)
+    stores(sim, monkeypatch, Fault(op="list", error=AccessDenied("denied")))
+    assert isinstance(raised(sim, monkeypatch, "mine"), AccessDenied)
+    assert sim.ledger.meta(JOB)["state"] == "running"
+    sim.ledger.step_down(JOB, "mine")
+    assert list(sim.ledger.leaderless()) == [JOB]
+
+
+def test_a_coordinator_that_a_worker_started_waits_for_that_worker_longer_than_a_submitter_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A root that a killed worker served is not served by another before its heartbeat has expired: 20 s."""
+    sim = fleet_of_one(1)
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, stall_timeout=40.0))
+    sim.ledger.lead(JOB, "mine", 30_000)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    summary = once(sim, monkeypatch)
+    assert (summary.state, summary.resumable) == ("stalled", True)
+    assert sim.now - BEGAN >= 40 > START_PATIENCE
+
+
+def test_a_job_that_was_cancelled_while_a_coordinator_was_started_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = fleet_of_one(3)
+    sim.ledger.lead(JOB, "mine", 30_000)
+    sim.ledger.cancel(JOB)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    assert once(sim, monkeypatch).state == "cancelled"
+    assert sim.ledger.leaderless() == {}

@@ -12,7 +12,8 @@ import servers
 from hugesync_producer import latest
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
-from hugesync_producer.jobs import cancel, list_jobs, resume, status
+from hugesync_producer.jobs import cancel, list_jobs, resume, status, watch
+from hugesync_producer.report import to_json
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import UsageError
@@ -20,7 +21,7 @@ from hugesync_tasks.model import Outcome
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.memory import MemoryLedger
-from hugesync_tasks.summary import Snapshot, State, Unobserved
+from hugesync_tasks.summary import Snapshot, State, Summary, Unobserved
 from hugesync_tasks.uri import lock_name
 from submit import Submit
 
@@ -193,3 +194,76 @@ def test_a_state_folder_that_cannot_be_written_is_a_usage_error_that_names_it(tm
     ran = hs(tmp_path / "source", tmp_path / "dest")
     assert ran.code == 2
     assert "HUGESYNC_STATE_DIR" in ran.err
+
+
+def test_a_running_job_that_nobody_coordinates_says_so_and_what_it_waits_for(
+    settings: Settings, broker: servers.ValkeyServer
+) -> None:
+    settings = settings.model_copy(update={"broker_url": broker.url})
+    ledger = open_ledger(settings)
+    spec = Spec("alone1", Location("file", root="data", local="/srv/a"), Location("s3", bucket="b"))
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    ledger.set_meta(spec.job, state="running", reason="the last one found no profile")
+    found = status(spec.job, settings)
+    assert (found["state"], found["resumable"]) == ("running", True)
+    assert found["reason"] == "nobody coordinates it now; no worker has root data (/srv/a); workers: none; the last one found no profile"  # fmt: skip
+    ledger.heartbeat("w", json.dumps({"roots": {"data": "/mnt/a"}, "queues": [], "slots": 1}), 20_000)
+    assert "a worker is to take it up" in status(spec.job, settings)["reason"]
+    ledger.lead(spec.job, "me", 60_000)
+    found = status(spec.job, settings)
+    assert (found["resumable"], "reason" in found) == (False, False)
+    ledger.close()
+
+
+def test_a_job_that_nobody_coordinates_is_cancelled_on_the_spot(
+    settings: Settings, broker: servers.ValkeyServer
+) -> None:
+    settings = settings.model_copy(update={"broker_url": broker.url})
+    ledger = open_ledger(settings)
+    spec = Spec("alone2", Location("s3", bucket="a"), Location("s3", bucket="b"))
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    ledger.set_meta(spec.job, state="running")
+    ledger.offer(spec.job, "{}")
+    ledger.announce(f"hs.any|{spec.job}", "{}")
+    cancel(spec.job, settings)
+    assert ledger.meta(spec.job)["state"] == "cancelled"
+    assert ledger.leaderless() == ledger.announced() == {}
+    summary = watch(spec.job, settings, Unobserved())
+    assert (summary.state, summary.resumable) == (State.CANCELLED, True)
+    assert summary.reason == "cancelled while nobody coordinated it"
+    ledger.close()
+
+
+def test_who_watches_sees_what_the_job_tells_and_then_how_it_ended(
+    settings: Settings, broker: servers.ValkeyServer
+) -> None:
+    settings = settings.model_copy(update={"broker_url": broker.url})
+    ledger = open_ledger(settings)
+    spec = Spec("watched1", Location("s3", bucket="a"), Location("s3", bucket="b"))
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    ledger.set_meta(spec.job, state="running")
+    ledger.lead(spec.job, "me", 60_000)
+    total = settled(5, "closed")
+    rows = (("large", 3 << 20, 40 << 20),)
+    told = Snapshot(total.tally.files, total.tally.bytes, 57, True, 12.5, rows, True, "no worker is there")
+    ledger.tell(spec.job, json.dumps(latest.wire(told, total, {"bytes.sent": 57})))
+    seen: list[Snapshot] = []
+
+    class Watching(Unobserved):
+        def on_progress(self, snapshot: Snapshot) -> None:
+            seen.append(snapshot)
+            ended = to_json(Summary(State.DONE_WITH_ERRORS, spec.job, files={"found": 1, "failed": 1}))
+            ledger.set_meta(spec.job, state="done_with_errors", summary=json.dumps(ended))
+
+    summary = watch(spec.job, settings, Watching())
+
+    (shot,) = seen
+    assert (shot.files["done"], shot.moved_bytes, shot.in_flight) == (5, 57, rows)
+    assert (shot.scan_complete, shot.elapsed, shot.throttled, shot.waiting_for) == (
+        True,
+        12.5,
+        True,
+        "no worker is there",
+    )
+    assert (summary.state, summary.files["failed"]) == (State.DONE_WITH_ERRORS, 1)
+    ledger.close()

@@ -342,6 +342,16 @@ def test_a_conflict_is_left_to_the_rival_on_request(tmp_path: Path, s3: tuple[Su
     assert held == b"the rival's"
 
 
+def test_both_versions_are_kept_on_request(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
+    ran, held = overtaken(tmp_path, s3, "--on-conflict", "keep-both")
+    assert (ran.code, ran.files["done"], ran.json["conflicts"]) == (0, 1, 1), (ran.json, ran.err)
+    assert held == b"the rival's"
+    client, name = s3[1].client, s3[1].bucket
+    (beside,) = [o["Key"] for o in client.list_objects_v2(Bucket=name)["Contents"] if o["Key"] != "x/f"]
+    assert re.fullmatch(r"x/f\.conflict-\d{8}T\d{6}Z", beside)
+    assert client.get_object(Bucket=name, Key=beside)["Body"].read() == (tmp_path / "source" / "f").read_bytes()
+
+
 def test_a_conflict_stops_the_job_on_request(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     ran, held = overtaken(tmp_path, s3, "--fail-on-conflict")
     assert (ran.code, ran.json["state"]) == (3, "conflict"), (ran.json, ran.err)

@@ -29,9 +29,10 @@ from hugesync_tasks.stages import intents
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import commit
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.execute import SOURCE_TRIES, BatchRun
+from hugesync_tasks.stages.execute import BatchRun
 from hugesync_tasks.stages.intents import abandon, intent_key
 from hugesync_tasks.stages.parts import send_part
+from hugesync_tasks.stages.steady import TRIES
 from hugesync_tasks.stores.base import ANY, Store
 from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.memory import MemoryStore
@@ -253,7 +254,7 @@ def test_a_source_that_changes_under_every_reading_is_source_changed_and_never_p
     on_call(bench.faulty_source, "open", lambda: bench.put("f", b"v%d" % next(versions)), times=99)
     outcome = bench.one(listed(entry))
     assert (outcome.state, outcome.reason) == ("failed", "source_changed")
-    assert next(versions) == SOURCE_TRIES + 1
+    assert next(versions) == TRIES + 1
     assert bench.bucket.dump() == {}
 
 

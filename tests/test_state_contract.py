@@ -17,7 +17,7 @@ import pytest
 from hugesync_producer.embedded_server import EmbeddedServer
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import Claimed, Event, Ledger, PartAnswer, Renewed, Task, TaskStatus
+from hugesync_tasks.state.base import Claimed, Event, Ledger, PartAnswer, Renewed, TakenUp, Task, TaskStatus
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.state.redis import RedisLedger
 
@@ -152,7 +152,7 @@ def test_forgetting_a_job_leaves_its_history_or_nothing(bench: Bench, history: b
     ledger.settle("j", "b0.2", {}, {})
     ledger.forget_job("j", history)
 
-    assert (ledger.spec("j"), ledger.meta("j")) == (("{}", {"state": "done"}) if history else (None, {}))
+    assert (ledger.spec("j"), ledger.meta("j")) == (("{}", {"state": "done", "owner": "me"}) if history else (None, {}))
     assert [job for job, _ in ledger.jobs()] == (["j"] if history else [])
     assert ledger.read_checkpoint("j") is None
     assert ledger.statuses("j", ["b0.1", "F:1"]) == [TaskStatus(""), TaskStatus("")]
@@ -190,6 +190,84 @@ def test_a_lapsed_leader_is_followed_and_its_checkpoint_refused(bench: Bench) ->
     with pytest.raises(Refused):
         ledger.take_over("j", "a")
     assert ledger.take_over("j", "b") > 0
+
+
+def test_a_lease_that_ran_out_is_kept_by_its_owner_but_not_after_another_led(bench: Bench) -> None:
+    ledger = bench.ledger
+    assert ledger.leader("j") == ""
+    assert ledger.lead("j", "a", 50)
+    assert ledger.leader("j") == "a"
+    bench.until(lambda: ledger.leader("j") == "")
+    assert ledger.keep_lead("j", "a", 50), "it stood still, and nobody came"
+    bench.until(lambda: ledger.lead("j", "b", LONG))
+    assert not ledger.keep_lead("j", "a", LONG)
+    ledger.step_down("j", "b")
+    assert not ledger.keep_lead("j", "a", LONG), "the other has come and gone: what it settled is settled"
+    assert ledger.leader("j") == ""
+    ledger.forget_job("j", history=True)
+    assert not ledger.keep_lead("j", "a", LONG)
+    bench.flush()
+    assert ledger.keep_lead("j", "a", LONG), "a ledger that lost everything is made anew by who lives"
+
+
+def test_a_job_is_offered_until_it_is_withdrawn_and_leaderless_while_nobody_leads(ledger: Ledger) -> None:
+    assert ledger.leaderless() == {}
+    ledger.offer("j", '{"roots":[]}')
+    ledger.offer("k", "old")
+    ledger.offer("k", "new é")
+    assert ledger.leaderless() == {"j": '{"roots":[]}', "k": "new é"}
+    ledger.lead("j", "a", LONG)
+    assert ledger.leaderless() == {"k": "new é"}
+    ledger.withdraw("k")
+    ledger.step_down("j", "a")
+    assert set(ledger.leaderless()) == {"j"}
+
+
+def take_up(ledger: Ledger, owner: str, lease_ms: int = LONG, most: int = 3, wait: int = 0) -> TakenUp:
+    return ledger.take_up("j", owner, lease_ms, most, (wait, wait * 8))
+
+
+def test_of_many_workers_one_takes_a_job_up(ledger: Ledger) -> None:
+    ledger.set_meta("j", state="running")
+    assert Counter(at_once(lambda i: take_up(ledger, f"w{i}"))) == {TakenUp.OK: 1, TakenUp.LED: THREADS - 1}
+    assert ledger.meta("j")["owner"] == ledger.leader("j") != ""
+
+
+@pytest.mark.parametrize("state", ["", "done", "stalled", "cancelled"])
+def test_a_job_that_does_not_run_is_not_taken_up(ledger: Ledger, state: str) -> None:
+    ledger.set_meta("j", state=state)
+    assert take_up(ledger, "w") is TakenUp.ENDED
+    assert ledger.leader("j") == ""
+
+
+def test_tries_without_progress_are_counted_and_progress_forgives_them(ledger: Ledger) -> None:
+    def tried(owner: str) -> TakenUp:
+        answer = take_up(ledger, owner)
+        if answer is TakenUp.OK:
+            assert ledger.checkpoint("j", owner, key, "{}", "[]")
+            ledger.step_down("j", owner)
+        return answer
+
+    ledger.set_meta("j", state="running")
+    key = ""
+    assert [tried(f"a{n}") for n in range(4)] == [*[TakenUp.OK] * 3, TakenUp.WORN]
+    assert ledger.leader("j") == ""
+    ledger.set_meta("j", tries="0")  # handed over, or resumed by a person
+    key = "k1"
+    assert tried("b") is TakenUp.OK
+    assert [tried(f"c{n}") for n in range(4)] == [*[TakenUp.OK] * 3, TakenUp.WORN]
+
+
+def test_between_two_tries_there_is_a_pause_that_doubles(bench: Bench) -> None:
+    ledger = bench.ledger
+    ledger.set_meta("j", state="running")
+    assert take_up(ledger, "a", wait=200) is TakenUp.OK
+    ledger.step_down("j", "a")
+    assert take_up(ledger, "b", wait=200) is TakenUp.LATER
+    bench.until(lambda: take_up(ledger, "b", wait=200) is TakenUp.OK)
+    ledger.step_down("j", "b")
+    assert take_up(ledger, "c", most=9, wait=100_000) is TakenUp.LATER
+    bench.until(lambda: take_up(ledger, "c", wait=100) is TakenUp.OK)
 
 
 def test_a_checkpoint_without_any_lease_is_refused(ledger: Ledger) -> None:

@@ -106,16 +106,16 @@ def begin(
             key,
         )
     how = "server_copy" if copy else "full"
-    delta, why = (None, whole) if whole else consider(job, transfer, head, token)
+    delta, why = (None, whole) if whole or transfer.beside else consider(job, transfer, head, token)
     if delta is not None and in_hand is not None:
         needed = delta.in_hand(size, max(step, job.options.part_size))
         if needed > in_hand:
             remedy = f", and {show_size(memory_for(needed))} would" if memory_for else ""
             delta, why = None, f"--memory leaves no room to look for what changed{remedy}"
     if delta is not None:
-        upload = Upload(transfer.key, "", meta.generation, size, step)
+        upload = Upload(transfer.target, "", meta.generation, size, step)
         return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta, source_id=head.version_id), []
-    upload, listed = open_upload(job, transfer.key, size, step, meta, token)
+    upload, listed = open_upload(job, transfer.target, size, step, meta, token)
     return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why, source_id=head.version_id), listed
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, StoreError, VersionMismatch
-from hugesync_tasks.model import Commit, Outcome, Part
+from hugesync_tasks.model import Commit, Outcome, Part, Transfer
 from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
+from hugesync_tasks.stages.beside import note_of
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.intents import abandon, forget
 from hugesync_tasks.stages.readback import confirmed
@@ -36,7 +37,7 @@ def commit(
     """
     upload = large.upload
     crc64 = whole_crc64(parts)
-    head = job.source.head(job.source_key(upload.key), token, digest=True)
+    head = job.source.head(job.source_key(large.source.key), token, digest=True)
     if head is None or head.entry.version != large.source.version:
         abandon(job.dest, upload, token)
         return Outcome("replan", "source_changed", "the source changed during the run")
@@ -79,6 +80,8 @@ def commit(
         forget(job.dest, upload, token)
     except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
         notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
+    if upload.key != large.source.key:
+        notes = (*notes, note_of(Transfer(large.source, beside=upload.key)))
     outcome = Outcome("done", how=large.how, verified=verified, notes=notes)
     outcome = confirmed(job, outcome, done, large.source, crc64, token)
     if outcome.state != "done":

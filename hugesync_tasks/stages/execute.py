@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from awscrt.checksums import crc64nvme
 
 from hugesync_tasks.budget import Budget
-from hugesync_tasks.errors import Corrupted, NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
+from hugesync_tasks.errors import NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
+from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import as_outcome, look_again
 from hugesync_tasks.stages.context import JobContext, describe, folder_head
 from hugesync_tasks.stages.readback import confirmed
-from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.stages.sidecar import carry, over_signature
-from hugesync_tasks.stages.verify import check_commit, check_read
+from hugesync_tasks.stages.steady import source_now, steady
+from hugesync_tasks.stages.verify import check_commit
 from hugesync_tasks.stores.base import PutBatch
 from hugesync_tasks.token import Token
 
 THREADS = 16  # I/O in flight inside one task; the GIL is released in sockets, hashing and file calls
 SLOW = 0.005  # seconds, plus 2 ns a byte, for one file from folder to folder: above it threads are worth their cost
-SOURCE_TRIES = 3  # a source that changes under each of so many readings is source_changed
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class BatchRun:
                 return self._server_copy(transfer, head, meta)
             except VersionMismatch:
                 return self._resolve(_Pending(index, transfer, meta, False))
-        transfer, head, body, proven = self._read(transfer)
+        transfer, head, body, proven = steady(self._job, transfer, self._token)
         meta = describe(head, transfer.expected, self._job.options)
         puts.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
         return _Pending(index, transfer, meta, proven, self._to_read_back(body))
@@ -173,45 +173,12 @@ class BatchRun:
     def _to_read_back(self, body: bytes) -> int | None:
         return None if self._job.options.verify == "none" else crc64nvme(body)
 
-    def _read(self, transfer: Transfer) -> tuple[Transfer, Head, bytes, bool]:
-        """The whole source, of one version. A source that changed is looked at again, a few times."""
-        key = self._job.source_key(transfer.key)
-        for last in (False,) * (SOURCE_TRIES - 1) + (True,):
-            try:
-                size = transfer.source.size if transfer.source.kind is Kind.FILE else None
-                with self._job.source.open(key, transfer.source.version, self._token, 0, size) as reader:
-                    body = whole(reader)
-                    head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
-                return transfer, head, body, check_read(head, body)
-            except Corrupted:  # by what lies between the source and here, perhaps: it is read once more
-                if last:
-                    raise
-                continue
-            except NotFound as error:
-                raise SourceChanged("the source vanished during the run", key) from error
-            except (VersionMismatch, SourceChanged) as error:
-                if last:
-                    raise SourceChanged(f"the source kept changing while it was read ({error.words})", key) from error
-            transfer = replace(transfer, source=self._source_now(transfer))
-        raise AssertionError("unreachable")
-
-    def _source_now(self, transfer: Transfer) -> Entry:
-        key = self._job.source_key(transfer.key)
-        head = self._job.source.head(key, self._token)
-        if head is None:
-            raise SourceChanged("the source vanished during the run", key)
-        if head.entry.kind is not transfer.source.kind:
-            raise SourceChanged("the source is no longer what it was when it was listed", key)
-        if head.entry.size > self._job.options.part_size:
-            raise SourceChanged("the source grew during the run", key)
-        return replace(head.entry, key=transfer.key)
-
     def _describe_copy(self, transfer: Transfer) -> tuple[Transfer, Head, Meta]:
         """The source as it is now, and what its copy will carry."""
         key = self._job.source_key(transfer.key)
         head = self._job.source.head(key, self._token)
         if head is None or head.entry.version != transfer.source.version:
-            transfer = replace(transfer, source=self._source_now(transfer))
+            transfer = replace(transfer, source=source_now(self._job, transfer, self._token))
             head = self._job.source.head(key, self._token)
         if head is None:
             raise SourceChanged("the source vanished during the run", key)
@@ -223,7 +190,7 @@ class BatchRun:
         try:
             commit = self._job.dest.copy(
                 self._job.source,
-                transfer.key,
+                transfer.target,
                 key,
                 head.entry.version,
                 meta,
@@ -246,8 +213,9 @@ class BatchRun:
         """Another version is there than was planned against (design §2, Conflict). Ours, from an attempt whose reply was lost:
         done. Else compare afresh, and plan against it at most ``conflict_retries`` times."""
         transfer, options, conflicts = pending.transfer, self._job.options, 0
+        against, keep_both = transfer.expected, options.on_conflict == "keep-both"
         try:
-            for tries in range(options.conflict_retries + 1):
+            for tries in range(1 + (most := max(options.conflict_retries, int(keep_both)))):
                 found = self._job.dest.head(transfer.key, self._token)
                 if found is not None and found.meta.generation and found.meta.generation == pending.meta.generation:
                     how = "server_copy" if self._copies(transfer) else "full"
@@ -256,20 +224,22 @@ class BatchRun:
                     return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
                 # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
-                if version != transfer.expected and transfer.source.kind is not Kind.DIR:
-                    conflicts += 1
-                    if options.on_conflict != "retry":
+                if version != against and transfer.source.kind is not Kind.DIR:
+                    against, conflicts = version, conflicts + 1
+                    if options.on_conflict in ("skip", "fail"):
                         return Outcome(
                             "failed", "conflict", "the destination changed since it was listed", conflicts=conflicts
                         )
-                if tries == options.conflict_retries:
+                if tries == most:
                     break
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = as_outcome(decision, transfer, found, self._job)
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
-                transfer = replace(transfer, expected=version, check=False)
                 try:
+                    if found is not None and conflicts and keep_both:
+                        return replace(self._put_beside(transfer, found.entry), conflicts=conflicts)
+                    transfer = replace(transfer, expected=version, check=False)
                     return replace(self._put_alone(transfer), conflicts=conflicts)
                 except VersionMismatch:
                     continue
@@ -279,15 +249,27 @@ class BatchRun:
             return failed(_known(error), conflicts=conflicts)
         return Outcome("failed", "conflict", "the destination kept changing", conflicts=conflicts)
 
+    def _put_beside(self, transfer: Transfer, rival: Entry) -> Outcome:
+        """Ours, under a name of its own; raises VersionMismatch where somebody took that name just now."""
+        source = self._job.source.head(self._job.source_key(transfer.key), self._token)
+        if source is None:
+            raise SourceChanged("the source vanished during the run", transfer.key)
+        beside, there = place_beside(self._job, transfer, source, rival, self._token)
+        if there is not None:
+            outcome = confirmed(self._job, Outcome("done"), there, beside.source, None, self._token)
+        else:
+            outcome = self._put_alone(beside)
+        return replace(outcome, notes=(*outcome.notes, note_of(beside)))
+
     def _put_alone(self, transfer: Transfer) -> Outcome:
         if self._copies(transfer):
             return self._server_copy(*self._describe_copy(transfer))
         if transfer.source.kind is Kind.DIR:
             head, body, proven = folder_head(self._job, transfer.source, self._token), b"", False
         else:
-            transfer, head, body, proven = self._read(transfer)
+            transfer, head, body, proven = steady(self._job, transfer, self._token)
         meta = describe(head, transfer.expected, self._job.options)
-        commit = self._job.dest.put(transfer.key, body, meta, self._job.expect(transfer.expected), self._token)
+        commit = self._job.dest.put(transfer.target, body, meta, self._job.expect(transfer.expected), self._token)
         self._count(commit.size)
         done = Outcome("done", verified=check_commit(commit, len(body), proven), notes=commit.notes)
         return confirmed(self._job, done, commit, transfer.source, self._to_read_back(body), self._token)

@@ -43,7 +43,7 @@ def send_part(
     """
     upload = large.upload
     start, length = part_range(number, upload.size, upload.part_size)
-    key = job.source_key(upload.key)
+    key = job.source_key(large.source.key)
     try:
         if job.copies_parts:
             version, told = large.source.version, large.source_id
@@ -137,7 +137,7 @@ def _moved(error: StoreError, key: str) -> SourceChanged:
 
 
 def _read(job: JobContext, large: LargeFile, start: int, length: int, token: Token) -> bytes:
-    key = job.source_key(large.upload.key)
+    key = job.source_key(large.source.key)
     try:
         with job.source.open(key, large.source.version, token, start, length) as reader:
             body = whole(reader)

@@ -25,13 +25,13 @@ def confirmed(job: JobContext, done: Outcome, commit: Commit, source: Entry, sen
     """``done`` as it may count: with ``--verify transferred`` or ``all`` only after the version that ``commit`` made was read
     back, unless its store proved it. That its source was proven on reading says nothing of what arrived.
 
-    ``source``: under the destination's key. ``sent``: the CRC64NVME of what was read from it, where that is known; else both
+    ``source``: under the key it was planned for; the one that was written is ``commit``'s. ``sent``: the CRC64NVME of what was read from it, where that is known; else both
     ends are compared, by the digests they hold where they do. Raises Stopped; everything else is the outcome.
     """
     if job.options.verify == "none" or done.state != "done" or commit.proven or source.kind is Kind.DIR:
         return done
     try:
-        found = _found(job, source, commit.version, sent, token)
+        found = _found(job, source, commit, sent, token)
     except Stopped:
         raise
     except StoreError as error:
@@ -43,11 +43,11 @@ def confirmed(job: JobContext, done: Outcome, commit: Commit, source: Entry, sen
     return Outcome("failed", str(reason), message, conflicts=done.conflicts, notes=done.notes)
 
 
-def _found(job: JobContext, source: Entry, version: str, sent: int | None, token: Token) -> Found:
+def _found(job: JobContext, source: Entry, commit: Commit, sent: int | None, token: Token) -> Found:
     if sent is None:
-        return compare_contents(job, source, Entry(source.key, source.kind, source.size, version=version), token)
+        return compare_contents(job, source, Entry(commit.key, source.kind, source.size, version=commit.version), token)
     try:
-        there = End(job.dest, source.key, version, What.DEST_MOVED)
+        there = End(job.dest, commit.key, commit.version, What.DEST_MOVED)
         return by_digest("crc64", digest(there.chunks(token), "crc64") == sent)
     except Moved as moved:
         return Found(moved.what)

@@ -113,7 +113,7 @@ def carry(job: JobContext, source: Entry, done: Commit, mtime_ns: int | None, to
     if not keeps_sidecar(job, done.size):
         return ""
     try:
-        theirs = of_source(job, done.key, source, token)
+        theirs = of_source(job, source.key, source, token)
     except Unusable:
         return ""  # nobody expects one of what had none
     return save(job, done, mtime_ns, Hashes(theirs.header.block, theirs.records, theirs.header.digest), token)

@@ -36,6 +36,14 @@ class Renewed(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class TakenUp(StrEnum):
+    OK = "OK"
+    LED = "LED"  # somebody leads it
+    ENDED = "ENDED"  # it does not run
+    LATER = "LATER"  # the last try was a moment ago
+    WORN = "WORN"  # every try of so many ended, and K never moved
+
+
 class PartAnswer(StrEnum):
     FENCED = "FENCED"
     MISMATCH = "MISMATCH"
@@ -103,9 +111,26 @@ class Ledger(Protocol):
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
-        """Take or renew the coordinator's lease; False = another holds it."""
+        """Take the coordinator's lease; False = another holds it."""
+
+    def keep_lead(self, job: str, owner: str, lease_ms: int) -> bool:
+        """Renew it, also where it ran out or the ledger lost it; False = another holds it, or has led the job since."""
+
+    def leader(self, job: str) -> str:
+        """The owner of the coordinator's lease; "" where nobody leads."""
 
     def step_down(self, job: str, owner: str) -> None: ...
+    def offer(self, job: str, needs: str) -> None:
+        """The job wants a coordinator until it is withdrawn; ``needs``: what that one must see (JSON)."""
+
+    def withdraw(self, job: str) -> None: ...
+    def leaderless(self) -> dict[str, str]:
+        """Job -> needs of each that is offered and has no leader now."""
+
+    def take_up(self, job: str, owner: str, lease_ms: int, most: int, wait_ms: tuple[int, int]) -> TakenUp:
+        """Take the lease of a running job that nobody leads, for a coordinator that is to be started under ``owner``. At most
+        ``most`` tries without progress of K; between two of them ``wait_ms[0]``, doubled each time up to ``wait_ms[1]``."""
+
     def take_over(self, job: str, owner: str) -> int:
         """Drop the dead coordinator's tasks, receipts and events (``f:`` and ``p:`` stay); returns the new epoch,
         greater than every earlier one even where the ledger has lost its data since: it is the server's time in ms.

@@ -12,7 +12,7 @@ from typing import Any
 from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import TOLD_MS, Task
+from hugesync_tasks.state.base import TOLD_MS, TakenUp, Task
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ class MemoryJobs:
             self._jobs: dict[str, JobRecord] = {}
             self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # (what, of whom) -> (holder, until)
             self._announced: dict[str, str] = {}
+            self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
             self._rates: dict[str, Rate] = {}
             self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
@@ -107,10 +108,54 @@ class MemoryJobs:
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
-        return self._hold(("lead", job), owner, lease_ms) == owner
+        with self._changed:
+            if self._hold(("lead", job), owner, lease_ms) != owner:
+                return False
+            self._job(job).meta["owner"] = owner
+            return True
+
+    def keep_lead(self, job: str, owner: str, lease_ms: int) -> bool:
+        with self._changed:
+            led_since = self._job(job).meta.get("owner", owner) != owner
+            if self._holder(("lead", job)) is None and led_since:
+                return False
+            return self.lead(job, owner, lease_ms)
+
+    def leader(self, job: str) -> str:
+        with self._changed:
+            return self._holder(("lead", job)) or ""
 
     def step_down(self, job: str, owner: str) -> None:
         self._release(("lead", job), owner)
+
+    def offer(self, job: str, needs: str) -> None:
+        with self._changed:
+            self._offers[job] = needs
+
+    def withdraw(self, job: str) -> None:
+        with self._changed:
+            self._offers.pop(job, None)
+
+    def leaderless(self) -> dict[str, str]:
+        with self._changed:
+            return {job: needs for job, needs in self._offers.items() if self._holder(("lead", job)) is None}
+
+    def take_up(self, job: str, owner: str, lease_ms: int, most: int, wait_ms: tuple[int, int]) -> TakenUp:
+        with self._changed:
+            meta, key = self._job(job).meta, (self._job(job).checkpoint or ("",))[0]
+            if self._holder(("lead", job)) is not None:
+                return TakenUp.LED
+            if meta.get("state") != "running":
+                return TakenUp.ENDED
+            tries = int(meta.get("tries", "0")) if meta.get("tried_key") == key else 0
+            if tries >= most:
+                return TakenUp.WORN
+            wait = min(wait_ms[1], wait_ms[0] * 2 ** (tries - 1)) / 1000 if tries else 0.0
+            if self.clock() < float(meta.get("tried_at", "0")) / 1000 + wait:
+                return TakenUp.LATER
+            self.lead(job, owner, lease_ms)
+            meta.update(tries=str(tries + 1), tried_at=f"{self.clock() * 1000:.0f}", tried_key=key)
+            return TakenUp.OK
 
     def take_over(self, job: str, owner: str) -> int:
         with self._changed:

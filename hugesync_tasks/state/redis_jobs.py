@@ -9,7 +9,7 @@ import redis
 from hugesync_tasks import identity
 from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
-from hugesync_tasks.state.base import TOLD_MS
+from hugesync_tasks.state.base import TOLD_MS, TakenUp
 from hugesync_tasks.state.redis_connect import Server, check
 
 RATE_TIMEOUT = 1.0  # s; requests to a store wait for the answer, and there is one without it
@@ -82,10 +82,37 @@ class RedisJobs:
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
-        return bool(self._server.run("hold", self._keys(job, "lease"), [owner, lease_ms]) == owner)
+        return bool(self._server.run("lead", self._keys(job, "lease", "meta"), [owner, lease_ms, "take"]))
+
+    def keep_lead(self, job: str, owner: str, lease_ms: int) -> bool:
+        return bool(self._server.run("lead", self._keys(job, "lease", "meta"), [owner, lease_ms, "keep"]))
+
+    def leader(self, job: str) -> str:
+        return str(self._server.call(lambda r: r.get(self._key(job, "lease"))) or "")
 
     def step_down(self, job: str, owner: str) -> None:
         self._server.run("release", self._keys(job, "lease"), [owner])
+
+    def offer(self, job: str, needs: str) -> None:
+        self._server.call(lambda r: r.hset(f"{self._prefix}offers", job, needs))
+
+    def withdraw(self, job: str) -> None:
+        self._server.call(lambda r: r.hdel(f"{self._prefix}offers", job))
+
+    def leaderless(self) -> dict[str, str]:
+        def led(r: redis.Redis) -> list[Any]:
+            p = r.pipeline(transaction=False)
+            for job in offers:
+                p.exists(self._key(job, "lease"))
+            return listed(p.execute())
+
+        offers = self._hash(f"{self._prefix}offers")
+        leases = self._server.call(led) if offers else []
+        return {job: needs for (job, needs), held in zip(offers.items(), leases, strict=True) if not held}
+
+    def take_up(self, job: str, owner: str, lease_ms: int, most: int, wait_ms: tuple[int, int]) -> TakenUp:
+        args: list[str | int] = [owner, lease_ms, most, *wait_ms]
+        return TakenUp(self._server.run("take_up", self._keys(job, "lease", "meta", "cp"), args))
 
     def take_over(self, job: str, owner: str) -> int:
         keys = self._keys(job, "lease", "tasks", "events", "meta")

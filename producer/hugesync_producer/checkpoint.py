@@ -8,12 +8,18 @@ from typing import Any
 
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.window import Counters, Window
-from hugesync_tasks.errors import Refused
+from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.state.base import Ledger
 
 
-class TakenOver(Refused):
-    """Another process coordinates the job now: nothing of it is ours to change any more."""
+class TakenOver(Unreachable):
+    """Another process leads the job now, or has since: nothing of it is ours to change any more."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"job {job} was taken over by another process while this one stood still; what became of it tells: "
+            f"hugesync status {job}"
+        )
 
 
 class Checkpoint:
@@ -27,7 +33,7 @@ class Checkpoint:
         wire = {**window.base.wire(), "at": time.time()}  # for people: a status says how old it is
         failures = wire.pop("failures")
         if not self._ledger.checkpoint(self._job, owner, window.key, json.dumps(wire), json.dumps(failures)):
-            raise TakenOver(f"job {self._job} was taken over by another process")
+            raise TakenOver(self._job)
         if self._folder is not None:
             self._folder.save(checkpoint={"key": window.key, "counters": {**wire, "failures": failures}})
 

@@ -67,6 +67,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
+        request.refuse_without_fleet(given, settings)
         selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.sync import sync
 
@@ -81,6 +82,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             dest_profile=given["dest_profile"],
             dry_run=given["dry_run"],
             fresh=given["fresh"],
+            detach=given["detach"],
             observer=observer,
         )
 

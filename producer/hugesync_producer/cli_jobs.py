@@ -5,6 +5,7 @@ They call these functions of ``hugesync_producer.jobs``, all of which raise Usag
     list_jobs(settings) -> list[JobLine]                    newest first
     status(job_id, settings) -> dict[str, Any]              design §6's object, and "source", "dest", "started", "resumable"
     resume(job_id, settings, observer) -> Summary
+    watch(job_id, settings, observer) -> Summary
     cancel(job_id, settings) -> None                        returns when the job has been told, not when it has stopped
 """
 
@@ -89,6 +90,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")), compares=compares)
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        if found.get("reason"):
+            show(f"Why: {human.plain(redact(found['reason']))}")
         for line in as_of_lines(found["as_of"]) if "as_of" in found else ():
             show(human.plain(redact(line)))
         for line in standing_lines(found["workers"]) if "workers" in found else ():
@@ -109,6 +112,22 @@ def resume_command(job: str, **given: Any) -> int:
         from hugesync_producer.jobs import resume
 
         return resume(job, _settings(given), observer)
+
+    return run(out, work)
+
+
+@hugesync_commands.command("watch")
+@click.argument("job")
+@FLEET
+@SHOWING
+def watch_command(job: str, **given: Any) -> int:
+    """Follow JOB until it ends, and exit with its code. To stop watching (Ctrl-C) does not stop the job."""
+    out = Output.of(NAME, given)
+
+    def work(observer: Observer) -> Summary:
+        from hugesync_producer.jobs import watch
+
+        return watch(job, _settings(given), observer)
 
     return run(out, work)
 

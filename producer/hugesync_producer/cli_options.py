@@ -86,8 +86,9 @@ WRITING = grouped(
     click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
     click.option(
         "--on-conflict",
-        type=click.Choice(["retry", "skip"]),
-        help="When somebody else wrote the destination meanwhile: compare afresh, or leave theirs and report it."
+        type=click.Choice(["retry", "skip", "keep-both"]),
+        help="When somebody else wrote the destination meanwhile: compare afresh, leave theirs and report it, or write"
+        " ours beside theirs under a dated name."
         "  [default: retry]",
     ),
     click.option("--conflict-retries", metavar="N", help="How often to compare afresh.  [default: 3]"),
@@ -169,6 +170,7 @@ RUNNING = grouped(
     click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
     click.option("--source-profile", metavar="NAME", default="", help="AWS profile of SOURCE."),
     click.option("--dest-profile", metavar="NAME", default="", help="AWS profile of DEST."),
+    _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
 )
 

@@ -38,6 +38,8 @@ _CONTRADICTIONS = (
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
     ("no_metadata", "dir_metadata"),
+    ("detach", "dry_run"),
+    ("detach", "verbose"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
 )
@@ -58,6 +60,10 @@ def refuse_contradictions(given: Given) -> None:
             raise UsageError(f"{_option(option)} is of --delete: give that too")
     if given["verify"] == "transferred" and given["dry_run"]:
         raise UsageError("--verify transferred reads back what was sent, and a dry run sends nothing")
+    if given["on_conflict"] == "keep-both" and given["unsafe_no_conflict_check"]:
+        raise UsageError(
+            "--on-conflict keep-both and --unsafe-no-conflict-check contradict each other: no conflict is seen"
+        )
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 
@@ -67,6 +73,12 @@ def refuse_pairs(given: Given) -> None:
     for one, other in _CONTRADICTIONS:
         if given.get(one) and given.get(other):
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+
+
+def refuse_without_fleet(given: Given, settings: Settings) -> None:
+    """Raises UsageError for what only a fleet can do."""
+    if given["detach"] and not settings.broker_url:
+        raise UsageError("--detach needs a fleet that goes on with the job: give --broker URL, or HUGESYNC_BROKER_URL")
 
 
 def rules_of(given: Given, settings: Settings) -> Rules:

@@ -146,7 +146,7 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     try:
         if out.as_json:
             show(json.dumps(to_json(summary)))
-        elif began and not (out.quiet and summary.state is State.DONE):
+        elif began and not (out.quiet and summary.state in (State.DONE, State.RUNNING)):
             show(to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
     except Unwritten as error:
         return lost(out, error, summary.state.exit_code)
@@ -210,7 +210,9 @@ class _Seen:
         self._inner.on_notice(message)
 
     def summary(self, error: BaseException) -> Summary:
-        state = state_of_error(error)
+        from hugesync_producer.checkpoint import TakenOver
+
+        state, gone = state_of_error(error), isinstance(error, TakenOver)
         return Summary(
             state,
             self.job_id,
@@ -219,7 +221,7 @@ class _Seen:
             bytes=self._last.bytes if self._last else {},
             elapsed_seconds=time.monotonic() - self._began,
             reason=sentence(error),
-            resumable=bool(self.job_id) and state in _RESUMABLE,
+            resumable=bool(self.job_id) and state in _RESUMABLE and not gone,
         )
 
 

@@ -51,6 +51,7 @@ def verify_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
 
         request.refuse_pairs(given)
         settings = load(request.settings_given(given))
+        request.refuse_without_fleet(given, settings)
         selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.verify import verify
 
@@ -65,6 +66,7 @@ def verify_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             sample=request.sample_of(given["sample"]),
             one_way=given["one_way"],
             fresh=given["fresh"],
+            detach=given["detach"],
             observer=observer,
         )
 

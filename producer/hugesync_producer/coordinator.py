@@ -77,8 +77,7 @@ class Coordinator:
     def run(self) -> State:
         """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
         TakenOver (another coordinator has the job), and what the listings raise."""
-        self._due.pop("lease", None)
-        self.keep()
+        self.keep_now()
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
         self._before = self._ledger.traffic(self._id)
         self._planner.start()
@@ -93,9 +92,19 @@ class Coordinator:
     def keep(self) -> None:
         """Renew what this process holds, when it is time to. Raises TakenOver where another process has the job now."""
         if self._is_due("lease", LEASE_EVERY):
-            if not self._ledger.lead(self._id, self._owner, LEASE_MS):
-                raise TakenOver(f"job {self._id} was taken over by another process")
+            if not self._ledger.keep_lead(self._id, self._owner, LEASE_MS):
+                raise TakenOver(self._id)
             self._keep()
+
+    def keep_now(self) -> None:
+        """``keep`` before something is written that only the leader may write."""
+        self._due.pop("lease", None)
+        self.keep()
+
+    def save(self) -> None:
+        """Write the checkpoint as it stands. Raises TakenOver, Unreachable."""
+        self.window.advance()
+        self._save()
 
     def step_down(self) -> None:
         """Give the lease back: another process may coordinate the job at once."""
@@ -120,7 +129,12 @@ class Coordinator:
     @property
     def scanned_anything(self) -> bool:
         """Whether the job got as far as having something to sum up."""
-        return self.scan_complete or not self.window.empty or bool(self.window.key)
+        return self.planned_anything or bool(self.window.key)
+
+    @property
+    def planned_anything(self) -> bool:
+        """Whether this run did: both ends answered."""
+        return self.scan_complete or not self.window.empty
 
     def _loop(self, interrupts: Interrupts) -> State:
         away_since: float | None = None
@@ -129,7 +143,7 @@ class Coordinator:
             try:
                 state = self._turn()
                 away_since = None
-            except Stalled:
+            except (Stalled, TakenOver):
                 raise
             except Unreachable as error:
                 away_since = away_since or self._clock()
@@ -201,7 +215,8 @@ class Coordinator:
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
         self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch))
-        self._ledger.lead(self._id, self._owner, LEASE_MS)
+        self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
+        self._pool.offer()
         self._pool.announce()
         self.units.restore()
         self._save()
@@ -210,8 +225,7 @@ class Coordinator:
         try:
             self._checkpoint.write(self._owner, self.window)
         except TakenOver:  # or the lease is nobody's: flushed, or this process stood still
-            self._due.pop("lease", None)
-            self.keep()
+            self.keep_now()
             self._checkpoint.write(self._owner, self.window)
         self._unsaved = self.deletes.changed = False
 

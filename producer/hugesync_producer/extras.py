@@ -13,6 +13,7 @@ from typing import Any
 
 from hugesync_producer.filters import Filter
 from hugesync_producer.join import JoinItem
+from hugesync_tasks import names
 from hugesync_tasks.model import Entry, Kind, Removal
 
 
@@ -45,10 +46,14 @@ class Seen:
 
 class Extras:
     """``excluded``: with ``--delete-excluded``, when what the selection leaves out goes as well. ``backup``: the folder of
-    ``--backup-dir``, which no listing shows; what leads to it stays. ``found`` is called with each extra."""
+    ``--backup-dir``, which no listing shows; what leads to it stays. ``keep_both``: what bears the name of a second version
+    stays, whichever run wrote it. ``found`` is called with each extra."""
 
-    def __init__(self, select: Filter, excluded: bool, backup: str, found: Callable[[Removal], object]) -> None:
+    def __init__(
+        self, select: Filter, excluded: bool, backup: str, found: Callable[[Removal], object], keep_both: bool = False
+    ) -> None:
         self._select, self._excluded, self._backup, self._found = select, excluded, backup, found
+        self._keep_both = keep_both
         self._folders: list[Removal] = []  # on the way to the current key, which may turn out to be extras
         self.seen = Seen()
         self.first: Entry | None = None  # the first regular file of the source
@@ -73,7 +78,8 @@ class Extras:
         absent = source is None and self._select.selects(dest)
         left_out = self._excluded and (source is None or not self._select.selects(source))
         leads_to_backup = dest.kind is Kind.DIR and self._backup.startswith(dest.key)
-        if dest.kind is Kind.ERROR or not (absent or left_out) or leads_to_backup:
+        second = self._keep_both and names.is_conflict_key(dest.key)
+        if dest.kind is Kind.ERROR or not (absent or left_out) or leads_to_backup or second:
             self._folders.clear()
             return
         removal = Removal(dest.key, dest.version, dest.size, absent)

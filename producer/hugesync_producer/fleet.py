@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 
 HEARD_MS = 5_000  # a worker beats every second; one silent for so long is dead or stopped, though its heartbeat stands for 20 s
@@ -36,6 +37,20 @@ def standing_lines(workers: list[dict[str, Any]]) -> list[str]:
         for w in workers
     ]
     return lines or ["no worker is there"]
+
+
+def leaderless(spec: Spec, workers: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a running job that nobody coordinates waits for."""
+    ends = [end for end in (spec.source, spec.dest) if end.scheme == "file"]
+    able = [row for row in workers.values() if all(end.root in row.get("roots", {}) for end in ends)]
+    roots = " and ".join(f"{end.root} ({end.display()})" for end in ends)
+    if able:
+        waits = "a worker is to take it up"
+    elif ends:
+        waits = f"no worker has root {roots}; workers: {described(workers)}"
+    else:
+        waits = "no worker is there"
+    return f"nobody coordinates it now; {waits}"
 
 
 def _why(row: Mapping[str, Any], queue: str) -> str:

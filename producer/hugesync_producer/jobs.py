@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from dataclasses import replace
 from typing import Any
 
 from hugesync_producer import human, latest
-from hugesync_producer.fleet import live, standing
+from hugesync_producer.coordinator import LEASE_MS, LEDGER_PATIENCE
+from hugesync_producer.fleet import leaderless, live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
 from hugesync_producer.leadership import place_of
+from hugesync_producer.openjob import UNFINISHED
 from hugesync_producer.pool import queue_of
-from hugesync_producer.roots import placed
-from hugesync_producer.run import UNFINISHED, run_job
+from hugesync_producer.roots import placed, seen_here
+from hugesync_producer.run import run_job
 from hugesync_producer.window import Counters
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
-from hugesync_tasks.process import open_ledger
+from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import JobLine, Observer, State, Summary
 from hugesync_tasks.token import Meter
 
+WATCH_EVERY = 1.0  # seconds
 RESUMABLE = tuple(state for state in UNFINISHED if state != "running")  # what runs needs nobody to go on with it
 
 
@@ -49,8 +53,10 @@ def list_jobs(settings: Settings) -> list[JobLine]:
 def status(job_id: str, settings: Settings) -> dict[str, Any]:
     """Design §6's object with source, dest, started and resumable. Of a job without a summary (it runs, or was killed) as it
     stood when its run last told of it, else at its last checkpoint, with ``as_of`` (``latest.AsOf``); of a running one in a
-    fleet with its workers (``fleet.standing``)."""
+    fleet with its workers (``fleet.standing``). ``reason``, where there is one: why it ended as it did, or why nobody
+    coordinates it."""
     now: tuple[str, float] | None = None
+    reason, led = "", True
     if not settings.broker_url:
         folder = _folder(settings, job_id)
         spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
@@ -70,16 +76,25 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             )
             now = ledger.told(job_id)
             started = dict(ledger.jobs()).get(job_id, 0.0)
-            workers = standing(live(ledger), queue_of(Spec.unwire(spec))) if state == "running" else None
+            rows = live(ledger) if state == "running" else {}
+            workers = standing(rows, queue_of(Spec.unwire(spec))) if state == "running" else None
+            led, reason = state != "running" or bool(ledger.leader(job_id)), meta.get("reason", "")
+            if not led:
+                reason = "; ".join(filter(None, (leaderless(Spec.unwire(spec), rows), reason)))
         finally:
             ledger.close()
     shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters, now)
     location = Spec.unwire(spec)
     shown.update(
-        source=location.source.display(), dest=location.dest.display(), started=started, resumable=state in RESUMABLE
+        source=location.source.display(),
+        dest=location.dest.display(),
+        started=started,
+        resumable=state in RESUMABLE or not led,
     )
     if location.compares:
         shown["compares"] = True
+    if reason and (state != "running" or not led):
+        shown["reason"] = reason
     if workers is not None:
         shown["workers"] = workers
     return shown
@@ -100,8 +115,27 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if state not in UNFINISHED:
         raise UsageError(f"{_stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
     if settings.broker_url:
-        spec = placed(spec, settings, observer)
+        spec = placed(seen_here(spec, roots_of(settings)), settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
+
+
+def watch(job_id: str, settings: Settings, observer: Observer) -> Summary:
+    """Follow a running job until it ends; of one that has ended, how. Raises Unreachable where the ledger stays away."""
+    away_since: float | None = None
+    while True:
+        try:
+            found, away_since = status(job_id, settings), None
+        except Unreachable as error:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > LEDGER_PATIENCE:
+                raise
+            observer.on_notice(f"waiting for the ledger: {error}")
+            time.sleep(WATCH_EVERY)
+            continue
+        if found["state"] != State.RUNNING:
+            return latest.ended(found)
+        observer.on_progress(latest.snapshot(found))
+        time.sleep(WATCH_EVERY)
 
 
 def cancel(job_id: str, settings: Settings) -> None:
@@ -113,6 +147,8 @@ def cancel(job_id: str, settings: Settings) -> None:
             if (state := ledger.meta(job_id).get("state", "running")) != "running":
                 raise UsageError(f"{_stands(job_id, state)}: there is nothing to cancel")
             ledger.cancel(job_id)
+            if not ledger.leader(job_id):
+                _cancel_leaderless(ledger, job_id)
         finally:
             ledger.close()
         return
@@ -126,6 +162,19 @@ def cancel(job_id: str, settings: Settings) -> None:
         raise Refused(f"job {job_id} is not running any more (its server does not answer)") from error
     finally:
         ledger.close()
+
+
+def _cancel_leaderless(ledger: Ledger, job_id: str) -> None:
+    """Nobody is there to be told: the job stops here, unless somebody takes it up just now, who finds it cancelled."""
+    owner = f"cancel/{secrets.token_hex(4)}"
+    if not ledger.lead(job_id, owner, LEASE_MS):
+        return
+    for field in ledger.announced():
+        if field.endswith(f"|{job_id}"):
+            ledger.retract(field)
+    ledger.withdraw(job_id)
+    ledger.set_meta(job_id, state=str(State.CANCELLED), reason="cancelled while nobody coordinated it")
+    ledger.step_down(job_id, owner)
 
 
 def _stands(job_id: str, state: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hugesync_producer import human
@@ -84,6 +84,29 @@ def of_checkpoint(job: str, state: State, saved: Counters, seconds_ago: float | 
         conflicts=saved.conflicts,
     )
     return summary, AsOf(seconds_ago, True)
+
+
+def snapshot(status: Mapping[str, Any]) -> Snapshot:
+    """A running job as its status shows it, for an observer."""
+    as_of = status["as_of"]
+    return Snapshot(
+        {n: status["files"][n] for n in OUTCOMES},
+        {n: status["bytes"][n] for n in OUTCOMES},
+        sum(status["bytes"][n] for n in ("sent", "received", "copied_server_side", "reused")),
+        status["scan_complete"],
+        status["elapsed_seconds"],
+        tuple((row["path"], row["moved"], row["size"]) for row in as_of["in_flight"]),
+        as_of["throttled"],
+        waiting_for=status.get("reason", "") or as_of["waiting_for"],
+    )
+
+
+def ended(status: Mapping[str, Any]) -> Summary:
+    """The summary of a job that has ended, from its status."""
+    from hugesync_producer.report import from_json
+
+    summary = replace(from_json(status), reason=status.get("reason", ""))
+    return replace(summary, resumable=bool(status["resumable"]), compares=bool(status.get("compares")))
 
 
 def lines(as_of: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import time
 
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.coordinator import LEASE_EVERY, LEASE_MS
+from hugesync_producer.pool import Stalled
 from hugesync_producer.processes import is_dead, this_process
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.spec import Spec
@@ -30,9 +31,14 @@ def lock(ledger: Ledger, spec: Spec, place: str) -> None:
         raise Refused(f"job {holder} is writing to {spec.dest.display()} now")
 
 
-def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer) -> str:
+def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer, owner: str = "") -> str:
     """Take the job's lease before anything of the job is touched; returns the owner's token. A living coordinator is known by
-    its beat; the lease of one killed on this host is taken, another host's is waited for. Raises Refused."""
+    its beat; the lease of one killed on this host is taken, another host's is waited for. ``owner``: whose lease this process was started under. Raises Refused, TakenOver."""
+    if owner:
+        if not ledger.keep_lead(spec.job, owner, LEASE_MS):
+            raise TakenOver(spec.job)
+        ledger.set_meta(spec.job, coordinator=this_process())
+        return owner
     if embedded:
         owner = "embedded"  # the folder's lock has refused a second run already; a killed one's lease is ours
     else:
@@ -45,12 +51,15 @@ def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer) -> str:
     while not ledger.lead(spec.job, owner, LEASE_MS):
         if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
             doing = "comparing with" if spec.compares else "writing to"
-            raise Refused(f"job {spec.job} is being run by another process, and {doing} {spec.dest.display()}")
+            raise Refused(
+                f"job {spec.job} is being run by another process, and {doing} {spec.dest.display()}; to follow it: "
+                f"hugesync watch {spec.job}"
+            )
         if not told and time.monotonic() - began > LEASE_EVERY:
             told = True
             observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")
         time.sleep(0.2)
-    ledger.set_meta(spec.job, owner=owner, coordinator=this_process())
+    ledger.set_meta(spec.job, coordinator=this_process())
     return owner
 
 
@@ -58,5 +67,5 @@ def keep_lock(ledger: Ledger, spec: Spec, place: str) -> None:
     """What a living coordinator renews beside its lease. Raises TakenOver."""
     holder = ledger.lock(place, spec.job, LOCK_MS)
     if holder != spec.job:
-        raise TakenOver(f"this job's lock lapsed, and job {holder} is writing to {spec.dest.display()} now")
+        raise Stalled(f"this job's lock lapsed, and job {holder} is writing to {spec.dest.display()} now")
     ledger.set_meta(spec.job, beat=repr(time.time()))

@@ -191,7 +191,8 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
 
 def extras_of(job: JobContext, found: Callable[[Removal], object]) -> Extras:
     options = job.spec.options
-    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found)
+    keep_both = options.on_conflict == "keep-both"
+    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found, keep_both)
 
 
 def _only_counted(removal: Removal) -> None:

@@ -6,11 +6,10 @@ import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from hugesync_producer.fleet import described, live
+from hugesync_producer.offering import leave_mark, offer, remove_marks
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
@@ -33,8 +32,16 @@ class Stalled(Unreachable):
 class Pool:
     """One job's queue and its consumers. ``progress`` passed to ``look`` is any value that changes when something moves."""
 
-    def __init__(self, ledger: Ledger, spec: Spec, embedded: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ledger, self._spec, self._clock = ledger, spec, clock
+    def __init__(
+        self,
+        ledger: Ledger,
+        spec: Spec,
+        embedded: bool,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = START_PATIENCE,
+    ) -> None:
+        """``patience``: seconds in which the first consumer must come."""
+        self._ledger, self._spec, self._clock, self._patience = ledger, spec, clock, patience
         self._embedded = embedded
         self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
         self.queue = queue_of(spec)
@@ -71,7 +78,7 @@ class Pool:
             self._probe_there = _probe(self._spec.dest, there.key, there) if there is not None else None
             self._probed = True
         if not self._announced and not self._embedded and not self._spec.compares:
-            self._marked = [path for end, dest in self._roots if dest and (path := _leave(end, self._mark))]
+            self._marked = [p for end, dest in self._roots if dest and (p := leave_mark(end, self._spec.job))]
         self.announce()
         self._announced = True
 
@@ -90,10 +97,15 @@ class Pool:
             ):  # of a killed run, under another root's name
                 self._ledger.retract(field)
 
+    def offer(self) -> None:
+        """Say that the job wants a coordinator, should this one end without a word."""
+        if not self._embedded:
+            offer(self._ledger, self._spec)
+
     def retract(self) -> None:
-        for path in self._marked:
-            with suppress(OSError):
-                os.unlink(path)
+        if not self._embedded:
+            remove_marks(self._spec)
+            self._ledger.withdraw(self._spec.job)
         self._ledger.retract(self._field)
 
     @property
@@ -126,7 +138,7 @@ class Pool:
         elif work_out:
             self.waiting_for = self._missing(workers)
             self._renew_probe()
-            if self._seen_at is None and not self._embedded and now - self._began > START_PATIENCE:
+            if self._seen_at is None and not self._embedded and now - self._began > self._patience:
                 raise Stalled(f"stalled: {self.waiting_for}")
         if work_out and now - self._moved_at > self._spec.options.stall_timeout:
             raise Stalled(
@@ -146,7 +158,7 @@ class Pool:
             self.announce()
 
     def _missing(self, workers: dict[str, Any]) -> str:
-        roots = " and ".join(f"{end.root} ({end.local})" for end, _ in self._roots)
+        roots = " and ".join(f"{end.root} ({end.display()})" for end, _ in self._roots)
         need = f"serves root {roots}" if roots else "consumes hs.any"
         return f"no worker {need}; workers: {described(workers, self.queue)}"
 
@@ -163,20 +175,6 @@ def _probe(end: Location, key: str, entry: Entry) -> list[Any] | None:
         return None
     place = os.path.join(os.fsencode(end.path), decode_name(key))
     return [key, entry.size, entry.mtime_ns, place.hex()]
-
-
-def _leave(end: Location, mark: str) -> str:
-    """Leave the job's mark at the top of a destination root, so that workers can tell that theirs is the same folder. "" where
-    this process may not write: then only the workers' own tokens keep them together."""
-    top = Path(end.local)
-    if end.path:
-        top = top.parents[len(Path(end.path).parts) - 1]
-    try:
-        top.mkdir(parents=True, exist_ok=True)
-        (top / mark).touch()
-    except OSError:
-        return ""
-    return str(top / mark)
 
 
 def as_root(location: Location, name: str) -> Location:

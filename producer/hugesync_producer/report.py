@@ -74,7 +74,10 @@ def honest(summary: Summary) -> tuple[Summary, str]:
 def to_text(summary: Summary, failures_shown: int = FAILURES_SHOWN) -> str:
     """The final summary for people. ``failures_shown``: at most so many are listed, the rest is counted."""
     lines = [_headline(summary), *_counters(summary)]
-    lines += [f"  note      {_sentence(note)}" for note in summary.notes]
+    notes = max(failures_shown, FAILURES_SHOWN)
+    lines += [f"  note      {_sentence(note)}" for note in summary.notes[:notes]]
+    if len(summary.notes) > notes:
+        lines.append(f"  note      … and {human.count(len(summary.notes) - notes)} more; -v lists them")
     lines += _failures(summary, failures_shown)
     if summary.resumable and summary.job_id:
         lines.append(f"To go on:   hugesync resume {summary.job_id}   (or the same command again)")

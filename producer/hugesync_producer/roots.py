@@ -75,6 +75,18 @@ def placed(spec: Spec, settings: Settings, observer: Observer) -> Spec:
         ledger.close()
 
 
+def seen_here(spec: Spec, ours: Mapping[str, str]) -> Spec:
+    """The job with its local ends where this host has them, by their roots' names. Pure."""
+
+    def here(end: Location) -> Location:
+        if end.scheme != "file" or end.root not in ours:
+            return end
+        local = os.path.join(ours[end.root], end.path) if end.path else ours[end.root]
+        return end if local == end.local else replace(end, local=local, shown=end.display())
+
+    return replace(spec, source=here(spec.source), dest=here(spec.dest))
+
+
 def _with(end: Location, ours: Location | None, roots: Mapping[str, str]) -> Location | None:
     """``end`` as a worker with ``roots`` has it; ``ours``: as this host names it."""
     if end.scheme != "file":

@@ -11,6 +11,7 @@ from pathlib import Path
 from hugesync_producer.aside import aside
 from hugesync_producer.capability_words import refusal
 from hugesync_producer.deleterules import MaxDelete
+from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
@@ -44,12 +45,14 @@ def sync(
     dest_profile: str = "",
     dry_run: bool = False,
     fresh: bool = False,
+    detach: bool = False,
     observer: Observer | None = None,
 ) -> Summary:
     """Bring SOURCE to DEST and say truthfully what became of each file.
 
     With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
-    source, destination and selection run again resume an unfinished job, unless ``fresh``. Raises UsageError, Refused,
+    source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
+    this returns at once. Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
@@ -69,6 +72,8 @@ def sync(
         spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
+        if detach:
+            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
         return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
 
 

@@ -229,7 +229,8 @@ class Units:
                 large.file.whole = outcome.message
             refused = refusal(outcome, large.file.tries, self.job.options)
             if refused is None:
-                self.replan.ask(large, large.file.transfer.key, large.file.fields.get("gen", ""))
+                conflict = outcome.reason == "conflict"
+                self.replan.ask(large, large.file.transfer, large.file.fields.get("gen", ""), conflict)
                 return
             outcome = refused
         self._close(large, outcome)

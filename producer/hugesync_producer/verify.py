@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
+from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.ends import as_roots, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
@@ -29,6 +30,7 @@ def verify(
     sample: float = 100.0,
     one_way: bool = False,
     fresh: bool = False,
+    detach: bool = False,
     observer: Observer | None = None,
 ) -> Summary:
     """Compare SOURCE with DEST: that each file is there, its kind, its size, and of ``sample`` percent of them the contents.
@@ -63,4 +65,6 @@ def verify(
         spec = probed(spec, meter, rates, settings.state_dir, observer)
         if settings.broker_url:
             spec = placed(spec, settings, observer)
+        if detach:
+            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
         return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)

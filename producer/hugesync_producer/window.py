@@ -7,7 +7,7 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.summary import FAILURES_KEPT, UNMATCHED, Failure
 from hugesync_tasks.tally import Tally
+
+NOTES_KEPT = 1000
+MORE_NOTES = "another note, not kept"
 
 
 class Failed(NamedTuple):
@@ -49,7 +52,7 @@ class Counters:
         self.transfers.update(other.transfers)
         self.verified += other.verified
         self.conflicts += other.conflicts
-        self.notes.update(other.notes)
+        self._note(other.notes)
         self.omitted.update(other.omitted)
         self.unmatched += other.unmatched
         self.unmatched_keys += other.unmatched_keys[: FAILURES_KEPT - len(self.unmatched_keys)]
@@ -75,7 +78,13 @@ class Counters:
 
     def extras(self, outcome: Outcome) -> None:
         self.conflicts += outcome.conflicts
-        self.notes.update(outcome.notes)
+        self._note(Counter(outcome.notes))
+
+    def _note(self, notes: Mapping[str, int]) -> None:
+        """Some notes name their file: so many are kept, the others are counted."""
+        for note, n in notes.items():
+            known = note in self.notes or len(self.notes) < NOTES_KEPT
+            self.notes[note if known else MORE_NOTES] += n
 
     def failed(self, key: str, reason: str, message: str, size: int = -1) -> None:
         """Record a failure that was counted by ``found``, or that is not a file's (a folder's: size -1)."""

@@ -43,7 +43,7 @@ def main(
     """Start a worker that does the hashing and moving for HugeSync jobs.
 
     It consumes `hs.any` (store to store) and the queue of every root that it is given and in which it finds what the
-    producer saw there. Credentials of stores come from this machine's own AWS files and environment.
+    producer saw there. It coordinates jobs whose submitter is gone, in processes of their own. Credentials of stores come from this machine's own AWS files and environment.
     """
     try:
         given["worker_roots"] = given["worker_roots"] or None
