@@ -22,7 +22,7 @@ RANGE = 4 * PART  # what is larger is compared in ranges
 T = 10**18
 PLAIN = replace(LIMITS, full_crc64=False, etag_is_md5=False)  # a store that holds no digest anybody could compare
 WRITES = ("batch", "put", "finish_folder", "delete", "copy", "create_upload", "put_part", "copy_part", "complete", "abort",
-          "put_pieces", "overwrite")  # fmt: skip
+          "put_pieces", "overwrite", "keep", "validate")  # fmt: skip
 
 
 class Sealed(MemoryStore):

@@ -84,6 +84,10 @@ def test_what_a_store_lost_goes_from_the_folder_with_its_folders(tmp_path: Path,
     ]  # fmt: skip
     assert (out / "old" / "k").read_bytes() == b"older"
     assert os.readlink(out / "old" / "link") == str(tmp_path)
+    ran = hs("--delete", "--delete-excluded", "--max-delete", "100%", "--exclude", "*_log", "--backup-dir", "old",
+             f"s3://{s3_bucket.bucket}/down", out)  # fmt: skip
+    assert (ran.code, ran.files["deleted"], (out / "old" / "x_log").read_bytes()) == (0, 1, b"log"), ran.err
+    assert not (out / "x_log").exists()
 
 
 @pytest.fixture

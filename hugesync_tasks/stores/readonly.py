@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.stores.base import Limits, PutBatch
+from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Token
 
 T = TypeVar("T")
 
 _READS = frozenset(
-    {"list", "head", "open", "list_parts", "list_uploads"}
+    {"list", "list_ours", "head", "open", "list_parts", "list_uploads", "held", "hazards"}
 )  # any other call is refused, a future one too
 
 
@@ -29,6 +30,9 @@ class ReadOnlyStore(Wrapper):
         if writes:
             raise Unsupported("probe: this job only compares, nothing is written")
         return self.inner.probe(token, False)
+
+    def validate(self, token: Token) -> Findings:
+        raise Unsupported("validate: this job only compares, nothing is written")
 
     def batch(self) -> PutBatch:
         raise Unsupported("batch: this job only compares, nothing is written")
