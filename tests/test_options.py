@@ -237,10 +237,10 @@ def test_a_folder_becomes_an_object_of_its_own_on_request(tmp_path: Path, s3: tu
     hs, bucket = s3
     put(tmp_path / "source" / "a" / "f", b"x")
     plain = hs(str(tmp_path / "source"), f"s3://{bucket.bucket}/plain")
-    assert (plain.code, plain.json["requests"]["put"]) == (0, 1)
+    assert plain.code == 0
     assert keys(bucket) == ["plain/a/f"]
     ran = hs(str(tmp_path / "source"), f"s3://{bucket.bucket}/x", "--dir-metadata")
-    assert (ran.code, ran.json["requests"]["put"]) == (0, 2)
+    assert (ran.code, ran.json["requests"]["put"]) == (0, plain.json["requests"]["put"] + 1)
 
 
 def test_folders_keep_times_and_modes_on_stores_on_request(tmp_path: Path) -> None:
