@@ -263,3 +263,6 @@ class Worker:
 
     def memory_for(self, in_hand: int) -> int:
         return in_hand
+
+    def begin_to_match(self) -> None:
+        """The simulated workers share one process, whose compiler is loaded already."""
