@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 
 def factor() -> float:
@@ -13,3 +17,8 @@ def factor() -> float:
 def scaled(n: int, least: int = 1) -> int:
     """``n`` of the issue at today's factor, but never so little that the test would show nothing."""
     return max(least, round(n * factor()))
+
+
+def mostly_full(cases: Iterable[Any], always: int) -> list[Any]:
+    """Cases for ``parametrize``: the first ``always`` run each time, those behind them in ``make test-full``."""
+    return [c if n < always else pytest.param(c, marks=pytest.mark.full) for n, c in enumerate(cases)]
