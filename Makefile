@@ -10,7 +10,7 @@ BENCH  := .venv-bench/.installed
 # The one factor by which `make test` reduces the sizes and numbers that the issues name; tests read it.
 TEST_SCALE ?= 0.05
 # Test files that run side by side: much of a test is waiting. `make test TEST_PROCESSES=0` runs them one after another.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 ARGS       ?=
 PYTEST_ARGS ?=
 

@@ -19,6 +19,7 @@ from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.token import Token
 from midway import temporaries
 from processes import Place, Running, wait_until
+from scale import scaled
 from submit import Submit, assert_moved_nothing
 
 LOW = ("--delta-threshold", "6MiB")
@@ -194,12 +195,13 @@ def test_a_download_changes_the_file_where_it_stands(tmp_path: Path, s3_bucket: 
     assert submit(here, there, *LOW).code == 0
     assert submit(there, back).code == 0
     os.link(back / "large", tmp_path / "second name")
-    for edit in (
-        lambda: overwritten(here / "large", 3),
+    edits: list[Callable[[], object]] = [
         lambda: inserted(here / "large", 20 * MIB, 1000, 777),
         lambda: os.truncate(here / "large", 30 * MIB),
-        lambda: overwritten(here / "large", 1, seed=8),
-    ):
+        lambda: overwritten(here / "large", 3),
+        lambda: inserted(here / "large", 0, 100, 0),
+    ]
+    for edit in edits[: scaled(len(edits), 2)]:
         edit()
         assert submit(here, there, *LOW).json["transfers"]["delta"] == 1
         ran = submit(there, back, *LOW, "--inplace", "-v")
@@ -245,7 +247,7 @@ def test_killed_anywhere_the_same_command_makes_the_whole(place: Place, s3_bucke
     write(here / "large", SIZE)
     assert place.submit(here, there, *LOW).finish().code == 0
     assert place.submit(there, back).finish().code == 0
-    for seed in range(3):
+    for seed in range(scaled(5)):
         overwritten(here / "large", 200, seed=seed)
         assert place.submit(here, there, *LOW).finish().code == 0
         before = (back / "large").stat().st_mtime_ns
