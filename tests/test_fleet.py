@@ -28,7 +28,7 @@ from conftest import Bucket
 from hugesync_tasks.register import Register
 from hugesync_tasks.state.memory import MemoryLedger
 from processes import Ended, Place, Running, wait_until
-from scale import scaled
+from scale import mostly_full, scaled
 from slowproxy import SlowProxy
 
 PART = 5 << 20
@@ -585,7 +585,9 @@ def test_thirty_short_jobs_with_s3_end_well(place: Place, s3_bucket: Bucket, tmp
         assert ended.code == 0, ended.err
 
 
-@pytest.mark.parametrize("marked", [True, False], ids=["the producer's folder", "a folder that only workers see"])
+@pytest.mark.parametrize(
+    "marked", mostly_full([True, False], 1), ids=["the producer's folder", "a folder that only workers see"]
+)
 def test_a_worker_with_another_folder_of_the_destinations_name_says_why_it_stands_aside_and_the_job_is_done_without_it(
     marked: bool, place: Place, broker: servers.ValkeyServer, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

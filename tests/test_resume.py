@@ -28,6 +28,7 @@ from midway import (
     temporaries,
 )
 from processes import Place, wait_until
+from scale import mostly_full
 from slowproxy import SlowProxy
 
 
@@ -135,7 +136,7 @@ def test_everything_killed_between_two_folders_and_the_same_command_again_copies
     assert place.left() == []
 
 
-@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("way", mostly_full(["up", "down"], 1))
 def test_everything_killed_among_small_files_and_the_same_command_again_sends_the_rest(
     way: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, small: Path, tmp_path: Path
 ) -> None:
