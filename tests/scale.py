@@ -21,4 +21,8 @@ def scaled(n: int, least: int = 1) -> int:
 
 def mostly_full(cases: Iterable[Any], always: int) -> list[Any]:
     """Cases for ``parametrize``: the first ``always`` run each time, those behind them in ``make test-full``."""
-    return [c if n < always else pytest.param(c, marks=pytest.mark.full) for n, c in enumerate(cases)]
+    full = pytest.mark.full
+    return [
+        c if n < always else pytest.param(*c, marks=full) if isinstance(c, tuple) else pytest.param(c, marks=full)
+        for n, c in enumerate(cases)
+    ]

@@ -27,6 +27,7 @@ from deltas import (
 )
 from midway import assert_nothing_is_left
 from processes import Place, pool_children, wait_until
+from scale import mostly_full
 from slowproxy import SlowProxy
 from submit import Submit, assert_moved_nothing
 
@@ -125,7 +126,7 @@ def test_a_users_file_that_only_the_destination_has_is_not_written_over_by_a_sig
     assert s3_bucket.client.get_object(Bucket=s3_bucket.bucket, Key="to/large.hssig")["Body"].read() == USERS
 
 
-@pytest.mark.parametrize("policy", ["retry", "skip"])
+@pytest.mark.parametrize("policy", mostly_full(["retry", "skip"], 1))
 def test_a_users_new_file_takes_the_place_of_a_signature_and_that_is_no_conflict(
     policy: str, here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:
@@ -237,7 +238,7 @@ def test_a_worker_killed_between_commit_and_signature_is_replaced_by_one_that_wr
     assert signature(s3_bucket, "to/large").header.binding.version == etag(s3_bucket, "to/large")
 
 
-@pytest.mark.parametrize("block", [64 * KIB, 5 * MIB])
+@pytest.mark.parametrize("block", mostly_full([5 * MIB, 64 * KIB], 1))
 def test_the_block_size_asked_for_is_the_signatures_and_serves_both_ways(
     block: int, tmp_path: Path, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:

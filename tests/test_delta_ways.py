@@ -24,6 +24,7 @@ from deltas import (
 )
 from meddler import Asked, Meddler
 from midway import assert_nothing_is_left, temporaries
+from scale import mostly_full
 from slowproxy import SlowProxy
 from submit import Submit, assert_moved_nothing
 
@@ -208,7 +209,7 @@ def test_the_threshold_decides_what_goes_as_a_delta(here: Path, submit: Submit, 
     assert submit(here, there, "--delta-threshold", f"{LARGE}").files["skipped"] == 1
 
 
-@pytest.mark.parametrize(("missing", "delta"), [("generate", 1), ("full", 0), ("auto", 0)])
+@pytest.mark.parametrize(("missing", "delta"), mostly_full([("generate", 1), ("auto", 0), ("full", 0)], 2))
 def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_whole(
     missing: str, delta: int, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:

@@ -29,6 +29,7 @@ from midway import (
     temporaries,
 )
 from processes import Ended, Place, pool_children, wait_until, worker_mains
+from scale import mostly_full
 from slowproxy import SlowProxy
 
 TREES = {"large": (one_large_file, LARGE // 3), "small": (many_small_files, SMALL * SMALL_SIZE // 3)}
@@ -81,7 +82,9 @@ def test_a_worker_killed_in_the_middle_of_an_upload_costs_nothing_but_time(
         assert "was started again" in ended.err
 
 
-@pytest.mark.parametrize(("what", "strike"), [("large", kill_children), ("small", kill_children), ("small", kill_main)])
+@pytest.mark.parametrize(
+    ("what", "strike"), mostly_full([("large", kill_children), ("small", kill_children), ("small", kill_main)], 2)
+)
 def test_a_worker_killed_in_the_middle_of_a_download_costs_nothing_but_time(
     what: str, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -104,7 +107,7 @@ def test_a_worker_killed_in_the_middle_of_a_download_costs_nothing_but_time(
 
 
 @pytest.mark.parametrize("way", STORE_TO_STORE, ids=str)
-@pytest.mark.parametrize("strike", [kill_children, kill_main])
+@pytest.mark.parametrize("strike", mostly_full([kill_children, kill_main], 1))
 def test_a_worker_killed_between_two_stores_costs_nothing_but_time(
     way: Way, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

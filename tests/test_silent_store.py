@@ -22,6 +22,7 @@ from hugesync_tasks.stores import s3_client
 from hugesync_tasks.summary import state_of_error
 from impatient_worker import SECONDS
 from processes import Place, Running, wait_until
+from scale import mostly_full
 from slowproxy import SlowProxy
 
 PROMPT = 3.0  # seconds from the signal to the end
@@ -123,7 +124,7 @@ def fleet_worker(place: Place, broker: servers.ValkeyServer, root: Path) -> Runn
     return place.start([*command, "-v"])
 
 
-@pytest.mark.parametrize("at", ["the listing", "a small file", "a part", "the completion"])
+@pytest.mark.parametrize("at", mostly_full(["the listing", "a part", "a small file", "the completion"], 2))
 def test_ctrl_c_ends_a_job_of_a_fleet_at_once(
     at: str, place: Place, proxy: SlowProxy, broker: servers.ValkeyServer, s3_bucket: Bucket, source: Path
 ) -> None:
@@ -134,7 +135,7 @@ def test_ctrl_c_ends_a_job_of_a_fleet_at_once(
     interrupted(run)
 
 
-@pytest.mark.parametrize("at", ["a small file", "beginning a large file", "a part", "the completion"])
+@pytest.mark.parametrize("at", mostly_full(["a small file", "a part", "beginning a large file", "the completion"], 2))
 def test_a_cancelled_job_ends_at_once_and_its_worker_is_free_at_its_sockets_time_out(
     at: str,
     place: Place,
