@@ -146,6 +146,7 @@ SIZES = [
 ENDS = [0, 1, LEAST, LEAST + 1, 2 * PART + 1]
 
 
+@pytest.mark.full
 def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
     tmp_path: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:

@@ -141,6 +141,7 @@ def test_each_worker_process_stays_under_its_memory_with_large_files_and_many_sm
     assert factor() < 1 or len(highest) >= 2
 
 
+@pytest.mark.full
 def test_each_worker_process_stays_under_its_memory_with_parts_of_64_mib(tmp_path: Path, s3_bucket: Bucket) -> None:
     """The least memory that such parts are accepted with, and four of them at once, each in a process of its own."""
     part, memory = 64 * MIB, 256 * MIB

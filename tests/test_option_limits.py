@@ -165,6 +165,7 @@ def broker(server_dir: Path) -> Iterator[servers.ValkeyServer]:
     server.stop()
 
 
+@pytest.mark.full
 def test_a_job_without_workers_waits_as_long_as_stall_timeout_says_and_can_be_resumed(
     place: Place, broker: servers.ValkeyServer, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def filtered(tmp_path: Path, hs: Submit, *options: str, stdin: bytes | None = No
     return sorted(os.fsdecode(name) for name in compare.tree(dest, "none"))
 
 
+@pytest.mark.full
 def test_filters_are_asked_in_the_order_in_which_they_were_typed(tmp_path: Path, hs: Submit) -> None:
     for name in ("keep.txt", "drop.tmp", "sub/keep.tmp", "sub/drop.txt", "cache/x", "sub/cache/y", "-odd"):
         put(tmp_path / "source" / name, b"x")

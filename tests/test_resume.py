@@ -91,7 +91,7 @@ def test_everything_killed_in_a_download_and_the_same_command_again_fetches_only
     assert temporaries(out) == []
 
 
-@pytest.mark.parametrize("way", STORE_TO_STORE, ids=str)
+@pytest.mark.parametrize("way", mostly_full(STORE_TO_STORE, 1), ids=str)
 def test_everything_killed_between_two_stores_and_the_same_command_again_sends_only_what_is_missing(
     way: Way, place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_worker_that_comes_after_the_job_is_waited_for_whatever_its_root_is_ca
     assert differences(tree(data / "src", folders="none"), tree(data / "out", folders="none")) == []
 
 
+@pytest.mark.full
 def test_a_job_that_no_worker_has_a_root_for_ends_after_fifteen_seconds_and_names_folders_and_living_workers(
     place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
 ) -> None:

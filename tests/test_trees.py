@@ -184,6 +184,7 @@ def test_within_one_endpoint_the_store_copies_and_nothing_passes_through_us(jour
     assert_moved_nothing(journey.hs(journey.uri, f"s3://{journey.bucket}/copy", timeout=1800))
 
 
+@pytest.mark.full
 def test_between_two_endpoints_everything_passes_through_the_worker(journey: Journey, server_dir: Path) -> None:
     other = servers.start_seaweedfs(server_dir / "weed2")
     try:
