@@ -24,7 +24,7 @@ from deltas import (
 )
 from meddler import Asked, Meddler
 from midway import assert_nothing_is_left, temporaries
-from scale import mostly_full
+from scale import factor, mostly_full
 from slowproxy import SlowProxy
 from submit import Submit, assert_moved_nothing
 
@@ -146,14 +146,14 @@ SIZES = [
 ENDS = [0, 1, LEAST, LEAST + 1, 2 * PART + 1]
 
 
-@pytest.mark.full
 def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
     tmp_path: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:
     """Every pair is a file of its own, so that one job does them all."""
     here, back, there = tmp_path / "here", tmp_path / "back", f"s3://{s3_bucket.bucket}/to"
     body = write(tmp_path / "body", 2 * PART + 1).read_bytes()
-    pairs = {(a, b) for a in SIZES for b in ENDS} | {(b, a) for a in SIZES for b in ENDS} | {(a, a) for a in SIZES}
+    ends = ENDS if factor() >= 1 else [ENDS[0], ENDS[-1]]  # each size is an old one and a new one in any case
+    pairs = {(a, b) for a in SIZES for b in ends} | {(b, a) for a in SIZES for b in ends} | {(a, a) for a in SIZES}
     here.mkdir()
     for old, new in pairs:
         (here / f"{old}-{new}").write_bytes(body[:old])

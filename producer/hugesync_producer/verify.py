@@ -44,24 +44,24 @@ def verify(
     observer = observer or Unobserved()
     selection, options = selection or Selection(), options or Options()
     meter = Meter()
-    ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links)
-    single = [ends.single_source, ends.single_dest]
-    what = {**asdict(selection), "single": single, "compares": {"sample": sample, "one_way": one_way}}
-    here, there = as_roots(ends)
-    if settings.broker_url:
-        here, there = ends.source, ends.dest
-    spec = Spec(
-        identity.job_id(ends.source.identity(), ends.dest.identity(), what),
-        here,
-        there,
-        single_file=ends.single_dest,
-        single_source=ends.single_source,
-        selection=selection,
-        options=options,
-        sample=sample,
-        one_way=one_way,
-    )
     with rates_of(settings) as rates:
+        ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        single = [ends.single_source, ends.single_dest]
+        what = {**asdict(selection), "single": single, "compares": {"sample": sample, "one_way": one_way}}
+        here, there = as_roots(ends)
+        if settings.broker_url:
+            here, there = ends.source, ends.dest
+        spec = Spec(
+            identity.job_id(ends.source.identity(), ends.dest.identity(), what),
+            here,
+            there,
+            single_file=ends.single_dest,
+            single_source=ends.single_source,
+            selection=selection,
+            options=options,
+            sample=sample,
+            one_way=one_way,
+        )
         spec = probed(spec, meter, rates, settings.state_dir, observer)
         if settings.broker_url:
             spec = placed(spec, settings, observer)
