@@ -151,18 +151,21 @@ def test_a_cancelled_job_ends_at_once_and_its_worker_is_free_at_its_sockets_time
     proxy.hold_at(method, part)
     run = place.submit(*fleet, source, f"s3://{s3_bucket.bucket}/up")
     proxy.held()
-    held = time.monotonic()
     (job,) = [line.split()[0] for line in place.command("jobs", *fleet).out.splitlines()[1:]]
     assert place.command("cancel", job, *fleet).code == 0
     told = time.monotonic()
+    asked = len(
+        proxy.exchanges
+    )  # a slow machine may take longer to cancel than the socket's time-out: it is asked again then
     ended = run.finish()
     assert time.monotonic() - told < PROMPT
     assert (ended.code, ended.summary["state"]) == (130, "cancelled"), ended.err
 
     wait_until(lambda: "Cancelled" in worker.said() or "cancelled" in worker.said(), what="the child")
-    assert time.monotonic() - held < SECONDS + 3
-    asked = [e for e in proxy.exchanges if e.method == method and part in e.path]
-    assert len({e.path for e in asked}) == len(asked), "nothing is asked twice"
+    assert time.monotonic() - told < SECONDS + 3
+    assert [e for e in proxy.exchanges[asked:] if e.method == method and part in e.path] == [], (
+        "nothing is asked after that"
+    )
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "f").write_text("x")
     assert place.submit(*fleet, tmp_path / "other", tmp_path / "out").finish().code == 0
