@@ -154,6 +154,7 @@ def test_everything_killed_in_the_middle_of_the_deletes_and_the_same_command_aga
     assert place.left() == []
 
 
+@pytest.mark.full
 def test_a_fleet_deletes_too_and_remembers_the_device(
     place: Place, broker: servers.ValkeyServer, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ EDITS = [
 ]
 
 
-@pytest.mark.parametrize("edit", mostly_full(EDITS, 5), ids=str)
+@pytest.mark.parametrize("edit", mostly_full(EDITS, 2), ids=str)
 def test_of_a_changed_file_the_change_is_sent_and_fetched_and_nothing_the_second_time(
     edit: Edit, tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy
 ) -> None:

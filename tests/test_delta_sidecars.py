@@ -152,6 +152,7 @@ def test_without_sidecars_none_is_written_and_a_changed_file_says_why_it_goes_wh
     assert keys(s3_bucket) == ["to/large"]
 
 
+@pytest.mark.full
 def test_signatures_below_a_prefix_serve_both_ways(
     tmp_path: Path, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:
@@ -192,6 +193,7 @@ def test_after_another_tools_overwrite_the_stale_signature_is_seen_and_the_file_
     assert signature(s3_bucket, "to/large").header.binding.version == etag(s3_bucket, "to/large")
 
 
+@pytest.mark.full
 def test_everything_killed_between_commit_and_signature_leaves_a_whole_file_and_a_stale_signature_that_is_seen(
     tmp_path: Path, here: Path, place: Place, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:
@@ -239,6 +241,7 @@ def test_a_worker_killed_between_commit_and_signature_is_replaced_by_one_that_wr
 
 
 @pytest.mark.parametrize("block", mostly_full([5 * MIB, 64 * KIB], 1))
+@pytest.mark.full
 def test_the_block_size_asked_for_is_the_signatures_and_serves_both_ways(
     block: int, tmp_path: Path, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:

@@ -46,6 +46,7 @@ def here(tmp_path: Path) -> Path:
 # ways
 
 
+@pytest.mark.full
 def test_between_folders_only_what_changed_is_read_from_the_source_and_only_where_it_is_asked_for(
     tmp_path: Path, here: Path
 ) -> None:
@@ -153,7 +154,8 @@ def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
     here, back, there = tmp_path / "here", tmp_path / "back", f"s3://{s3_bucket.bucket}/to"
     body = write(tmp_path / "body", 2 * PART + 1).read_bytes()
     ends = ENDS if factor() >= 1 else [ENDS[0], ENDS[-1]]  # each size is an old one and a new one in any case
-    pairs = {(a, b) for a in SIZES for b in ends} | {(b, a) for a in SIZES for b in ends} | {(a, a) for a in SIZES}
+    sizes = SIZES if factor() >= 1 else SIZES[::2]
+    pairs = {(a, b) for a in sizes for b in ends} | {(b, a) for a in sizes for b in ends} | {(a, a) for a in sizes}
     here.mkdir()
     for old, new in pairs:
         (here / f"{old}-{new}").write_bytes(body[:old])
@@ -186,6 +188,7 @@ def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
 # options
 
 
+@pytest.mark.full
 def test_whole_file_sends_the_whole_and_keeps_the_signature_fresh(
     here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:
@@ -210,7 +213,7 @@ def test_the_threshold_decides_what_goes_as_a_delta(here: Path, submit: Submit, 
     assert submit(here, there, "--delta-threshold", f"{LARGE}").files["skipped"] == 1
 
 
-@pytest.mark.parametrize(("missing", "delta"), mostly_full([("generate", 1), ("auto", 0), ("full", 0)], 2))
+@pytest.mark.parametrize(("missing", "delta"), mostly_full([("auto", 0), ("generate", 1), ("full", 0)], 1))
 def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_whole(
     missing: str, delta: int, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:

@@ -122,6 +122,7 @@ def rclone_check(bucket: Bucket, prefix: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_workers_share_a_comparison_and_leave_nothing_at_its_ends(
     place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +231,7 @@ def test_all_workers_stopped_in_the_middle_nothing_is_sent_again_and_one_worker_
     rclone_check(s3_bucket, "up", source)
 
 
+@pytest.mark.full
 def test_without_a_worker_that_serves_the_root_the_job_ends_in_time_and_says_who_is_there(
     place: Place, broker: servers.ValkeyServer, s3_bucket: Bucket, data: Path, tmp_path: Path
 ) -> None:

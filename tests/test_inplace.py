@@ -241,6 +241,7 @@ def test_where_it_could_have_no_effect_it_is_refused_by_name(tmp_path: Path, s3_
         assert "--inplace" in ran.err
 
 
+@pytest.mark.full
 def test_killed_anywhere_the_same_command_makes_the_whole(place: Place, s3_bucket: Bucket, tmp_path: Path) -> None:
     """The whole group is killed as soon as the file itself begins to change, or where it was too quick, when it ends."""
     here, back, there = tmp_path / "here", tmp_path / "back", f"s3://{s3_bucket.bucket}/t"

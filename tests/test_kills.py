@@ -83,7 +83,7 @@ def test_a_worker_killed_in_the_middle_of_an_upload_costs_nothing_but_time(
 
 
 @pytest.mark.parametrize(
-    ("what", "strike"), mostly_full([("large", kill_children), ("small", kill_children), ("small", kill_main)], 2)
+    ("what", "strike"), mostly_full([("large", kill_children), ("small", kill_main), ("small", kill_children)], 1)
 )
 def test_a_worker_killed_in_the_middle_of_a_download_costs_nothing_but_time(
     what: str, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path

@@ -110,6 +110,7 @@ def test_larger_parts_are_uploaded_before_a_copy_is_given_up() -> None:
     assert uploaded(parts) == 200 * GIB
 
 
+@pytest.mark.full
 def test_a_hundred_thousand_copies_are_laid_out_within_seconds() -> None:
     rng = random.Random(1)
     copies, at = [], 0

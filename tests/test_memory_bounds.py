@@ -96,6 +96,7 @@ def test_the_producer_is_flat_over_a_flat_folder_that_is_all_new(roomy: Path) ->
     assert_bounded(answer["samples"])
 
 
+@pytest.mark.full
 def test_producer_and_workers_are_flat_over_a_flat_folder_that_is_really_sent(roomy: Path) -> None:
     """Every file travels: batches go out, receipts come in, the checkpoint moves on."""
     flat_folder(roomy / "from", SENT)

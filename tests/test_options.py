@@ -107,6 +107,7 @@ def test_which_files_are_transferred(tmp_path: Path, hs: Submit, options: list[s
     assert (planned.files["pending"], planned.bytes["pending"]) == (ran.files["done"], ran.bytes["done"])
 
 
+@pytest.mark.full
 def test_a_store_is_compared_by_contents_or_times_as_asked(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     hs, bucket = s3
     source, uri = tmp_path / "source", f"s3://{bucket.bucket}/x"

@@ -53,6 +53,7 @@ def test_owners_that_only_root_may_set_are_a_counted_note_and_the_job_is_done(pl
     assert (unasked.code, [n for n in notes(unasked.out) if "chown" in n]) == (0, []), unasked.out
 
 
+@pytest.mark.full
 def test_ones_own_owner_is_stored_on_request_only(place: Path, s3_bucket: Bucket) -> None:
     (place / "f").write_bytes(b"x")
     os.chown(place / "f", ORDINARY, -1)

@@ -145,6 +145,7 @@ def test_with_all_what_only_looks_the_same_is_sent(verify: str, sent: int) -> No
 # --- as a user runs it --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_between_folders_each_value_does_what_it_says(tmp_path: Path) -> None:
     hs = Submit(tmp_path / "home")
     source, dest = tmp_path / "source", tmp_path / "dest"

@@ -80,6 +80,7 @@ def ended_well(run: Running, source: Path) -> None:
             assert f.read(4).rstrip(b"\0") == b"%d" % i
 
 
+@pytest.mark.full
 def test_a_full_server_stops_the_job_until_there_is_room(
     place: Place, server: servers.ValkeyServer, source: Path
 ) -> None:

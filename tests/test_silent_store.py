@@ -64,16 +64,16 @@ def interrupted(run: Running) -> None:
 
 UP = {
     "the first listing": ("GET", "max-keys=1&"),
-    "the probe": ("PUT", "/.hugesync/probe"),
     "the listing": ("GET", "max-keys=1000"),
     "a small file": ("PUT", "/up/f3"),
-    "beginning a large file": ("POST", "/up/large?uploads"),
     "a part": ("PUT", "/up/large?uploadId"),
+    "the probe": ("PUT", "/.hugesync/probe"),
+    "beginning a large file": ("POST", "/up/large?uploads"),
     "the completion": ("POST", "/up/large?uploadId"),
 }
 
 
-@pytest.mark.parametrize("at", UP)
+@pytest.mark.parametrize("at", mostly_full(UP, 4))
 def test_ctrl_c_ends_an_upload_to_a_silent_store_at_once(
     at: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path
 ) -> None:
@@ -86,15 +86,15 @@ def test_ctrl_c_ends_an_upload_to_a_silent_store_at_once(
 
 DOWN = {
     "what a prefix is": ("HEAD", "/up", 1, ""),
-    "the listing": ("GET", "max-keys=1000", 1, ""),
     "reading a small file": ("GET", "/up/f3", 1, ""),
     "reading a large file": ("GET", "/up/large", 1, ""),
+    "the listing": ("GET", "max-keys=1000", 1, ""),
     "what a file is": ("HEAD", "/up/f3", 1, "/f3"),
     "what a file is, once more": ("HEAD", "/up/f3", 2, "/f3"),
 }
 
 
-@pytest.mark.parametrize("at", DOWN)
+@pytest.mark.parametrize("at", mostly_full(DOWN, 3))
 def test_ctrl_c_ends_a_download_from_a_silent_store_at_once(
     at: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path, tmp_path: Path
 ) -> None:
@@ -124,7 +124,7 @@ def fleet_worker(place: Place, broker: servers.ValkeyServer, root: Path) -> Runn
     return place.start([*command, "-v"])
 
 
-@pytest.mark.parametrize("at", mostly_full(["the listing", "a part", "a small file", "the completion"], 2))
+@pytest.mark.parametrize("at", mostly_full(["a part", "the listing", "a small file", "the completion"], 1))
 def test_ctrl_c_ends_a_job_of_a_fleet_at_once(
     at: str, place: Place, proxy: SlowProxy, broker: servers.ValkeyServer, s3_bucket: Bucket, source: Path
 ) -> None:
@@ -192,6 +192,7 @@ def test_a_listing_that_never_answers_ends_as_unreachable_after_a_bounded_time(
     assert 2 <= len(lists) <= 3
 
 
+@pytest.mark.full
 def test_an_endpoint_that_never_answers_at_all_is_unreachable_after_ten_seconds(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path
 ) -> None:

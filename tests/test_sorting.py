@@ -99,6 +99,7 @@ def test_open_files_grow_with_the_levels_and_not_with_the_runs(tmp_path: Path, m
     assert open_now == 0
 
 
+@pytest.mark.full
 def test_memory_stays_flat_above_one_run() -> None:
     def entries(n: int) -> Iterator[Entry]:
         order = random.Random(2)

@@ -188,6 +188,7 @@ def test_a_detached_job_is_begun_by_a_worker_and_followed_to_its_end(fleet: Flee
     assert watched.summary == {**watched.summary, **{k: v for k, v in all_done(fleet, source, dest).items() if k in watched.summary}}  # fmt: skip
 
 
+@pytest.mark.full
 def test_deletes_and_comparisons_are_handed_over_like_any_job(fleet: Fleet, data: Path) -> None:
     source, dest = data / "src", data / "dst"
     for n in range(4):

@@ -67,6 +67,7 @@ def per_second(proxy: BusyProxy, by: str, since: float, until: float) -> float:
     return sum(put.by == by and since <= put.at < until for put in proxy.puts) / (until - since)
 
 
+@pytest.mark.full
 def test_a_slowdown_that_one_worker_meets_slows_the_other_and_the_rate_recovers(
     tmp_path: Path, fleet: Place, broker: servers.ValkeyServer, s3_bucket: Bucket, shared: BusyProxy
 ) -> None:

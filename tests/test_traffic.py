@@ -149,6 +149,7 @@ def test_a_large_file_up_and_down(tmp_path: Path, s3_bucket: Bucket, proxy: Slow
     assert (tmp_path / "back/file").read_bytes() == (big / "file").read_bytes()
 
 
+@pytest.mark.full
 def test_from_bucket_to_bucket_by_the_store_itself(
     tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy, submit: Submit, tree: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_from_bucket_to_bucket_by_the_store_itself(
     assert_told_truly(again, counted())
 
 
+@pytest.mark.full
 def test_from_one_endpoint_to_another_through_the_worker(
     tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy, submit: Submit, tree: Path
 ) -> None:

@@ -67,6 +67,7 @@ def queued(server: servers.ValkeyServer) -> int:
         return int(r.llen("hs:q:hs.data"))
 
 
+@pytest.mark.full
 def test_queues_lost_and_the_worker_killed_in_the_middle_the_ledger_alone_brings_the_job_to_its_end(
     tmp_path: Path,
     fleet: tuple[Place, SlowProxy],
