@@ -17,6 +17,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 import servers
+from conftest import azure_environment
 from hugesync_tasks.errors import (
     BadName,
     Cancelled,
@@ -68,6 +69,23 @@ def s3_store(request: pytest.FixtureRequest) -> Store:
     return made
 
 
+@pytest.fixture(scope="module")
+def one_container(azurite: servers.AzureServer) -> str:
+    servers.azure_container(azurite, "contract").close()
+    return "contract"
+
+
+def azure_store(request: pytest.FixtureRequest) -> Store:
+    from hugesync_tasks.stores.azure import AzureStore
+
+    server: servers.AzureServer = request.getfixturevalue("azurite")
+    container: str = request.getfixturevalue("one_container")
+    azure_environment(request.getfixturevalue("monkeypatch"), server.env)
+    made = AzureStore(container, f"{uuid.uuid4().hex}/root/", page_size=2)
+    made.limits = made.probe(Token())
+    return made
+
+
 def local_store(request: pytest.FixtureRequest) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
@@ -88,6 +106,7 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
     "memory listing in no order": lambda r: memory_store(r, "none"),
     "local": local_store,
     "s3": s3_store,
+    "azure on azurite": azure_store,
     "retrying": lambda r: RetryingStore(memory_store(r), base=0.001),
     "throttled": lambda r: ThrottledStore(memory_store(r), 1e12, 1e9),
     "limited": lambda r: LimitedStore(memory_store(r), SharedRates(), "bucket", "p/"),
