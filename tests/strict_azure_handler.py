@@ -1,0 +1,149 @@
+"""HTTP in front of the strict fake's state: reads a request, checks who asks, does it under the lock, answers as Azure does."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+from strict_azure_auth import parse_query
+from strict_azure_checks import Refused
+from strict_azure_operations import Operations
+from strict_azure_wire import Answer, Asked, Call
+from strict_azure_xml import date, error
+
+if TYPE_CHECKING:
+    from strict_azure import StrictAzure
+
+_DRAINED = (
+    256 * 1024 * 1024
+)  # bytes of a refused body that are read and thrown away, so that the client hears the answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "Windows-Azure-Blob/1.0", "Microsoft-HTTPAPI/2.0"
+    disable_nagle_algorithm = True
+    wbufsize = 64 * 1024
+    server_of: StrictAzure
+
+    def _any(self) -> None:
+        split = urlsplit(self.path)
+        query = parse_query(split.query)
+        headers = self._headers()
+        path = unquote(split.path, errors="surrogateescape")
+        fault = self.server_of.faults(self.command, path, query)
+        try:
+            body = self._body(headers, query)
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        self._log(path, query, headers, body)
+        if fault is not None and fault[0] == "before":
+            self.close_connection = self.close_connection or not fault[1]
+            if fault[1]:
+                self._refuse(
+                    Refused(fault[1], {503: "ServerBusy", 500: "InternalError"}.get(fault[1], "InternalError"))
+                )
+            return
+        try:
+            answer = self._answered(split.path, split.query, query, headers, body)
+        except Refused as refused:
+            if fault is None:
+                self._refuse(refused)
+        else:
+            if fault is None:
+                self._send(answer)
+        if fault is not None:
+            self.close_connection = True
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
+
+    def _answered(
+        self, raw_path: str, raw_query: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        azure = self.server_of
+        need, operation = Operations.choose(self.command, raw_path, query, headers)
+        azure.authority.check_request(self.command, raw_path, raw_query, headers, need)
+        container, blob = names_of(raw_path, azure.account_name)
+        call = Call(self.command, container, blob, query, headers, list(self.headers.items()), body)
+        if operation is Operations.batch:  # its parts come one by one
+            return operation(Operations(azure), call)
+        with azure.lock:
+            return operation(Operations(azure), call)
+
+    def _headers(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, value in self.headers.items():
+            low = name.lower()
+            found[low] = f"{found[low]},{value.strip()}" if low in found else value.strip()
+        return found
+
+    def _body(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bytes:
+        """Raises Refused (411, 413); of a body that is too large nothing is kept."""
+        if "content-length" not in headers:
+            if self.command in ("PUT", "POST"):
+                self.close_connection = True
+                raise Refused(411, "MissingContentLengthHeader")
+            return b""
+        length = int(headers["content-length"])
+        limits = self.server_of.account.limits
+        most = limits.block if query.get("comp") == "block" else limits.put_blob
+        if length <= most:
+            body = self.rfile.read(length)
+            if len(body) < length:
+                self.close_connection = True
+                raise Refused(400, "IncompleteBody")
+            return body
+        self.close_connection = True
+        left = min(length, _DRAINED)
+        while left > 0 and (read := self.rfile.read(min(left, 1 << 20))):
+            left -= len(read)
+        raise Refused(413, "RequestBodyTooLarge", MaxLimit=str(most))
+
+    def _log(self, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
+        xml = body if query.get("comp") == "blocklist" else b""
+        self.server_of.requests.append(Asked(self.command, path, query, headers, len(body), xml))
+
+    def _refuse(self, refused: Refused) -> None:
+        request_id = str(uuid.uuid4())
+        headers = {"x-ms-error-code": refused.code, "x-ms-request-id": request_id, "Content-Type": "application/xml"}
+        if "CopySourceStatusCode" in refused.details:
+            headers["x-ms-copy-source-status-code"] = refused.details["CopySourceStatusCode"]
+            headers["x-ms-copy-source-error-code"] = refused.details["CopySourceErrorCode"]
+        bodiless = self.command == "HEAD" or refused.status == 304
+        self._send(Answer(refused.status, headers, b"" if bodiless else error(refused, request_id)))
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        headers = {"x-ms-request-id": str(uuid.uuid4()), "x-ms-version": self.headers.get("x-ms-version", "2026-10-06")}
+        if "x-ms-client-request-id" in self.headers:
+            headers["x-ms-client-request-id"] = self.headers["x-ms-client-request-id"]
+        headers |= answer.headers
+        if answer.status != 304:
+            headers.setdefault("Content-Length", str(len(answer.body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return date(self.server_of.account.now() if timestamp is None else timestamp)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def names_of(raw_path: str, account: str) -> tuple[str, str]:
+    """(container, blob), each maybe empty. Raises Refused when the path is of another account or no UTF-8."""
+    root, _, rest = raw_path.lstrip("/").partition("/")
+    container, _, blob = rest.partition("/")
+    if unquote(root) != account:
+        raise Refused(404, "ResourceNotFound", "The specified resource does not exist.")
+    try:
+        return unquote_to_bytes(container).decode(), unquote_to_bytes(blob).decode()
+    except UnicodeDecodeError:
+        raise Refused(400, "InvalidUri", "The requested URI does not represent any resource on the server.") from None
