@@ -36,6 +36,12 @@ def _hmac(key: str, text: str) -> str:
     return base64.b64encode(hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()).decode()
 
 
+def check_version(headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+    """A request says the version of the service it was written for, or its SAS does."""
+    if not re.match(r"\d{4}-\d\d-\d\d\Z", headers.get("x-ms-version", query.get("sv", ""))):
+        raise Refused(400, "MissingRequiredHeader", HeaderName="x-ms-version")
+
+
 class Authority:
     """Knows one account and its key. ``now`` judges the dates of a SAS; the date of a request is judged by real time."""
 
@@ -51,8 +57,6 @@ class Authority:
             self.check_sas(raw_path, query, need)
         else:
             raise Refused(401, "NoAuthenticationInformation", "Server failed to authenticate the request.")
-        if not re.match(r"\d{4}-\d\d-\d\d\Z", headers.get("x-ms-version", query.get("sv", ""))):
-            raise Refused(400, "MissingRequiredHeader", HeaderName="x-ms-version")
 
     def _check_shared_key(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
         form = re.match(r"SharedKey ([^:]+):(\S+)\Z", headers["authorization"])

@@ -6,20 +6,18 @@ import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from strict_azure_auth import parse_query
+from strict_azure_auth import check_version, parse_query
 from strict_azure_checks import Refused
-from strict_azure_operations import Operations
-from strict_azure_wire import Answer, Asked, Call
+from strict_azure_dispatch import perform
+from strict_azure_wire import Answer, Asked
 from strict_azure_xml import date, error
 
 if TYPE_CHECKING:
     from strict_azure import StrictAzure
 
-_DRAINED = (
-    256 * 1024 * 1024
-)  # bytes of a refused body that are read and thrown away, so that the client hears the answer
+_DRAINED = 256 * 1024 * 1024  # bytes of a refused body that are read and thrown away, so that the client hears
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,7 +47,10 @@ class Handler(BaseHTTPRequestHandler):
                 )
             return
         try:
-            answer = self._answered(split.path, split.query, query, headers, body)
+            check_version(headers, query)
+            answer = perform(
+                self.server_of, self.command, split.path, split.query, headers, list(self.headers.items()), body
+            )
         except Refused as refused:
             if fault is None:
                 self._refuse(refused)
@@ -60,19 +61,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
-
-    def _answered(
-        self, raw_path: str, raw_query: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
-    ) -> Answer:
-        azure = self.server_of
-        need, operation = Operations.choose(self.command, raw_path, query, headers)
-        azure.authority.check_request(self.command, raw_path, raw_query, headers, need)
-        container, blob = names_of(raw_path, azure.account_name)
-        call = Call(self.command, container, blob, query, headers, list(self.headers.items()), body)
-        if operation is Operations.batch:  # its parts come one by one
-            return operation(Operations(azure), call)
-        with azure.lock:
-            return operation(Operations(azure), call)
 
     def _headers(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -126,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
             headers.setdefault("Content-Length", str(len(answer.body)))
         for name, value in headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
@@ -135,15 +125,3 @@ class Handler(BaseHTTPRequestHandler):
         return date(self.server_of.account.now() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None: ...
-
-
-def names_of(raw_path: str, account: str) -> tuple[str, str]:
-    """(container, blob), each maybe empty. Raises Refused when the path is of another account or no UTF-8."""
-    root, _, rest = raw_path.lstrip("/").partition("/")
-    container, _, blob = rest.partition("/")
-    if unquote(root) != account:
-        raise Refused(404, "ResourceNotFound", "The specified resource does not exist.")
-    try:
-        return unquote_to_bytes(container).decode(), unquote_to_bytes(blob).decode()
-    except UnicodeDecodeError:
-        raise Refused(400, "InvalidUri", "The requested URI does not represent any resource on the server.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import strict_azure_xml as xml
@@ -24,8 +24,6 @@ _PROPERTIES = (
 )
 _HASHED_RANGE = 4 * 1024 * 1024
 
-Operation = Callable[["Operations", Call], Answer]
-
 
 class Operations:
     """Each method is one operation; it raises Refused for what the service answers with an error."""
@@ -33,74 +31,23 @@ class Operations:
     def __init__(self, azure: StrictAzure) -> None:
         self.azure, self.account = azure, azure.account
 
-    @staticmethod
-    def choose(
-        method: str, raw_path: str, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> tuple[str, Operation]:
-        """The permissions of which a SAS needs one, and the operation. Raises Refused (501) for what is not known here."""
-        depth = len([part for part in raw_path.strip("/").split("/", 2) if part])
-        kind = (method, query.get("restype", ""), query.get("comp", ""))
-        if "snapshot" in query or "versionid" in query or any(name.startswith("x-ms-lease") for name in headers):
-            raise Refused(501, "NotImplemented", f"strict_azure knows no snapshots, versions and leases: {kind}")
-        table: dict[tuple[str, str, str], tuple[str, Operation]]
-        if depth <= 1:
-            table = {("GET", "", "list"): ("l", Operations.list_containers)}
-            table |= {(m, "account", "properties"): ("r", Operations.account_information) for m in ("GET", "HEAD")}
-        elif depth == 2:
-            table = {
-                ("PUT", "container", ""): ("cw", Operations.create_container),
-                ("DELETE", "container", ""): ("d", Operations.delete_container),
-                ("GET", "container", ""): ("r", Operations.get_container),
-                ("HEAD", "container", ""): ("r", Operations.get_container),
-                ("GET", "container", "list"): ("l", Operations.list_blobs),
-                ("POST", "container", "batch"): ("d", Operations.batch),
-            }
-        else:
-            table = {
-                ("PUT", "", ""): ("cw", Operations._put_kind(headers)),
-                ("PUT", "", "block"): ("cw", Operations._block_kind(headers)),
-                ("PUT", "", "blocklist"): ("cw", Operations.put_block_list),
-                ("PUT", "", "metadata"): ("w", Operations.set_metadata),
-                ("GET", "", "blocklist"): ("r", Operations.get_block_list),
-                ("GET", "", ""): ("r", Operations.get_blob),
-                ("HEAD", "", ""): ("r", Operations.get_blob),
-                ("GET", "", "metadata"): ("r", Operations.get_blob_metadata),
-                ("HEAD", "", "metadata"): ("r", Operations.get_blob_metadata),
-                ("DELETE", "", ""): ("d", Operations.delete_blob),
-            }
-        if kind not in table:
-            raise Refused(501, "NotImplemented", f"strict_azure does not know {kind} on a path of depth {depth}")
-        return table[kind]
-
-    @staticmethod
-    def _put_kind(headers: Mapping[str, str]) -> Operation:
-        if "x-ms-copy-source" not in headers:
-            return Operations.put_blob
-        if "x-ms-blob-type" in headers:
-            return Operations.put_blob_from_url
-        return Operations.copy_blob
-
-    @staticmethod
-    def _block_kind(headers: Mapping[str, str]) -> Operation:
-        return Operations.put_block_from_url if "x-ms-copy-source" in headers else Operations.put_block
-
     # ── containers ──
 
     def list_containers(self, call: Call) -> Answer:
-        return _answer(200, body=xml.containers(self.account, self.azure.endpoint))
+        return answer(200, body=xml.containers(self.account, self.azure.endpoint))
 
     def account_information(self, call: Call) -> Answer:
-        return _answer(
+        return answer(
             200, {"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2", "x-ms-is-hns-enabled": "false"}
         )
 
     def create_container(self, call: Call) -> Answer:
         found = self.account.create_container(call.container, metadata_of(call.meta))
-        return _answer(201, {"ETag": found.etag, "Last-Modified": xml.date(found.modified)})
+        return answer(201, {"ETag": found.etag, "Last-Modified": xml.date(found.modified)})
 
     def delete_container(self, call: Call) -> Answer:
         self.account.delete_container(call.container)
-        return _answer(202)
+        return answer(202)
 
     def get_container(self, call: Call) -> Answer:
         found = self.account.container(call.container)
@@ -110,16 +57,13 @@ class Operations:
             "x-ms-has-immutability-policy": "false",
         }
         headers |= {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available", "x-ms-has-legal-hold": "false"}
-        return _answer(200, headers | {f"x-ms-meta-{name}": value for name, value in found.metadata.items()})
+        return answer(200, headers | {f"x-ms-meta-{name}": value for name, value in found.metadata.items()})
 
     def list_blobs(self, call: Call) -> Answer:
         body = xml.listing(
             self.account, call.container, call.query, self.azure.endpoint, empty_page=self.azure.empty_pages
         )
-        return _answer(200, body=body)
-
-    def batch(self, call: Call) -> Answer:
-        raise Refused(501, "NotImplemented")
+        return answer(200, body=body)
 
     # ── writing ──
 
@@ -139,7 +83,7 @@ class Operations:
         no_conditions(call.headers)
         check_checksums(call.body, call.headers.get("content-md5"), call.headers.get("x-ms-content-crc64"))
         self.account.put_block(call.container, call.blob, call.query.get("blockid", ""), call.body)
-        return _answer(201, _sum(call.headers, "content-md5", call.body) | {"x-ms-request-server-encrypted": "true"})
+        return answer(201, _sum(call.headers, "content-md5", call.body) | {"x-ms-request-server-encrypted": "true"})
 
     def put_block_from_url(self, call: Call) -> Answer:
         no_conditions(call.headers)
@@ -148,7 +92,7 @@ class Operations:
         _, data = self.azure.sources.read(call.headers)
         self.account.put_block(call.container, call.blob, call.query.get("blockid", ""), data)
         sums = _sum(call.headers, "x-ms-source-content-md5", data)
-        return _answer(201, sums | {"x-ms-request-server-encrypted": "true"})
+        return answer(201, sums | {"x-ms-request-server-encrypted": "true"})
 
     def put_block_list(self, call: Call) -> Answer:
         check_checksums(call.body, call.headers.get("content-md5"), call.headers.get("x-ms-content-crc64"))
@@ -200,7 +144,7 @@ class Operations:
 
     def delete_blob(self, call: Call) -> Answer:
         self.account.delete(call.container, call.blob, Conditions.of(call.headers))
-        return _answer(202, {"x-ms-delete-type-permanent": "true"})
+        return answer(202, {"x-ms-delete-type-permanent": "true"})
 
     def _to_write(self, call: Call, code: str = "ConditionNotMet") -> None:
         blob = self.account.committed(call.container, call.blob)
@@ -214,7 +158,7 @@ class Operations:
         headers = _shown(blob)
         wanted = call.headers.get("x-ms-range") or call.headers.get("range")
         if call.method == "HEAD" or not wanted:
-            return _answer(200, {**headers, "Content-Length": str(len(blob.data))}, blob.data)
+            return answer(200, {**headers, "Content-Length": str(len(blob.data))}, blob.data)
         start, end = byte_range(wanted, len(blob.data))
         data = blob.data[start:end]
         if "content-md5" in blob.headers:
@@ -224,7 +168,7 @@ class Operations:
                 if len(data) > _HASHED_RANGE:
                     raise Refused(400, "OutOfRangeInput", HeaderName=f"x-ms-range-get-content-{name}")
                 headers["Content-MD5" if name == "md5" else "x-ms-content-crc64"] = of(data)
-        return _answer(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{len(blob.data)}"}, data)
+        return answer(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{len(blob.data)}"}, data)
 
     def get_blob_metadata(self, call: Call) -> Answer:
         blob = self.account.existing(call.container, call.blob)
@@ -239,16 +183,16 @@ class Operations:
         headers = {"x-ms-blob-content-length": str(len(blob.content or b"")), "Content-Type": "application/xml"}
         if blob.content is not None:
             headers |= {"ETag": blob.etag, "Last-Modified": xml.date(blob.modified)}
-        return _answer(200, headers, xml.block_list(blob, call.query.get("blocklisttype", "committed").lower()))
+        return answer(200, headers, xml.block_list(blob, call.query.get("blocklisttype", "committed").lower()))
 
 
-def _answer(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+def answer(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
     return Answer(status, {**({"Content-Type": "application/xml"} if body else {}), **(headers or {})}, body)
 
 
 def _written(status: int, blob: Blob, headers: Mapping[str, str]) -> Answer:
     shown = {"ETag": blob.etag, "Last-Modified": xml.date(blob.modified), "x-ms-request-server-encrypted": "true"}
-    return _answer(status, {**shown, **headers})
+    return answer(status, {**shown, **headers})
 
 
 def _new(call: Call, data: bytes) -> Blob:
