@@ -79,6 +79,7 @@ def _choose(kind: tuple[str, str, str], call: Call) -> tuple[str, Operation]:
     """Raises Refused (501) for what is not known here."""
     table = _BLOB if call.blob else _CONTAINER if call.container else _ACCOUNT
     unknown = {"snapshot", "versionid", "x-ms-lease-id", "x-ms-if-tags", "x-ms-tags", "x-ms-access-tier"}
+    unknown |= {"x-ms-copy-source-authorization", "x-ms-encryption-key"}
     if kind not in table or unknown & {*call.query, *call.headers}:
         raise Refused(501, "NotImplemented", f"strict_azure does not know {kind} with these headers and parameters.")
     if "x-ms-copy-source" in call.headers:

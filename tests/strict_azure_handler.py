@@ -17,6 +17,7 @@ from strict_azure_xml import date, error
 if TYPE_CHECKING:
     from strict_azure import StrictAzure
 
+_XML = 64 * 1024 * 1024  # bytes of a block list or a batch
 _DRAINED = 256 * 1024 * 1024  # bytes of a refused body that are read and thrown away, so that the client hears
 
 
@@ -36,15 +37,14 @@ class Handler(BaseHTTPRequestHandler):
         try:
             body = self._body(headers, query)
         except Refused as refused:
+            self._log(path, query, headers, int(headers.get("content-length", 0)), b"")
             self._refuse(refused)
             return
-        self._log(path, query, headers, body)
+        self._log(path, query, headers, len(body), body)
         if fault is not None and fault[0] == "before":
             self.close_connection = self.close_connection or not fault[1]
             if fault[1]:
-                self._refuse(
-                    Refused(fault[1], {503: "ServerBusy", 500: "InternalError"}.get(fault[1], "InternalError"))
-                )
+                self._refuse(Refused(fault[1], "ServerBusy" if fault[1] == 503 else "InternalError"))
             return
         try:
             check_version(headers, query)
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             return b""
         length = int(headers["content-length"])
         limits = self.server_of.account.limits
-        most = limits.block if query.get("comp") == "block" else limits.put_blob
+        most = {"block": limits.block, "": limits.put_blob}.get(query.get("comp", ""), _XML)
         if length <= most:
             body = self.rfile.read(length)
             if len(body) < length:
@@ -91,9 +91,9 @@ class Handler(BaseHTTPRequestHandler):
             left -= len(read)
         raise Refused(413, "RequestBodyTooLarge", MaxLimit=str(most))
 
-    def _log(self, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
+    def _log(self, path: str, query: dict[str, str], headers: dict[str, str], length: int, body: bytes) -> None:
         xml = body if query.get("comp") == "blocklist" else b""
-        self.server_of.requests.append(Asked(self.command, path, query, headers, len(body), xml))
+        self.server_of.requests.append(Asked(self.command, path, query, headers, length, xml))
 
     def _refuse(self, refused: Refused) -> None:
         request_id = str(uuid.uuid4())

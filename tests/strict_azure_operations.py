@@ -157,6 +157,8 @@ class Operations:
         Conditions.of(call.headers).to_read(blob)
         headers = _shown(blob)
         wanted = call.headers.get("x-ms-range") or call.headers.get("range")
+        if not wanted and {"x-ms-range-get-content-md5", "x-ms-range-get-content-crc64"} & set(call.headers):
+            raise Refused(400, "InvalidHeaderValue", "A hash of a range without a range.")
         if call.method == "HEAD" or not wanted:
             return answer(200, {**headers, "Content-Length": str(len(blob.data))}, blob.data)
         start, end = byte_range(wanted, len(blob.data))
