@@ -40,6 +40,7 @@ from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 from hugesync_tasks.token import Token
+from strict_azure import StrictAzure
 
 ORDER = ["a-b", "a.txt", "a/x", "a0", "b", "b!/q", "b/q", "\uff5e", "\U0001f600"]
 GENERATION = "0123456789abcdef" * 2
@@ -86,6 +87,23 @@ def azure_store(request: pytest.FixtureRequest) -> Store:
     return made
 
 
+@pytest.fixture(scope="module")
+def strict_azure() -> Iterator[StrictAzure]:
+    with StrictAzure() as it:
+        it.create_container("contract")
+        yield it
+
+
+def strict_azure_store(request: pytest.FixtureRequest) -> Store:
+    from hugesync_tasks.stores.azure import AzureStore
+
+    strict: StrictAzure = request.getfixturevalue("strict_azure")
+    azure_environment(request.getfixturevalue("monkeypatch"), strict.env)
+    made = AzureStore("contract", f"{uuid.uuid4().hex}/root/", page_size=2)
+    made.limits = made.probe(Token())
+    return made
+
+
 def local_store(request: pytest.FixtureRequest) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
@@ -107,6 +125,7 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
     "local": local_store,
     "s3": s3_store,
     "azure on azurite": azure_store,
+    "azure on the strict fake": strict_azure_store,
     "retrying": lambda r: RetryingStore(memory_store(r), base=0.001),
     "throttled": lambda r: ThrottledStore(memory_store(r), 1e12, 1e9),
     "limited": lambda r: LimitedStore(memory_store(r), SharedRates(), "bucket", "p/"),
@@ -130,8 +149,17 @@ FORGETS_FOLDERS = "the metadata of a folder's object are dropped"
 FLAWS = {"s3 (SeaweedFS)": (RACING_COMPLETES, FORGETS_FOLDERS)}
 
 
+RIVALS_TAKE_BLOCKS = "whoever writes an object takes away the parts of every open upload to it"
+FLAWS |= {"azure": (RIVALS_TAKE_BLOCKS,), "azure (emulator)": (RIVALS_TAKE_BLOCKS,)}
+
+
 def has_flaw(store: Store, flaw: str) -> bool:
     return flaw in FLAWS.get(store.limits.name, ())
+
+
+def opens_nothing(store: Store) -> bool:
+    """An upload is nothing but its parts: before the first, and after an abort, there is none to know or to refuse."""
+    return store.limits.name.startswith(("gcs", "azure"))
 
 
 # what the tests are written with
@@ -661,7 +689,8 @@ def test_what_is_ours_is_listed_apart_from_everything_else(store: Store) -> None
 
 
 def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> None:
-    version = put(store, "f", b"old").version
+    hidden = not store.limits.abort_frees  # uploads to an object that is there are not listed, and only time ends them
+    version = "" if hidden else put(store, "f", b"old").version
     upload, _ = begin(store, "f", 10)
     send(store, upload, b"0123456789")
     found = [(key, upload_id) for key, upload_id, _ in store.list_uploads(Token())]
@@ -670,6 +699,10 @@ def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> 
     assert held == 10 if store.limits.remote else held and held >= 10
     store.abort(upload, Token())
     store.abort(upload, Token())
+    if hidden:
+        assert store.head("f", Token()) is None
+        assert store.held(upload, Token()) == 10
+        return
     with pytest.raises(NoSuchUpload):
         store.held(upload, Token())
     assert list(store.list_uploads(Token())) == []
@@ -681,6 +714,8 @@ def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> 
 
 
 def test_completing_an_aborted_upload_is_refused(store: Store) -> None:
+    if not store.limits.abort_frees:
+        pytest.skip("only time ends an upload here")
     upload, meta = begin(store, "f", 10)
     parts = send(store, upload, b"0123456789")
     store.abort(upload, Token())
@@ -710,6 +745,9 @@ def test_complete_refuses_a_rival_and_the_upload_stays(store: Store) -> None:
         with pytest.raises(VersionMismatch):
             store.complete(upload, parts, meta, expected, None, Token())
         assert read(store, "f", rival) == b"rival"
+    if has_flaw(store, RIVALS_TAKE_BLOCKS):
+        assert store.list_parts(upload, Token()) == []
+        parts = send(store, upload, b"0123456789")
     assert [p.number for p in store.list_parts(upload, Token())] == [1]
     commit = store.complete(upload, parts, meta, rival, None, Token())
     assert read(store, "f", commit.version) == b"0123456789"
@@ -909,8 +947,10 @@ def test_names_are_kept_to_the_byte(store: Store) -> None:
 def test_nasty_names_survive_uploads_and_copies(store: Store) -> None:
     for name in ("with space+%41#?&=", "\U0001f600\n'\""):
         upload, meta = begin(store, name, 3)
+        assert [k for k, _, _ in store.list_uploads(Token())] == ([] if opens_nothing(store) else [name])
+        parts = send(store, upload, b"abc")
         assert [k for k, _, _ in store.list_uploads(Token())] == [name]
-        version = store.complete(upload, send(store, upload, b"abc"), meta, ABSENT, None, Token()).version
+        version = store.complete(upload, parts, meta, ABSENT, None, Token()).version
         store.copy(store, name + " copy", name, version, Meta(), ABSENT, Token())
         assert read(store, name + " copy") == b"abc"
 
@@ -977,8 +1017,13 @@ def test_the_meter_counts_bodies_and_a_remote_stores_requests(store: Store) -> N
         assert counted["bytes.received"] == 5
         assert counted["bytes.sent"] == 8
         names = ("put", "get", "head", "delete", "part", "complete", "abort")
-        assert {n: counted.get(f"requests.{n}") for n in names} == dict.fromkeys(names, 1)
-        assert counted["requests.create"] == 2
+        requests = {n: counted.get(f"requests.{n}", 0) for n in names}
+        if opens_nothing(store):
+            assert requests | {"abort": 1} == dict.fromkeys(names, 1)
+            assert "requests.create" not in counted
+        else:
+            assert requests == dict.fromkeys(names, 1)
+            assert counted["requests.create"] == 2
         assert counted["requests.list"] >= 1
 
 

@@ -130,18 +130,15 @@ class AzureClients:
         if ask.method == "PUT":
             request.headers["Content-Length"] = str(size)
         if size:
-            request.set_streamed_data_body(ask.body) if isinstance(ask.body, PacedBody) else request.set_bytes_body(
-                ask.body
-            )
+            request.set_streamed_data_body(ask.body)
         try:
             run = service._pipeline.run(
                 request, stream=ask.stream, read_timeout=SLOW_READ_TIMEOUT if ask.slow else self.read_timeout
             )
             response = run.http_response
             if response.status_code >= 300:
-                if ask.stream:
-                    response.load_body()
-                raise error_of(refusal_of(response), doing, key)
+                body = b"".join(Answered(run, service._pipeline).chunks(key)) if ask.stream else response.body()
+                raise error_of(refusal_of(response.status_code, response.headers, body), doing, key)
         except Exception as exc:
             if isinstance(ask.body, PacedBody) and ask.body.stopped is not None:
                 raise ask.body.stopped from None

@@ -6,8 +6,10 @@ conditions, so they are said as raw headers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hugesync_tasks.errors import Corrupted, NotFound, Permanent, Unsupported, VersionMismatch
-from hugesync_tasks.model import Commit, Meta, Part, Upload
+from hugesync_tasks.model import Commit, Head, Meta, Part, Upload
 from hugesync_tasks.stores.azure_blocks import Block, BlockList, block_of
 from hugesync_tasks.stores.azure_errors import ForeignBlocks
 from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
@@ -18,12 +20,16 @@ from hugesync_tasks.stores.s3_meta import quoted, unquoted
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
-Stretches = list[Stretch]  # inside a Store, ``list`` is its method
 _REMEMBERED = 4  # block lists of pinned versions, which never change
 
 
 class AzureCopies(AzureUploads):
     """The copying half of ``AzureStore``."""
+
+    _lists: dict[tuple[str, str], BlockList]
+
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
+        raise NotImplementedError  # the store's
 
     def copy(
         self,
@@ -49,7 +55,7 @@ class AzureCopies(AzureUploads):
                 raise
             raise VersionMismatch("cannot copy: the blob is gone", key) from exc
         version = unquoted(answer.headers.get("ETag"))
-        head = self.head(key, token)  # type: ignore[attr-defined]  # the answer does not say how much was copied
+        head = self.head(key, token)  # the answer does not say how much was copied
         if head is None or head.entry.version != version:
             raise VersionMismatch("copied, but the blob is another version already", key)
         token.copied_server_side(head.entry.size)
@@ -76,13 +82,13 @@ class AzureCopies(AzureUploads):
         token.moved(length)
         return Part(number, length, block.id(), checksum if checksum is not None else crc64)
 
-    def blocks(self, key: str, version: str, token: Token) -> Stretches:
+    def blocks(self, key: str, version: str, token: Token) -> Sequence[Stretch]:
         """See ``Store.blocks``: those whose CRC is known, so that a reused one is proven as well."""
         try:
             listed = self._pinned_list(key, self, version, token)
         except (NotFound, VersionMismatch):
             return []
-        found: Stretches = []
+        found: list[Stretch] = []
         at = 0
         for id, size in listed.committed:
             block = block_of(id)
@@ -143,7 +149,12 @@ class AzureCopies(AzureUploads):
             headers["x-ms-source-content-crc64"] = base64_of(block.crc64)
         query = {"comp": "block", "blockid": block.id()}
         token.requested("part_copy")
-        answer = self._ask("PUT", f"copy part {block.number}", upload.key, query=query, headers=headers, slow=True)
+        try:
+            answer = self._ask("PUT", f"copy part {block.number}", upload.key, query=query, headers=headers, slow=True)
+        except VersionMismatch as exc:  # Azurite says so of a source that is gone, too
+            if other.head(source_key, token) is None:
+                raise NotFound(f"cannot copy part {block.number}: the source is gone", source_key) from exc
+            raise
         said = crc64_of_base64(answer.headers.get("x-ms-content-crc64"))
         if said is not None and block.crc64 not in (None, said):
             raise Corrupted(f"cannot copy part {block.number}: the service copied other bytes", upload.key)

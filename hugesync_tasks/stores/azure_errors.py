@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from xml.etree import ElementTree
 
 from hugesync_tasks.errors import (
@@ -131,16 +132,14 @@ def error_of(refusal: Refusal, doing: str, key: str) -> StoreError:
     return cls(message, key)
 
 
-def refusal_of(response: Any) -> Refusal:
-    """Of an azure-core response whose body has been read. A HEAD has none: its code is in a header alone."""
-    code, message = str(response.headers.get("x-ms-error-code") or ""), ""
-    try:
-        root = ElementTree.fromstring(response.body())
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
+    """Of an answer that is no success. A HEAD has no body: its code is in a header alone."""
+    code, message = str(headers.get("x-ms-error-code") or ""), ""
+    with suppress(ElementTree.ParseError, ValueError):
+        root = ElementTree.fromstring(body)
         code = code or (root.findtext("Code") or "")
         message = (root.findtext("Message") or "").partition("\n")[0]
-    except (ElementTree.ParseError, ValueError, TypeError):
-        pass
-    return Refusal(int(response.status_code), code, message, _seconds(response.headers.get("retry-after")))
+    return Refusal(status, code, message, _seconds(headers.get("retry-after")))
 
 
 def translated(exc: Exception, doing: str, key: str) -> Exception:

@@ -37,7 +37,13 @@ from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.token import Token
 
 UNPROBED_LIMITS = replace(
-    AZURE_LIMITS, conditional_commit="none", part_conditional=False, full_crc64=False, part_copy="none", folds=False
+    AZURE_LIMITS,
+    conditional_commit="none",
+    part_conditional=False,
+    part_copy="none",
+    copy_proof="",
+    full_crc64=False,
+    folds=False,
 )
 _BODY = b"hugesync asks what this endpoint honours"
 _NO_VERSION = "0x0123456789ABCDE"
@@ -73,13 +79,14 @@ class _Probe:
             with suppress(StoreError):
                 self._store.delete(key, "*", self._token)
         conditional = all(isinstance(error, (VersionMismatch, NotFound)) for error in (put, done))
-        ranges = not isinstance(copied, Unsupported)
+        checks, ranges = isinstance(part, Corrupted), not isinstance(copied, Unsupported)
         return replace(
             limits,
             conditional_commit="enforced" if conditional else "none",
             part_conditional=conditional,
-            full_crc64=isinstance(part, Corrupted),
+            full_crc64=checks,
             part_copy="ranges" if ranges else "blocks",
+            copy_proof="crc64nvme" if checks else "",
         )
 
     def _put(self, query: dict[str, str] | None = None, *, body: bytes | None, headers: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.azure_blocks import BlockList, blocks_of
 from hugesync_tasks.stores.azure_client import Answered, Ask, AzureClients
 from hugesync_tasks.stores.azure_meta import PREFIX, metadata
-from hugesync_tasks.stores.base import ANY, GIB, MIB, TIB, Limits
+from hugesync_tasks.stores.base import ANY, MIB, Limits
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import quoted, unquoted
@@ -31,12 +31,14 @@ AZURE_LIMITS = Limits(
     max_key=1024,
     list_order="utf16",
     part_conditional=True,
+    part_copy="ranges",
+    copy_proof="crc64nvme",
     full_crc64=True,
     listing_has_mtime=True,
     delete_conditional=True,
+    abort_frees=False,
     folds=True,
 )
-assert AZURE_LIMITS.max_size > 190 * TIB > GIB
 
 
 class AzureRoot:

@@ -142,10 +142,9 @@ class AzureUploads(AzureRoot, NotInPlace):
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
         """Of blobs that exist not even empty yet: a listing does not tell which of the others hold uncommitted blocks."""
         listing = AzureListing(self.clients, self.container, self.prefix)
-        committed = {row.whole for row in listing.rows(token)} if False else set()
         for row in listing.rows(token, UNCOMMITTED):
             key = row.whole[len(self.prefix) :]
-            if not key or row.size or row.whole in committed:
+            if not key or row.size:  # what has bytes has been committed
                 continue
             try:
                 listed = self._block_list(key, "all", token)
