@@ -50,6 +50,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         super().__init__(container, prefix, AzureClients(profile, endpoint, concurrency, read_timeout), limits)
         self._page_size = page_size
         self._lists: dict[tuple[str, str], BlockList] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
 
     @property
     def endpoint(self) -> str:
@@ -106,7 +107,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
         token.requested("get")
-        answer = self._ask("GET", "read", key, headers=headers, stream=True)
+        try:
+            answer = self._ask("GET", "read", key, headers=headers, stream=True)
+        except VersionMismatch as exc:  # Azurite says so of what is gone, too
+            if self.head(key, token) is None:
+                raise NotFound("cannot read: there is no such blob", key) from exc
+            raise
         try:
             total = str(answer.headers.get("Content-Range") or "").rpartition("/")[2]
             head = self._head_of(key, answer, int(total if total.isdigit() else answer.headers["Content-Length"]))

@@ -101,6 +101,8 @@ class AzureUploads(AzureRoot, NotInPlace):
         _check_cover(upload, parts)
         ids = [_checked_id(upload, part) for part in parts]
         whole = _combined(parts)
+        if crc64 is not None and whole is None and self.limits.full_crc64:
+            raise Permanent("cannot complete the upload: the service did not say what it copied", upload.key)
         if crc64 is not None and whole is not None and whole != crc64:
             raise Corrupted("cannot complete the upload: the parts are not the whole that was read", upload.key)
         token.requested("complete")
