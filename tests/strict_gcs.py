@@ -117,6 +117,8 @@ class StrictGcs:
                 return xml_error(refusal)
             if request.query.get("alt") == "media" and refusal.status == 404:  # a download's is plain text
                 return Reply(404, {"Content-Type": "text/html; charset=UTF-8"}, refusal.message.encode())
+            if refusal.status == 304:
+                return Reply(304)
             return Reply(refusal.status, {"Content-Type": "application/json; charset=UTF-8"}, refusal.body())
 
 

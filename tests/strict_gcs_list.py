@@ -45,7 +45,7 @@ def page(
         folder = name[: cut + len(delimiter)] if cut >= 0 else ""
         if folder and folder <= after:  # told on a page before, with all below it
             continue
-        new = bool(folder) and folder not in prefixes
+        new = bool(folder) and folder not in prefixes[-1:]
         item = not folder or (trailing and folder == name)
         if not new and not item:
             continue

@@ -110,6 +110,11 @@ def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
+def md5_hex(data: bytes) -> str:
+    """As an ETag of the XML API shows it."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
 def check_digests(data: bytes, claimed: Mapping[str, Any]) -> None:
     """Claims by field name (``crc32c``, ``md5Hash``, base64) against the bytes that came."""
     if (claim := claimed.get("crc32c")) and claim != (found := crc32c(data)):

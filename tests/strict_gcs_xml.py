@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from xml.sax.saxutils import escape
 
 from strict_gcs_list import Page, page
+from strict_gcs_multipart import Multiparts
 from strict_gcs_rules import (
     MAX_PAGE,
     Refused,
@@ -46,6 +47,7 @@ _KNOWN = {
 class XmlApi:
     def __init__(self, state: State, page_size: int) -> None:
         self._state, self._page_size = state, page_size
+        self.multiparts = Multiparts(state)
 
     def answer(self, request: Request) -> Reply:
         """Raises Refused with what Google would say."""
@@ -61,6 +63,8 @@ class XmlApi:
             if request.method == "GET" and request.query.get("list-type") == "2":
                 return self._list(bucket, request)
             raise Refused(405, "methodNotAllowed", "Method Not Allowed")
+        if "uploads" in request.query or "uploadId" in request.query:
+            return self._multipart(bucket, name, request)
         match request.method:
             case "GET" | "HEAD":
                 return self._get(self._found(bucket, name, request), request)
@@ -109,6 +113,26 @@ class XmlApi:
         tag, when = escape(entity_tag(version)), stamp(version.updated)
         body = f'<CopyObjectResult><ETag>"{tag}"</ETag><LastModified>{when}</LastModified></CopyObjectResult>'
         return _xml(body, _own(version))
+
+    def _multipart(self, bucket: str, name: str, request: Request) -> Reply:
+        if "x-goog-copy-source" in request.headers:
+            raise Refused(501, "NotImplemented", "A part cannot be copied from an object.")
+        where = f"<Bucket>{bucket}</Bucket><Key>{escape(name)}</Key>"
+        if request.method == "POST" and "uploads" in request.query:
+            upload_id = self.multiparts.begin(bucket, name, _resource(request), request)
+            tag = "InitiateMultipartUploadResult"
+            return _xml(f"<{tag}>{where}<UploadId>{upload_id}</UploadId></{tag}>")
+        if request.method == "PUT":
+            return Reply(200, {"ETag": f'"{self.multiparts.part(bucket, name, request)}"'})
+        if request.method == "POST":
+            version = self.multiparts.complete(bucket, name, request)
+            etag = f'<ETag>"{escape(entity_tag(version))}"</ETag>'
+            body = f"<CompleteMultipartUploadResult>{where}{etag}</CompleteMultipartUploadResult>"
+            return _xml(body, {**_own(version), "ETag": f'"{entity_tag(version)}"'})
+        if request.method == "DELETE":
+            self.multiparts.abort(bucket, name, request)
+            return Reply(204)
+        raise Refused(405, "methodNotAllowed", "Method Not Allowed")
 
     def _list(self, bucket: str, request: Request) -> Reply:
         query = request.query
@@ -192,7 +216,7 @@ def xml_error(refusal: Refused) -> Reply:
     if refusal.status == 304:
         return Reply(304)
     code = _CODES.get(refusal.reason, refusal.reason)
-    if refusal.status == 404:
+    if refusal.status == 404 and refusal.reason == "notFound":
         code = "NoSuchKey" if refusal.message.startswith("No such object") else "NoSuchBucket"
     elif refusal.message.startswith("Provided"):
         code = "BadDigest"
