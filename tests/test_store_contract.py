@@ -17,7 +17,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 import servers
-from conftest import GcsBucket
+from conftest import GcsBucket, only_google_of
 from hugesync_tasks.errors import (
     BadName,
     Cancelled,
@@ -40,6 +40,7 @@ from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 from hugesync_tasks.token import Token
+from strict_gcs import StrictGcs
 
 ORDER = ["a-b", "a.txt", "a/x", "a0", "b", "b!/q", "b/q", "\uff5e", "\U0001f600"]
 GENERATION = "0123456789abcdef" * 2
@@ -78,6 +79,22 @@ def gcs_store(request: pytest.FixtureRequest) -> Store:
     return made
 
 
+@pytest.fixture(scope="module")
+def strict_gcs() -> Iterator[StrictGcs]:
+    with StrictGcs(buckets=("contract",)) as it:
+        yield it
+
+
+def strict_gcs_store(request: pytest.FixtureRequest) -> Store:
+    from hugesync_tasks.stores.gcs import GcsStore
+
+    strict: StrictGcs = request.getfixturevalue("strict_gcs")
+    only_google_of(strict.env, request.getfixturevalue("monkeypatch"))
+    made = GcsStore("contract", f"{uuid.uuid4().hex}/root/", page_size=2)
+    made.limits = replace(made.probe(Token()), name="gcs")
+    return made
+
+
 def local_store(request: pytest.FixtureRequest) -> Store:
     from hugesync_tasks.stores.local import LocalStore
 
@@ -99,6 +116,7 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
     "local": local_store,
     "s3": s3_store,
     "gcs on fake-gcs-server": gcs_store,
+    "gcs on the strict fake": strict_gcs_store,
     "retrying": lambda r: RetryingStore(memory_store(r), base=0.001),
     "throttled": lambda r: ThrottledStore(memory_store(r), 1e12, 1e9),
     "limited": lambda r: LimitedStore(memory_store(r), SharedRates(), "bucket", "p/"),

@@ -29,6 +29,7 @@ GCS_LIMITS = Limits(
     max_copy=5 * TIB,
     max_key=1024,
     part_conditional=True,
+    part_copy="whole",  # type: ignore[arg-type]
     listing_has_mtime=True,
     delete_conditional=True,
 )
