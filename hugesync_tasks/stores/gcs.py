@@ -6,6 +6,7 @@ answers alone carry the metadata with the bytes, everything else goes by the JSO
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 from hugesync_tasks.errors import NotFound, TooLarge, Transient, Unsupported, VersionMismatch
@@ -16,9 +17,10 @@ from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.gcs_client import READ_TIMEOUT, GcsClients, Place, segment
 from hugesync_tasks.stores.gcs_listing import PAGE, GcsListing
-from hugesync_tasks.stores.gcs_meta import entry, head, head_of_headers, resource, version_of
+from hugesync_tasks.stores.gcs_meta import entry, head, head_of_headers, head_of_small, resource, version_of
 from hugesync_tasks.stores.gcs_reader import streamed
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition, generation, kms_key
+from hugesync_tasks.stores.gcs_small import SMALL
 from hugesync_tasks.stores.gcs_uploads import GcsUploads
 from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version
@@ -82,8 +84,13 @@ class GcsStore(KeepsByCopy, GcsUploads):
         return GcsListing(self.clients, self.bucket, self.prefix, self.page_size).entries(token, start_after, enter)
 
     def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
+        whole = self._whole(key)
         try:
-            return head(key, self._resource(self._whole(key), token, "look at it", key))
+            if not digest and self._small.usable(whole):
+                token.requested("head")
+                if (result := self._small.get(whole, None, head=True)) is not None:
+                    return head_of_small(key, result)
+            return head(key, self._resource(whole, token, "look at it", key))
         except NotFound:
             return None
 
@@ -97,6 +104,15 @@ class GcsStore(KeepsByCopy, GcsUploads):
                 raise NotFound("cannot read: there is no such object", key)
             checked_version(key, version, found.entry.version)
             return S3Reader(found, iter(()), checked_span(key, found.entry.size, start, 0), token, overhead)
+        if (length is None or length <= SMALL) and self._small.usable(whole):
+            token.requested("get")
+            result = self._small.get(whole, None if start == 0 and length is None else (start, length))
+            if result is not None and result.range[1] - result.range[0] <= SMALL:
+                found = head_of_small(key, result)
+                checked_version(key, version, found.entry.version)
+                wanted = checked_span(key, found.entry.size, start, length)
+                return S3Reader(found, self._small.chunks(result, key, wanted), wanted, token, overhead)
+            # larger than was to be expected: one answer without its body is the price of not having asked first
         headers = {"Accept-Encoding": "gzip"}  # or the service unpacks what was stored packed
         if version:
             headers["x-goog-if-generation-match"] = generation(version)
@@ -124,6 +140,14 @@ class GcsStore(KeepsByCopy, GcsUploads):
         whole = self._whole(key)
         if len(body) > self.limits.max_put:
             raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
+        if len(body) <= SMALL and not meta.sse_kms_key and self._small.usable(whole):
+            token.requested("put")
+            wanted = expected if expected in (None, ANY) else generation(expected)
+            if (small := self._small.put(whole, body, meta, wanted)) is not None:
+                token.sent(len(body), overhead)
+                token.moved(len(body))
+                md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+                return Commit(key, small[0], len(body), "md5" if small[1] == md5 else "")
         made = self._write(
             "put", whole, body, resource(meta), expected, token, "write", key, overhead=overhead, kms=meta.sse_kms_key
         )
@@ -193,6 +217,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         )
 
     def close(self) -> None:
+        self._small.close()
         self.clients.close()
 
 

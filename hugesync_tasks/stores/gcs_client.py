@@ -61,6 +61,22 @@ class GcsClients:
         credentials = self._made().credentials
         return str(getattr(credentials, "service_account_email", "") or getattr(credentials, "client_id", "") or "")
 
+    @property
+    def native(self) -> dict[str, str] | None:
+        """How obstore comes to the same credentials by itself: {"key": "nobody's"} of an emulator, {"file": path} of a key file,
+        {} from the metadata server; None where it cannot."""
+        from google.auth import compute_engine
+        from google.auth.credentials import AnonymousCredentials
+        from google.oauth2 import service_account
+
+        credentials = self._made().credentials
+        if isinstance(credentials, AnonymousCredentials):
+            return {"key": "nobody's"}
+        file = self.place.credentials or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        if isinstance(credentials, service_account.Credentials):
+            return {"file": file} if file else None
+        return {} if isinstance(credentials, compute_engine.Credentials) and not file else None
+
     def bearer(self) -> str:
         """A token that is valid now, "" where none is needed (an emulator). Raises BadCredentials."""
         session = self._made()

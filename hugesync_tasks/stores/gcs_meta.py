@@ -96,6 +96,14 @@ def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
     )
 
 
+def head_of_small(key: str, result: Any) -> Head:
+    """Of obstore's answer. Its ETag is the MD5 of some objects; which, it does not say."""
+    about, pairs = result.meta, dict(result.attributes)
+    meta = meta_of(pairs, pairs.pop("Content-Type", None), pairs.pop("Storage-Class", None))
+    at = int(about["last_modified"].timestamp()) * 10**9
+    return Head(entry_of(key, int(about["size"]), at, about["version"], meta), meta)
+
+
 def version_of(one: Mapping[str, Any]) -> str:
     return str(one.get("generation", ""))
 

@@ -17,6 +17,7 @@ from hugesync_tasks.stores.gcs_meta import (
     crc32c_of_base64,
     version_of,
 )
+from hugesync_tasks.stores.gcs_small import GcsSmall
 from hugesync_tasks.token import Token
 
 GCS_LIMITS = Limits(
@@ -46,6 +47,7 @@ class GcsRoot:
         self.prefix = prefix
         self.clients = clients
         self.limits = limits or GCS_LIMITS
+        self._small = GcsSmall(bucket, clients)
 
     def _whole(self, key: str) -> str:
         """The object's whole key. Raises BadName where the service cannot hold it."""
