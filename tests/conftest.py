@@ -51,6 +51,22 @@ class Bucket:
         return servers.s3_client(self.server)
 
 
+@dataclass(frozen=True)
+class GcsBucket:
+    """A fresh bucket of Google Cloud Storage's emulator. ``env`` is what a process needs in its environment to reach it."""
+
+    server: servers.GcsServer
+    bucket: str
+
+    @property
+    def endpoint(self) -> str:
+        return self.server.endpoint
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.server.env
+
+
 def required(server: str) -> bool:
     """Whether a missing ``server`` is an error (``CI=true``, ``HUGESYNC_TEST_REQUIRE=redis,s3``) and not a skip."""
     wanted = os.environ.get("HUGESYNC_TEST_REQUIRE", "").split(",")
@@ -81,6 +97,16 @@ def seaweedfs(server_dir: Path) -> Iterator[servers.S3Server]:
         server = servers.start_seaweedfs(server_dir / "weed")
     except servers.ServerMissing as why:
         missing("s3", why)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs_server(server_dir: Path) -> Iterator[servers.GcsServer]:
+    try:
+        server = servers.start_fake_gcs(server_dir / "gcs")
+    except servers.ServerMissing as why:
+        missing("gcs", why)
     yield server
     server.stop()
 
@@ -129,6 +155,23 @@ def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> I
     yield it
     if factor() > SMALL:  # else the bucket goes with the server's folder: deleting one takes SeaweedFS seconds
         it.client.delete_bucket(Bucket=it.bucket)  # with all that is in it: SeaweedFS does that
+
+
+def only_google_of(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process's Google settings become ``env`` and nothing else."""
+    for name in [n for n in os.environ if n.startswith(("GOOGLE_", "STORAGE_EMULATOR", "CLOUDSDK_"))]:
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: servers.GcsServer, monkeypatch: pytest.MonkeyPatch) -> GcsBucket:
+    """A fresh bucket, with this process's environment pointing to its server and no other Google setting."""
+    only_google_of(gcs_server.env, monkeypatch)
+    it = GcsBucket(gcs_server, f"t-{uuid.uuid4().hex[:16]}")
+    gcs_server.create_bucket(it.bucket)
+    return it
 
 
 @dataclass(frozen=True)

