@@ -16,7 +16,7 @@ from hugesync_tasks.stores.azure_copies import AzureCopies
 from hugesync_tasks.stores.azure_listing import PAGE, AzureListing, instant_ns
 from hugesync_tasks.stores.azure_meta import meta_of_headers
 from hugesync_tasks.stores.azure_root import checksum, condition
-from hugesync_tasks.stores.azure_uploads import _combined
+from hugesync_tasks.stores.azure_uploads import combined
 from hugesync_tasks.stores.base import ABSENT, ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
@@ -191,4 +191,4 @@ class AzureStore(KeepsByCopy, AzureCopies):
         found = [(block_of(id), id, length) for id, length in listed.committed]
         if not found or any(block is None or block.size != length for block, _, length in found):
             return None
-        return _combined([block.part(id) for block, id, _ in found if block is not None])
+        return combined([block.part(id) for block, id, _ in found if block is not None])
