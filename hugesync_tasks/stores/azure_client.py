@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from hugesync_tasks.errors import Transient
-from hugesync_tasks.stores.azure_account import Account, account_of
+from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_of
 from hugesync_tasks.stores.azure_errors import error_of, refusal_of, translated
 from hugesync_tasks.stores.base import KIB
 from hugesync_tasks.stores.s3_body import PacedBody
@@ -105,7 +105,7 @@ class AzureClients:
             if self.profile:
                 from hugesync_tasks.profiles import profile
 
-                said = profile(self.profile)
+                said = profile(self.profile, PROFILE_KEYS)
             found = account_of(said)
             self._account = (
                 Account(found.name, self._endpoint.rstrip("/"), found.key, found.sas, found.token)
@@ -239,7 +239,5 @@ def _session(endpoint: str, connections: int) -> Any:
 
 def preload() -> None:
     """Load the SDK, so that the children of a process that forks share it. It makes no client and starts no thread."""
-    import azure.storage.blob
+    import azure.storage.blob  # noqa: F401
     import requests  # noqa: F401
-
-    assert azure.storage.blob.BlobServiceClient
