@@ -14,14 +14,16 @@ from hugesync_tasks.stores.azure_blocks import BlockList, block_of
 from hugesync_tasks.stores.azure_client import READ_TIMEOUT, Answered, AzureClients
 from hugesync_tasks.stores.azure_copies import AzureCopies
 from hugesync_tasks.stores.azure_listing import PAGE, AzureListing, instant_ns
-from hugesync_tasks.stores.azure_meta import meta_of_headers
+from hugesync_tasks.stores.azure_meta import meta_of, meta_of_headers
 from hugesync_tasks.stores.azure_root import checksum, condition
+from hugesync_tasks.stores.azure_small import SMALL, AzureSmall
 from hugesync_tasks.stores.azure_uploads import combined
 from hugesync_tasks.stores.base import ABSENT, ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.s3_listing import datetime_ns
 from hugesync_tasks.stores.s3_meta import entry_of, quoted, unquoted
 from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version
 from hugesync_tasks.stores.wrapper import innermost
@@ -51,6 +53,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         self._page_size = page_size
         self._lists: dict[tuple[str, str], BlockList] = {}
         self._sizes: dict[tuple[str, str], int] = {}
+        self._small = AzureSmall(container, self.clients)
 
     @property
     def endpoint(self) -> str:
@@ -107,7 +110,10 @@ class AzureStore(KeepsByCopy, AzureCopies):
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
         token.requested("get")
+        whole = self._whole(key)
         try:
+            if length is not None and length <= SMALL and self._small.usable(whole):
+                return self._read_small(key, whole, version, start, length, token, overhead)
             answer = self._ask("GET", "read", key, headers=headers, stream=True)
         except VersionMismatch as exc:  # Azurite says so of what is gone, too
             if self.head(key, token) is None:
@@ -122,6 +128,18 @@ class AzureStore(KeepsByCopy, AzureCopies):
             answer.close()
             raise
         return S3Reader(head, answer.chunks(key), wanted, token, overhead)
+
+    def _read_small(
+        self, key: str, whole: str, version: str, start: int, length: int, token: Token, overhead: bool
+    ) -> Reader:
+        result = self._small.get(whole, version, (start, length), key)
+        about, pairs = result.meta, dict(result.attributes)
+        meta = meta_of(pairs, pairs.pop("Content-Type", None))
+        modified, etag = datetime_ns(about["last_modified"]), unquoted(about["e_tag"])
+        head = Head(entry_of(key, int(about["size"]), modified, etag, meta), meta)
+        checked_version(key, version, head.entry.version)
+        wanted = checked_span(key, head.entry.size, start, length)
+        return S3Reader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)
@@ -175,6 +193,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return isinstance(other, AzureStore) and other.clients.account == self.clients.account
 
     def close(self) -> None:
+        self._small.close()
         self.clients.close()
 
     def _head_of(self, key: str, answer: Answered, size: int, crc64: int | None = None) -> Head:
