@@ -480,3 +480,35 @@ def test_what_another_program_wrote_is_read_and_listed(store: AzureStore, box: C
     head = store.head("theirs", Token(), digest=True)
     assert head is not None
     assert (head.entry.version, head.crc64) == (entry.version, None)
+
+
+def test_small_reads_go_through_obstore_and_are_what_the_sdks_pipeline_reads(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = bytes(range(256)) * 40_000  # more than SMALL
+    version = store.put("f", body, Meta(mtime_ns=7, mode=0o640), ABSENT, Token()).version
+    for start, length in ((0, None), (0, 4096), (5, MIB + 1), (len(body) - 1, None)):
+        seen = []
+        for small in (True, False):
+            service.requests.clear()
+            monkeypatch.setattr(store._small, "usable", lambda whole, small=small: small)
+            with store.open("f", version, Token(), start, length) as reader:
+                seen.append((reader.head, b"".join(reader)))
+            assert all(r.headers["if-match"] == f'"{version}"' for r in service.requests)
+            assert len(service.requests) == (2 if small and (start, length) == (0, None) else 1)
+        assert seen[0] == seen[1]
+        assert seen[0][1] == body[start:][:length]
+    for key in ("none", "f"):
+        for small in (True, False):
+            monkeypatch.setattr(store._small, "usable", lambda whole, small=small: small)
+            with pytest.raises(NotFound if key == "none" else VersionMismatch):
+                store.open(key, "0x1", Token())
+
+
+def test_obstore_is_not_used_where_the_environment_would_change_what_it_does(
+    store: AzureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store._small.usable("a/b")
+    assert not store._small.usable("a//b")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=x")
+    assert not store._small.usable("a/b")

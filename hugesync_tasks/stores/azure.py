@@ -112,8 +112,11 @@ class AzureStore(KeepsByCopy, AzureCopies):
         token.requested("get")
         whole = self._whole(key)
         try:
-            if length is not None and length <= SMALL and self._small.usable(whole):
-                return self._read_small(key, whole, version, start, length, token, overhead)
+            if (length is None or length <= SMALL) and self._small.usable(whole):
+                reader = self._read_small(key, whole, version, start, length, token, overhead)
+                if reader is not None:
+                    return reader
+                token.requested("get")  # larger than was to be expected: one answer without its body is the price
             answer = self._ask("GET", "read", key, headers=headers, stream=True)
         except VersionMismatch as exc:  # Azurite says so of what is gone, too
             if self.head(key, token) is None:
@@ -130,9 +133,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return S3Reader(head, answer.chunks(key), wanted, token, overhead)
 
     def _read_small(
-        self, key: str, whole: str, version: str, start: int, length: int, token: Token, overhead: bool
-    ) -> Reader:
-        result = self._small.get(whole, version, (start, length), key)
+        self, key: str, whole: str, version: str, start: int, length: int | None, token: Token, overhead: bool
+    ) -> Reader | None:
+        """None where it is more than SMALL."""
+        result = self._small.get(whole, version, None if start == 0 and length is None else (start, length), key)
+        if result.range[1] - result.range[0] > SMALL:
+            return None
         about, pairs = result.meta, dict(result.attributes)
         meta = meta_of(pairs, pairs.pop("Content-Type", None))
         modified, etag = datetime_ns(about["last_modified"]), unquoted(about["e_tag"])

@@ -208,7 +208,7 @@ class AzureClients:
                 connection_timeout=CONNECT_TIMEOUT,
                 read_timeout=self.read_timeout,
                 connection_data_block_size=CHUNK,
-                connection_verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                connection_verify=ca_bundle() or True,
             ),
             retry_total=0,
             permit_redirects=False,
@@ -235,6 +235,11 @@ def _session(endpoint: str, connections: int) -> Any:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def ca_bundle() -> str:
+    """The file of certificates that the user configured, "" = the usual ones."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
 
 
 def preload() -> None:
