@@ -107,10 +107,15 @@ class GcsUploads(GcsCompose, NotInPlace):
         checked(pieces, crc64, upload.key)
         pieces = self._narrowed(upload, pieces, token)
         self._guard(upload.key, expected, token, doing)
-        made = self._compose(
-            whole, pieces, resource(meta), expected, token, upload.key,
-            delete_sources=all(p.ours for p in pieces), kms=meta.sse_kms_key,
-        )  # fmt: skip
+        ours = all(p.ours for p in pieces)
+        try:
+            made = self._compose(
+                whole, pieces, resource(meta), expected, token, upload.key, delete_sources=ours, kms=meta.sse_kms_key
+            )
+        except NoSuchUpload:
+            for piece in pieces:
+                self._still(piece, token, upload.key)
+            raise
         self._check_made(made, whole, upload.size, combined(pieces), token, doing, upload.key)
         return Commit(upload.key, version_of(made), upload.size, "crc32c", self._tidied(upload, token))
 
@@ -151,19 +156,21 @@ class GcsUploads(GcsCompose, NotInPlace):
                 raise Corrupted(
                     f"cannot complete the upload: part {part.number} is not the one that was sent", upload.key
                 )
-            pieces.append(piece if piece.ours else self._pinned(piece, token, upload.key))
+            if not self.limits.part_conditional:
+                self._still(piece, token, upload.key)
+            pieces.append(piece)
         return pieces
 
-    def _pinned(self, piece: Piece, token: Token, key: str) -> Piece:
-        """An object that is taken over; where the store does not keep a source's condition, looked at just before."""
-        if not self.limits.part_conditional:
-            try:
-                now = version_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
-            except NotFound:
-                now = ""
-            if now != piece.version:
-                raise VersionMismatch("cannot complete the upload: what it goes on from is another version now", key)
-        return piece
+    def _still(self, piece: Piece, token: Token, key: str) -> None:
+        """Raises VersionMismatch where an object that is taken over is another version now."""
+        if piece.ours:
+            return
+        try:
+            now = version_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
+        except NotFound:
+            now = ""
+        if now != piece.version:
+            raise VersionMismatch("cannot complete the upload: what it goes on from is another version now", key)
 
     def _tidied(self, upload: Upload, token: Token) -> tuple[str, ...]:
         """Nothing of the upload stays; what does, says so, and is swept by whoever looks for abandoned uploads."""
