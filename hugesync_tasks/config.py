@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import EnvSettingsSource
 
-from hugesync_tasks.config_model import ENV_PREFIX, Settings, config_file, option_help, show
+from hugesync_tasks.config_model import ENV_PREFIX, FileSource, Settings, config_file, option_help, show
 from hugesync_tasks.errors import UsageError
 
 __all__ = ["Provenance", "Settings", "config_file", "environment", "load", "log_format", "option_help", "provenance"]
@@ -64,7 +64,7 @@ def log_format(asked: str | None = None) -> str:
     Never raises: it is needed before the settings are known to be right, to say in that format what is wrong with them.
     """
     try:
-        file = TomlConfigSettingsSource(Settings, toml_file=config_file())()
+        file = FileSource(Settings, toml_file=config_file())()
     except Exception:  # unreadable, no TOML, no home: ``load`` says so
         file = {}
     found = asked or EnvSettingsSource(Settings)().get("log_format") or file.get("log_format")
@@ -112,7 +112,7 @@ def _file() -> _Layer:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is not a file")
-        return _Layer(str(path), TomlConfigSettingsSource(Settings, toml_file=path)())
+        return _Layer(str(path), FileSource(Settings, toml_file=path)())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     except OSError as error:

@@ -26,6 +26,7 @@ from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Options
 
 ENV_PREFIX = "HUGESYNC_"
+PROFILES = "profiles"  # the table of the configuration file that says how to reach a store
 _JOB = Options()  # the defaults of a job are written down once, there
 
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size)]
@@ -63,6 +64,13 @@ def _runtime_dir() -> Path | None:
 def config_file() -> Path:
     """Where the configuration file is read from, whether or not it is there."""
     return _xdg("XDG_CONFIG_HOME", ".config") / "hugesync" / "config.toml"
+
+
+class FileSource(TomlConfigSettingsSource):
+    """The configuration file without its ``[profiles.NAME]`` tables, which are ``profiles``' to read: they hold secrets."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__call__().items() if key != PROFILES}
 
 
 class Settings(BaseSettings):
@@ -168,7 +176,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, FileSource(settings_cls, toml_file=config_file())
 
 
 def option_help(key: str) -> str:

@@ -83,6 +83,7 @@ class Head:
     crc64: int | None = None  # CRC64NVME of the whole object, only where the store holds a FULL_OBJECT checksum
     md5: str | None = None  # hex, only where the ETag is known to be the MD5 of the whole object
     version_id: str = ""  # in a bucket that keeps versions: the one that this is
+    crc32c: int | None = None  # of the whole object, only where the store holds it
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.signature.format import Unusable
 from hugesync_tasks.stages.basis import BUFFERS
 from hugesync_tasks.stages.begin import LargeFile, open_upload
-from hugesync_tasks.stages.laying import lay
+from hugesync_tasks.stages.laying import blocks_of, lay, saves_nothing
 from hugesync_tasks.stages.match import match_range, sign_range
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.work import UploadLost, Work
@@ -63,9 +63,10 @@ def lay_out(work: Work) -> str:
     try:
         ranges = notes.ranges("m", delta.matching(upload.size))
         signatures = notes.signatures() if delta.way != "upload" else []
-        laid = lay(delta, upload.size, ranges, signatures, job.dest.limits, upload.part_size, work.process.budget.total)
+        blocks, most = blocks_of(job, upload.key, delta, work.lease.token), work.process.budget.total
+        laid = lay(delta, upload.size, ranges, signatures, job.dest.limits, upload.part_size, most, blocks)
         if laid is None:
-            large = replace(large, how="full", delta=None, total=0, whole="a delta would save nothing")
+            large = replace(large, how="full", delta=None, total=0, whole=saves_nothing(job.dest.limits))
         else:
             large = replace(large, delta=laid.delta, total=len(laid.rows))
             notes.keep_rows(laid.rows)  # before the upload's id: whoever finds that finds these, too

@@ -17,7 +17,7 @@ class Location:
     """One end of a job. Local: ``root`` names a worker's root and ``path`` is relative to it; ``local`` is where the
     producer sees the whole. Stores: bucket and prefix (no leading slash; "" or ending in ``/``)."""
 
-    scheme: str  # "file" | "s3"
+    scheme: str  # "file" | "s3" | "gs" | "az"
     bucket: str = ""
     prefix: str = ""
     root: str = ""

@@ -13,7 +13,12 @@ from hugesync_tasks.spec import Location
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _NEARLY = re.compile(r"(s3|gs|az|file):/?([^/].*)", re.DOTALL | re.IGNORECASE)
 _OTHER_HOST = re.compile(r"[^/:@\s]+@[^/:@\s]+:.*", re.DOTALL)
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+_BUCKETS = {  # what names a bucket or container, by scheme
+    "s3": ("bucket", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")),
+    "gs": ("bucket", re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")),
+    "az": ("container", re.compile(r"\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62}")),
+}
+_KNOWN = "a path, file://, s3://, gs:// or az://"
 
 
 class Overlap(StrEnum):
@@ -26,11 +31,11 @@ class Overlap(StrEnum):
 
 
 def parse_location(text: str, profile: str = "") -> Location:
-    """A path, ``file://PATH`` or ``s3://BUCKET[/PREFIX]``. Local paths become absolute, symlinks kept; ``root`` and
+    """A path, ``file://PATH``, or ``s3://``, ``gs://`` or ``az://`` and ``BUCKET[/PREFIX]``. Local paths become absolute, symlinks kept; ``root`` and
     ``path`` are the producer's to fill in. A prefix becomes "" or ends in "/" (whether the user wrote that slash says
-    ``names_folder``). ``s3://`` is taken literally, ``file://`` is percent-decoded. Raises UsageError."""
+    ``names_folder``). A store's is taken literally, ``file://`` is percent-decoded. Raises UsageError."""
     if not text:
-        raise UsageError("an empty location: give a path, file://PATH or s3://BUCKET/PREFIX")
+        raise UsageError("an empty location: give a path, file://PATH or s3://, gs:// or az:// and BUCKET/PREFIX")
     if "\0" in text:
         raise UsageError(f"{text!r} contains a NUL")
     match = _SCHEME.fullmatch(text)
@@ -43,9 +48,9 @@ def parse_location(text: str, profile: str = "") -> Location:
         if host not in ("", "localhost") or not slash:
             raise UsageError(f"{text!r}: file:// needs an absolute path, as in file:///data/x")
         return _local(os.fsdecode(unquote_to_bytes("/" + path)), text, profile)
-    if scheme == "s3":
-        return _s3(rest, text, profile)
-    raise UsageError(f"{text!r}: {scheme}:// is not known; use a path, file:// or s3://")
+    if scheme in _BUCKETS:
+        return _object_store(scheme, rest, text, profile)
+    raise UsageError(f"{text!r}: {scheme}:// is not known; use {_KNOWN}")
 
 
 def _refuse_mistyped(text: str) -> None:
@@ -67,10 +72,13 @@ def _local(path: str, text: str, profile: str) -> Location:
     return Location("file", local=os.path.normpath("/" + os.path.abspath(path).lstrip("/")))
 
 
-def _s3(rest: str, text: str, profile: str) -> Location:
+def _object_store(scheme: str, rest: str, text: str, profile: str) -> Location:
     bucket, _, prefix = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise UsageError(f"{text!r}: {bucket!r} cannot be a bucket's name" if bucket else f"{text!r} names no bucket")
+    called, possible = _BUCKETS[scheme]
+    if not possible.fullmatch(bucket):
+        raise UsageError(
+            f"{text!r}: {bucket!r} cannot be a {called}'s name" if bucket else f"{text!r} names no {called}"
+        )
     try:
         prefix.encode()
     except UnicodeEncodeError as e:
@@ -80,7 +88,7 @@ def _s3(rest: str, text: str, profile: str) -> Location:
         raise UsageError(
             f"{text!r}: two slashes in a row, or one at the beginning, make an empty folder name in the prefix"
         )
-    return Location("s3", bucket=bucket, prefix=prefix + "/" if prefix else "", profile=profile)
+    return Location(scheme, bucket=bucket, prefix=prefix + "/" if prefix else "", profile=profile)
 
 
 def names_folder(text: str) -> bool:

@@ -52,10 +52,14 @@ def test_a_file_uri_is_percent_decoded(text: str, local: str) -> None:
         ("s3://bucket/data/", "bucket", "data/"),
         ("S3://my.bucket-1/a b/%20?#", "my.bucket-1", "a b/%20?#/"),
         ("s3://bucket/x\ny", "bucket", "x\ny/"),
+        ("gs://my.bucket_1/a b", "my.bucket_1", "a b/"),
+        ("az://a-container", "a-container", ""),
+        ("az://$web/x/", "$web", "x/"),
     ],
 )
-def test_an_s3_uri_is_taken_literally_and_its_prefix_ends_in_a_slash(text: str, bucket: str, prefix: str) -> None:
-    assert parse_location(text, "prod") == Location("s3", bucket=bucket, prefix=prefix, profile="prod")
+def test_a_stores_uri_is_taken_literally_and_its_prefix_ends_in_a_slash(text: str, bucket: str, prefix: str) -> None:
+    scheme = text[:2].lower()
+    assert parse_location(text, "prod") == Location(scheme, bucket=bucket, prefix=prefix, profile="prod")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_an_s3_uri_is_taken_literally_and_its_prefix_ends_in_a_slash(text: str, 
     [
         "", "\0", "/a\0b", "file:///a%00b", "file://host/a", "file://", "file://a", "s3://", "s3:///x",
         "s3://b_!/x", "s3://-ab", "s3://a", "s3://bucket//x", "s3://bucket/x//y", "s3://bucket/x//", "s3://bucket//",
-        "gs://bucket/x", "az://c/x", "http://h/x", "ftp://h", os.fsdecode(b"s3://bucket/\xff"),
+        "gs://Bucket/x", "gs://", "az://c/x", "az://a--b/x", "az://", "http://h/x", "ftp://h", os.fsdecode(b"s3://bucket/\xff"),
     ],
 )  # fmt: skip
 def test_a_bad_location_is_a_usage_error_that_shows_it(text: str) -> None:

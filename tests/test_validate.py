@@ -205,7 +205,7 @@ ALL = {**dict.fromkeys(OF_STORES, "yes"), "list_order": "utf8"}
         *[({name: "no"}, {"copy_conditional": False}) for name in ("copy_if_none_match", "copy_if_match")],
         ({"copy_source_if_match": "no"}, {"copy_conditional": False, "part_conditional": False}),
         ({"part_copy_source_if_match": "no"}, {"part_conditional": False}),
-        ({"part_copy_range": "no"}, {"part_copy": False}),
+        ({"part_copy_range": "no"}, {"part_copy": "none"}),
         ({"delete_if_match": "yes"}, {"delete_conditional": True}),
         *[({name: "no"}, {"full_crc64": False}) for name in ("put_crc64", "part_crc64", "complete_crc64")],
         ({"etag_is_md5": "no"}, {"etag_is_md5": False}),
@@ -243,7 +243,7 @@ def test_a_store_that_breaks_its_word_on_copies_has_everything_pass_through_work
     bucket = MemoryBucket()
     source, dest = MemoryStore(bucket, "a/"), MemoryStore(bucket, "b/")
     spec = Spec("j", Location("s3"), Location("s3"))
-    for change, copies in (({}, True), ({"copy_conditional": False}, False), ({"part_copy": False}, False)):
+    for change, copies in (({}, True), ({"copy_conditional": False}, False), ({"part_copy": "none"}, False)):
         dest.limits = replace(S3_LIKE, **change)
         assert JobContext(spec, source, dest).server_copy is copies
         assert JobContext(spec, source, dest).copies_parts is copies
@@ -253,7 +253,7 @@ def test_a_store_that_breaks_its_word_on_copies_has_everything_pass_through_work
 
 
 def test_a_store_that_copies_other_ranges_gets_no_delta() -> None:
-    source, dest = MemoryStore(), MemoryStore(limits=replace(S3_LIKE, part_copy=False))
+    source, dest = MemoryStore(), MemoryStore(limits=replace(S3_LIKE, part_copy="none"))
     body = bytes(6 << 20)
     token = Token()
     made = [store.put("f", body, Meta(), None, token) for store in (source, dest)]

@@ -11,6 +11,7 @@ from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Head, Kind, Transfer
 from hugesync_tasks.signature.blocks import LEAF, RECORD
 from hugesync_tasks.signature.format import Binding, Header, Signature, Unusable
+from hugesync_tasks.stages.appended import NO_RANGES, appended
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.sidecar import binding_of, load, of_source, signed_block
 from hugesync_tasks.stores.base import MIB
@@ -71,11 +72,11 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
     """The delta to make, or None and why the file goes whole ("" where nobody would have expected a delta)."""
     options, size = job.options, source.entry.size
     remote = job.source.limits.remote, job.dest.limits.remote
-    if transfer.expected is None or size <= options.delta_threshold or job.server_copy:
+    if transfer.expected is None or size <= options.delta_threshold or (job.server_copy and job.copies_parts):
         return None, ""
     if options.whole_file or (options.whole_file is None and not any(remote)):
         return None, ""
-    if not job.dest.limits.part_copy:
+    if job.dest.limits.part_copy == "none":
         return None, "the store does not copy the ranges that it is told"
     if options.unsafe_no_conflict_check:
         return None, "parts of the old object could be copied from another version, with --unsafe-no-conflict-check"
@@ -85,6 +86,8 @@ def consider(job: JobContext, transfer: Transfer, source: Head, token: Token) ->
     least = max(job.dest.limits.min_part, MIB)
     if basis.entry.size <= least:  # S3 copies ranges only of objects above 5 MiB
         return None, "what is at the destination is too small to copy from"
+    if job.dest.limits.part_copy == "whole" and not appended(job, transfer, basis, token):
+        return None, NO_RANGES
     match remote:
         case False, True:
             return _against_basis(job, transfer, basis, token)

@@ -93,7 +93,7 @@ def begin(
         raise SourceChanged("the source changed since it was listed", key)
     head = replace(head, entry=replace(head.entry, key=transfer.key))
     meta = describe(head, transfer.expected, job.options)
-    copy = job.server_copy
+    copy = job.server_copy and job.copies_parts
     size = head.entry.size
     step = part_size(size, job.dest.limits, max(job.options.part_size, COPY_PART if copy else 0))
     if keeps_sidecar(job, size):

@@ -14,7 +14,7 @@ from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.intents import abandon, forget
 from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.verify import check_commit, whole_crc64
-from hugesync_tasks.stores.base import Stretch
+from hugesync_tasks.stores.base import Limits, Stretch
 from hugesync_tasks.token import Token
 
 UNPROVEN = "unproven"  # the reason of a replan: the file is to be sent whole
@@ -43,7 +43,7 @@ def commit(
         return Outcome("replan", "source_changed", "the source changed during the run")
     in_place = large.delta is not None and job.in_place
     if large.delta is not None:
-        crc64, doubt = _delta_crc64(large.delta, head.crc64, crc64, in_place or job.dest.limits.full_crc64)
+        crc64, doubt = _delta_crc64(large.delta, head.crc64, crc64, in_place or _proves(large.delta, job.dest.limits))
         if doubt:
             abandon(job.dest, upload, token)
             return Outcome("replan", UNPROVEN, doubt)
@@ -90,6 +90,11 @@ def commit(
     generated = "there was no signature: one was made by reading what was at the destination" if made else ""
     said = (afterwards(done), f"sent whole: {large.whole}" if large.whole else "", generated)
     return replace(outcome, notes=(*notes, *filter(None, said)))
+
+
+def _proves(delta: Delta, limits: Limits) -> bool:
+    """Whether the store holds the whole, or held every copied range, to the source's own bytes."""
+    return limits.full_crc64 or bool(limits.copy_proof and delta.way == "upload")
 
 
 def _delta_crc64(delta: Delta, of_source: int | None, of_parts: int | None, proves: bool) -> tuple[int | None, str]:

@@ -26,11 +26,8 @@ class JobContext:
 
     @property
     def copies_parts(self) -> bool:
-        """Whether a range can go from end to end without passing through a worker's memory. A store that copies whatever the
-        condition would overwrite a rival's version unseen: there everything passes through workers."""
-        limits = self.dest.limits
-        safe = limits.copy_conditional or self.options.unsafe_no_conflict_check
-        return limits.part_copy and safe and self.dest.can_copy_from(self.source)
+        """Whether any range can go from end to end without passing through a worker's memory."""
+        return self.dest.limits.part_copy == "ranges" and self._copies
 
     @property
     def in_place(self) -> bool:
@@ -39,9 +36,16 @@ class JobContext:
 
     @property
     def server_copy(self) -> bool:
-        """Whether whole small objects are copied by the store itself. Between folders a batch is cheaper: it pays once for
-        the durability of all its files."""
-        return self.dest.limits.remote and self.copies_parts
+        """Whether whole objects of up to ``limits.max_copy`` are copied by the store itself. Between folders a batch is cheaper:
+        it pays once for the durability of all its files."""
+        return self.dest.limits.remote and self.dest.limits.part_copy != "none" and self._copies
+
+    @property
+    def _copies(self) -> bool:
+        """A store that copies whatever the condition would overwrite a rival's version unseen: there everything passes through
+        workers."""
+        safe = self.dest.limits.copy_conditional or self.options.unsafe_no_conflict_check
+        return safe and self.dest.can_copy_from(self.source)
 
     @property
     def whole_up_to(self) -> int:

@@ -1,7 +1,8 @@
-"""Lay out a delta: from what the ranges found to the rows that the part tasks make. No store is asked."""
+"""Lay out a delta: from what the ranges found to the rows that the part tasks make."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from awscrt.checksums import combine_crc64nvme
@@ -10,9 +11,13 @@ from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.ops import Copy, merge, same_blocks, with_repeats
 from hugesync_tasks.delta.wire import Row, rows_of
 from hugesync_tasks.layout import IllegalLayout, lay_out
+from hugesync_tasks.pieces import lay_pieces
 from hugesync_tasks.signature.format import Signature
+from hugesync_tasks.stages.appended import NO_RANGES
 from hugesync_tasks.stages.basis import Delta
-from hugesync_tasks.stores.base import Limits
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.base import Limits, Stretch
+from hugesync_tasks.token import Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,14 @@ class Laid:
 
 
 def lay(
-    delta: Delta, size: int, ranges: list[Matched], signatures: list[Signature], limits: Limits, step: int, in_hand: int
-) -> Laid | None:
+    delta: Delta, size: int, ranges: list[Matched], signatures: list[Signature], limits: Limits, step: int, in_hand: int,
+    blocks: Sequence[Stretch] = (),
+) -> Laid | None:  # fmt: skip
     """The layout, or None where a delta would save nothing and the file is to be sent whole.
 
     ``ranges``: what the match tasks found, in order. ``signatures``: of the source (download), of source and basis
-    (between). ``step``: bytes of a part by preference; ``in_hand``: the most that one may have.
+    (between). ``step``: bytes of a part by preference; ``in_hand``: the most that one may have. ``blocks``: ``Store.blocks`` of
+    the basis.
     """
     records, leaves, crc64 = b"", b"", delta.crc64
     if delta.way == "upload":
@@ -47,18 +54,38 @@ def lay(
         mine, theirs = signatures
         copies = same_blocks(theirs.records, mine.records, delta.basis_size, size, delta.block)
         records = mine.records
-    rows = _rows(copies, size, limits, step, in_hand)
+    whole = [(0, delta.basis_size)] if limits.part_copy == "whole" else blocks
+    # of a range that a store copies it proves what the source's bytes are held against, and between stores nobody reads those
+    ranges_too = limits.part_copy == "ranges" and (not limits.copy_proof or delta.way == "upload")
+    rows = _rows(copies, size, limits, step, in_hand, whole, ranges_too)
     fetched = sum(row.fetched for row in rows) if rows is not None else size
     if rows is None or fetched >= size:
         return None
     return Laid(rows, replace(delta, crc64=crc64, lent=size - fetched), records, leaves)
 
 
-def _rows(copies: list[Copy], size: int, limits: Limits, step: int, in_hand: int) -> list[Row] | None:
+def blocks_of(job: JobContext, key: str, delta: Delta, token: Token) -> Sequence[Stretch]:
+    """The basis' pieces, where the store has a use for them."""
+    limits = job.dest.limits
+    mine = limits.part_copy == "blocks" or (limits.part_copy == "ranges" and limits.copy_proof)
+    return job.dest.blocks(key, delta.basis_version, token) if mine else ()
+
+
+def saves_nothing(limits: Limits) -> str:
+    """Why a file goes whole although it was compared with its old version."""
+    return NO_RANGES if limits.part_copy == "whole" else "a delta would save nothing"
+
+
+def _rows(
+    copies: list[Copy], size: int, limits: Limits, step: int, in_hand: int, pieces: Sequence[Stretch], ranges: bool
+) -> list[Row] | None:
     if not limits.remote:
         return rows_of(copies, size, step)
     try:
-        parts = lay_out(copies, size, limits, step, in_hand)
+        if pieces or not ranges:
+            parts = lay_pieces(copies, pieces, size, limits, min(step, in_hand), ranges)
+        else:
+            parts = lay_out(copies, size, limits, step, in_hand)
     except IllegalLayout:
         return None
     return [Row(p.start, ((p.length, p.source),)) for p in parts]

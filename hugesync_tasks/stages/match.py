@@ -44,8 +44,9 @@ def match_range(
 
     Raises SourceChanged where the source moved, VersionMismatch where the basis did.
     """
-    limits = job.dest.limits  # of less than a part a store copies nothing
-    matcher = Matcher(signature, limits.min_part if delta.way == "upload" and limits.remote else 0)
+    limits = job.dest.limits  # of less than a part a store copies nothing, and some copy nothing but the whole
+    least = delta.basis_size if limits.part_copy == "whole" else limits.min_part
+    matcher = Matcher(signature, least if delta.way == "upload" and limits.remote else 0)
     start = number * delta.step
     if delta.way == "upload":
         read = reading(job.source, job.source_key(key), source_version, token)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from awscrt.checksums import crc64nvme
+from awscrt.checksums import crc32c, crc64nvme
 
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack
 from hugesync_tasks.errors import (
+    Corrupted,
     NeedsPerson,
     NoSuchUpload,
     NotFound,
@@ -26,6 +27,8 @@ from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.token import Token
+
+_CHECKSUMS = {"crc64nvme": crc64nvme, "crc32c": crc32c}  # by ``limits.copy_proof``
 
 
 class CopyRefused(Permanent):
@@ -70,23 +73,53 @@ def make_part(job: JobContext, large: LargeFile, number: int, row: Row, listed: 
         return _put_changes(job, large, number, row, token)
     basis = row.pieces[0][1]
     if len(row.pieces) == 1 and basis is not None:
+        checksum = _of_source(job, large, row, token) if delta.way == "upload" else None
         try:
             part = job.dest.copy_part(
-                upload, number, job.dest, upload.key, delta.basis_version, basis, row.length, token, delta.basis_id
+                upload,
+                number,
+                job.dest,
+                upload.key,
+                delta.basis_version,
+                basis,
+                row.length,
+                token,
+                delta.basis_id,
+                checksum,
             )
+        except Corrupted as error:
+            raise CopyRefused(f"the old object is not what its signature says ({error.words})", upload.key) from error
         except (NoSuchUpload, NotFound, VersionMismatch):
             raise
         except (Permanent, NeedsPerson) as error:  # an archived object, a right that is missing
             raise CopyRefused(f"the store refused to copy from the old object ({error.words})", upload.key) from error
         token.reused(row.length)
-        if job.dest.limits.remote and job.dest.limits.full_crc64:
-            return part  # the store proves the whole at Complete
+        if checksum is not None:  # the store has proven the part
+            return replace(part, crc64=checksum) if job.dest.limits.copy_proof == "crc64nvme" else part
+        if part.crc64 is not None or (job.dest.limits.remote and job.dest.limits.full_crc64):
+            return part  # the store knows it, or proves the whole at Complete
         return replace(part, crc64=_crc64(job, upload.key, delta.basis_version, basis, row.length, token))
     pieces, at = [], row.start
     for length, offset in row.pieces:
         pieces.append(_piece(job, large, delta, at, length, offset, token))
         at += length
     return _put(job, upload, number, listed, pieces[0] if len(pieces) == 1 else b"".join(pieces), token)
+
+
+def _of_source(job: JobContext, large: LargeFile, row: Row, token: Token) -> int | None:
+    """What the store holds a copied range to: the checksum of the bytes that the source has there."""
+    algorithm = _CHECKSUMS.get(job.dest.limits.copy_proof)
+    if algorithm is None:
+        return None
+    key, value = job.source_key(large.source.key), 0
+    try:
+        with job.source.open(key, large.source.version, token, row.start, row.length) as reader:
+            for chunk in reader:
+                value = algorithm(chunk, value)
+                token.moved(len(chunk))
+    except (VersionMismatch, NotFound) as error:
+        raise _moved(error, key) from error
+    return value
 
 
 def _put_changes(job: JobContext, large: LargeFile, number: int, row: Row, token: Token) -> Part:

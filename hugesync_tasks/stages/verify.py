@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from awscrt.checksums import combine_crc64nvme, crc64nvme
+from awscrt.checksums import combine_crc64nvme, crc32c, crc64nvme
 
 from hugesync_tasks.errors import Corrupted
 from hugesync_tasks.model import Commit, Head, Part
@@ -23,6 +23,10 @@ def check_read(source: Head, body: bytes) -> bool:
     if source.crc64 is not None:
         if crc64nvme(body) != source.crc64:
             raise Corrupted("the bytes read do not have the store's CRC64NVME", source.entry.key)
+        return True
+    if source.crc32c is not None:
+        if crc32c(body) != source.crc32c:
+            raise Corrupted("the bytes read do not have the store's CRC32C", source.entry.key)
         return True
     if source.md5 is not None:
         if _md5(body) != source.md5:

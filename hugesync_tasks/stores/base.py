@@ -12,59 +12,26 @@ Lost replies. Any call may take effect and raise ``Transient``. What a repeat th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
+from hugesync_tasks.stores.limits import GIB, KIB, MIB, TIB, Limits
 from hugesync_tasks.token import Token
 
 if TYPE_CHECKING:
     from hugesync_tasks.stores.findings import Findings
 
-KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+__all__ = [
+    "ABSENT", "ANY", "GIB", "KIB", "MIB", "TIB",
+    "Limits", "NotInPlace", "Parts", "PutBatch", "Reader", "Store", "Stretch", "NoBlocks",
+]  # fmt: skip
+
 ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
 ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsafe-no-conflict-check``
 
 Parts = list[Part]  # inside a Store, ``list`` is its method
 Stretch = tuple[int, int]  # offset and length in bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a store can and cannot do: the only thing callers may ask about the kind of store they hold."""
-
-    name: str  # for people: "s3", "local", "memory"
-    min_part: int = 5 * MIB  # every part but the last
-    max_part: int = 5 * GIB
-    max_parts: int = 10_000
-    max_size: int = 5 * TIB
-    max_put: int = 5 * GIB  # in one put
-    max_copy: int = 5 * GIB  # in one server-side copy
-    max_key: int = 1024  # bytes of the whole key, prefix included
-    max_segment: int | None = None  # bytes between two slashes
-    list_order: str = "utf8"  # how the *server* lists: utf8 | segments | utf16 | none; ``list`` always yields utf8
-    conditional_commit: str = "enforced"  # "enforced" | "best effort" | "none"
-    part_conditional: bool = False  # copy_part and copy are pinned to the source version by the store
-    copy_conditional: bool = True  # ``copy`` keeps to the version expected at the destination, and to the source's
-    part_copy: bool = True  # ``copy_part`` copies the range that it is told
-    listing_has_mtime: bool = False  # else unknown entries of equal size need a HEAD
-    full_crc64: bool = False  # ``complete`` and ``put`` send a CRC64NVME that the store checks
-    etag_is_md5: bool = False  # of single puts and parts
-    intents: bool = False  # uploads cannot carry our generation visibly: an intent object must be put beside
-    folders: bool = False  # folders are real: have mode, owner, mtime, and need finishing
-    file_and_folder: bool = True  # ``a`` may stand beside ``a/b``
-    posix_metadata: bool = False  # mode, owner are applied, not only stored
-    case_sensitive: bool = True
-    folds: bool = False  # would keep `a//b` or `a\b` under another key, so such keys are refused
-    delete_conditional: bool = False
-    finish_every: int = 64  # puts of one PutBatch before its ``finish`` is worth its cost (locally: a syncfs)
-    remote: bool = True  # bytes in and out are traffic (counted by the adapter); False: a mounted filesystem
-    in_place: bool = False  # a file's ranges can be written where they stand (``put_pieces``, ``overwrite``)
-    probed: bool = False  # measured on this endpoint, not taken from a table
-
-    def wire(self) -> dict[str, object]:
-        return {f: getattr(self, f) for f in self.__slots__}
 
 
 @runtime_checkable
@@ -107,6 +74,13 @@ class NotInPlace:
         self, upload: Upload, kept: Sequence[Stretch], meta: Meta, expected: str, crc64: int, token: Token
     ) -> Commit:
         raise Unsupported("this store writes nothing in place", upload.key)
+
+
+class NoBlocks:
+    """For adapters whose objects cannot be taken apart again."""
+
+    def blocks(self, key: str, version: str, token: Token) -> Sequence[Stretch]:
+        return ()
 
 
 class Store(Protocol):
@@ -203,10 +177,16 @@ class Store(Protocol):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token, source_id: str = "",
+        token: Token, source_id: str = "", checksum: int | None = None,
     ) -> Part:  # fmt: skip
-        """Like put_part, the bytes copied within the service from a range of another object, pinned to its version, and to
-        its ``source_id`` (``Head.version_id``) where the store gave one."""
+        """Like put_part, the bytes copied within the service from a range of another object (which ranges says
+        ``limits.part_copy``), pinned to its version, and to its ``source_id`` (``Head.version_id``) where the store gave
+        one. ``checksum``: by ``limits.copy_proof``, of the bytes as they ought to be; raises Corrupted where they are others."""
+        ...
+
+    def blocks(self, key: str, version: str, token: Token) -> Sequence[Stretch]:
+        """The pieces that an object was put together from by us and that ``copy_part`` takes over as they are, without
+        copying, in order. Empty where it has none, or is another version."""
         ...
 
     def list_parts(self, upload: Upload, token: Token) -> Parts:

@@ -75,13 +75,15 @@ def applied(limits: Limits, answers: Mapping[str, str]) -> Limits:
     for field, names in (
         ("copy_conditional", COPIES),
         ("part_conditional", ("copy_source_if_match", "part_copy_source_if_match")),
-        ("part_copy", ("part_copy_range",)),
         ("delete_conditional", ("delete_if_match",)),
         ("case_sensitive", ("case_sensitive",)),
     ):
         found = _all(answers, names)
         if found is not None:
             changes[field] = found
+    ranges = _all(answers, ("part_copy_range",))
+    if ranges is not None:
+        changes["part_copy"] = "ranges" if ranges else "none"
     kept = _all(answers, KEYS)
     if kept is not None:
         changes["folds"] = not kept

@@ -15,7 +15,7 @@ from dataclasses import replace
 from hugesync_tasks.errors import Permanent, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Part, Upload
 from hugesync_tasks.stores import local_meta, local_temporary
-from hugesync_tasks.stores.base import Limits, PutBatch, Reader, Store
+from hugesync_tasks.stores.base import Limits, NoBlocks, PutBatch, Reader, Store
 from hugesync_tasks.stores.beneath import Beneath
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.local_batch import LocalBatch
@@ -54,7 +54,7 @@ LOCAL = Limits(
 )
 
 
-class LocalStore(LocalUploads):
+class LocalStore(LocalUploads, NoBlocks):
     """The tree below ``root``, which need not exist before the first write.
 
     ``follow_links``: links are listed and read as what they point to. ``use_openat2``: None = where the kernel has it.
@@ -214,7 +214,7 @@ class LocalStore(LocalUploads):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token, source_id: str = "",
+        token: Token, source_id: str = "", checksum: int | None = None,
     ) -> Part:  # fmt: skip
         """The part's CRC64NVME is not known: its bytes pass through nobody."""
         if not isinstance(source, LocalStore):

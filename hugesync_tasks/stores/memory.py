@@ -13,7 +13,7 @@ from awscrt.checksums import crc64nvme
 from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, TooLarge, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
-from hugesync_tasks.stores.base import ANY, MIB, Limits, NotInPlace, Parts, PutBatch, Store
+from hugesync_tasks.stores.base import ANY, MIB, Limits, NoBlocks, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
@@ -28,7 +28,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class MemoryStore(KeepsByCopy, NotInPlace):
+class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
     """The keys of ``bucket`` below ``prefix``. ``limits`` make a new bucket where none is given.
 
     ``page_size``: keys per listing request. ``run_size``: keys sorted in memory where the server lists otherwise.
@@ -176,7 +176,7 @@ class MemoryStore(KeepsByCopy, NotInPlace):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token, source_id: str = "",
+        token: Token, source_id: str = "", checksum: int | None = None,
     ) -> Part:  # fmt: skip
         source_whole = self._source(source)._whole(source_key)
         token.requested("part_copy")

@@ -14,7 +14,7 @@ from hugesync_tasks.token import Token
 T = TypeVar("T")
 
 _READS = frozenset(
-    {"list", "list_ours", "head", "open", "list_parts", "list_uploads", "held", "hazards"}
+    {"list", "list_ours", "head", "open", "list_parts", "list_uploads", "held", "hazards", "blocks"}
 )  # any other call is refused, a future one too
 
 

@@ -18,7 +18,7 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ANY, NotInPlace, Parts, Store
+from hugesync_tasks.stores.base import ANY, NoBlocks, NotInPlace, Parts, Store
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
 from hugesync_tasks.stores.s3_dialects import by_name
@@ -29,7 +29,7 @@ from hugesync_tasks.stores.s3_root import S3Root, condition
 from hugesync_tasks.token import Token
 
 
-class S3Uploads(S3Root, NotInPlace):
+class S3Uploads(S3Root, NotInPlace, NoBlocks):
     """The multipart half of ``S3Store``."""
 
     def create_upload(self, key: str, size: int, part_size: int, meta: Meta, token: Token) -> Upload:
@@ -73,7 +73,7 @@ class S3Uploads(S3Root, NotInPlace):
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token, source_id: str = "",
+        token: Token, source_id: str = "", checksum: int | None = None,
     ) -> Part:  # fmt: skip
         more = self._of(upload) | {"PartNumber": number, "CopySourceRange": f"bytes={start}-{start + length - 1}"}
         more |= self._copy_source(source, source_key, source_version, source_id)

@@ -134,16 +134,19 @@ class Wrapper:
 
     def copy_part(
         self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
-        token: Token, source_id: str = "",
+        token: Token, source_id: str = "", checksum: int | None = None,
     ) -> Part:  # fmt: skip
         bare = innermost(source)
 
         def call() -> Part:
             return self.inner.copy_part(
-                upload, number, bare, source_key, source_version, start, length, token, source_id
+                upload, number, bare, source_key, source_version, start, length, token, source_id, checksum
             )
 
         return self._do("copy_part", upload.key, token, call)
+
+    def blocks(self, key: str, version: str, token: Token) -> Sequence[Stretch]:
+        return self._do("blocks", key, token, lambda: self.inner.blocks(key, version, token))
 
     def list_parts(self, upload: Upload, token: Token) -> Parts:
         return self._do("list_parts", upload.key, token, lambda: self.inner.list_parts(upload, token))

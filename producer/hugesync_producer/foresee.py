@@ -13,7 +13,7 @@ from hugesync_tasks.signature.blocks import RECORD, hash_blocks
 from hugesync_tasks.signature.format import Signature, Unusable
 from hugesync_tasks.stages.basis import Delta, consider, signed, stored
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.laying import lay
+from hugesync_tasks.stages.laying import blocks_of, lay, saves_nothing
 from hugesync_tasks.stages.match import match_range, reading, sign_range
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.token import Token
@@ -48,7 +48,7 @@ def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = 
     except (StoreError, Unusable):
         return Foreseen()  # the run itself will say what is wrong
     if not reused:
-        return Foreseen(whole="a delta would save nothing", guessed=guesses)
+        return Foreseen(whole=saves_nothing(job.dest.limits), guessed=guesses)
     return Foreseen(reused, delta.block, guessed=guesses)
 
 
@@ -60,7 +60,8 @@ def _measured(job: JobContext, source: Entry, key: str, delta: Delta, token: Tok
         for number in range(delta.matching(size))
     ]
     step = part_size(size, job.dest.limits, job.options.part_size)
-    laid = lay(delta, size, ranges, signatures, job.dest.limits, step, max(step, job.options.memory // 2))
+    blocks = blocks_of(job, key, delta, token)
+    laid = lay(delta, size, ranges, signatures, job.dest.limits, step, max(step, job.options.memory // 2), blocks)
     return laid.delta.lent if laid is not None else 0
 
 
