@@ -30,7 +30,8 @@ GCS_LIMITS = Limits(
     max_copy=5 * TIB,
     max_key=1024,
     part_conditional=True,
-    part_copy="whole",  # type: ignore[arg-type]
+    part_copy="whole",
+    copy_proof="crc32c",
     listing_has_mtime=True,
     delete_conditional=True,
 )

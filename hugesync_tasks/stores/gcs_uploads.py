@@ -18,7 +18,7 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ABSENT, NotInPlace, Parts, Store, Stretch
+from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
 from hugesync_tasks.stores.gcs_meta import crc32c_of, instant_ns, resource, version_of
@@ -43,7 +43,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class GcsUploads(GcsCompose, NotInPlace):
+class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
     """The multi-part half of ``GcsStore``."""
 
     page_size: int
@@ -90,9 +90,6 @@ class GcsUploads(GcsCompose, NotInPlace):
         token.copied_server_side(length)
         token.moved(length)
         return Part(number, length, found.etag())
-
-    def blocks(self, key: str, version: str, token: Token) -> list[Stretch]:
-        return []
 
     def list_parts(self, upload: Upload, token: Token) -> Parts:
         found = (part_of(one) for one in self._temporaries(upload, token, "list"))
