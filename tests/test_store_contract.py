@@ -17,7 +17,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 import servers
-from conftest import GcsBucket, only_google_of
+from conftest import GcsBucket, azure_environment, only_google_of
 from hugesync_tasks.errors import (
     BadName,
     Cancelled,
@@ -40,6 +40,7 @@ from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
 from hugesync_tasks.token import Token
+from strict_azure import StrictAzure
 from strict_gcs import StrictGcs
 
 ORDER = ["a-b", "a.txt", "a/x", "a0", "b", "b!/q", "b/q", "\uff5e", "\U0001f600"]
@@ -80,6 +81,23 @@ def gcs_store(request: pytest.FixtureRequest) -> Store:
 
 
 @pytest.fixture(scope="module")
+def one_container(azurite: servers.AzureServer) -> str:
+    servers.azure_container(azurite, "contract").close()
+    return "contract"
+
+
+def azure_store(request: pytest.FixtureRequest) -> Store:
+    from hugesync_tasks.stores.azure import AzureStore
+
+    server: servers.AzureServer = request.getfixturevalue("azurite")
+    container: str = request.getfixturevalue("one_container")
+    azure_environment(request.getfixturevalue("monkeypatch"), server.env)
+    made = AzureStore(container, f"{uuid.uuid4().hex}/root/", page_size=2)
+    made.limits = made.probe(Token())
+    return made
+
+
+@pytest.fixture(scope="module")
 def strict_gcs() -> Iterator[StrictGcs]:
     with StrictGcs(buckets=("contract",)) as it:
         yield it
@@ -92,6 +110,23 @@ def strict_gcs_store(request: pytest.FixtureRequest) -> Store:
     only_google_of(strict.env, request.getfixturevalue("monkeypatch"))
     made = GcsStore("contract", f"{uuid.uuid4().hex}/root/", page_size=2)
     made.limits = replace(made.probe(Token()), name="gcs")
+    return made
+
+
+@pytest.fixture(scope="module")
+def strict_azure() -> Iterator[StrictAzure]:
+    with StrictAzure() as it:
+        it.create_container("contract")
+        yield it
+
+
+def strict_azure_store(request: pytest.FixtureRequest) -> Store:
+    from hugesync_tasks.stores.azure import AzureStore
+
+    strict: StrictAzure = request.getfixturevalue("strict_azure")
+    azure_environment(request.getfixturevalue("monkeypatch"), strict.env)
+    made = AzureStore("contract", f"{uuid.uuid4().hex}/root/", page_size=2)
+    made.limits = made.probe(Token())
     return made
 
 
@@ -117,6 +152,8 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
     "s3": s3_store,
     "gcs on fake-gcs-server": gcs_store,
     "gcs on the strict fake": strict_gcs_store,
+    "azure on azurite": azure_store,
+    "azure on the strict fake": strict_azure_store,
     "retrying": lambda r: RetryingStore(memory_store(r), base=0.001),
     "throttled": lambda r: ThrottledStore(memory_store(r), 1e12, 1e9),
     "limited": lambda r: LimitedStore(memory_store(r), SharedRates(), "bucket", "p/"),
@@ -143,13 +180,17 @@ FLAWS = {
 }
 
 
+RIVALS_TAKE_BLOCKS = "whoever writes an object takes away the parts of every open upload to it"
+FLAWS |= {"azure": (RIVALS_TAKE_BLOCKS,), "azure (emulator)": (RIVALS_TAKE_BLOCKS,)}
+
+
 def has_flaw(store: Store, flaw: str) -> bool:
     return flaw in FLAWS.get(store.limits.name, ())
 
 
 def opens_nothing(store: Store) -> bool:
     """An upload is nothing but its parts: before the first, and after an abort, there is none to know or to refuse."""
-    return store.limits.name.startswith("gcs")
+    return store.limits.name.startswith(("gcs", "azure"))
 
 
 # what the tests are written with
@@ -679,7 +720,8 @@ def test_what_is_ours_is_listed_apart_from_everything_else(store: Store) -> None
 
 
 def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> None:
-    version = put(store, "f", b"old").version
+    hidden = not store.limits.abort_frees  # uploads to an object that is there are not listed, and only time ends them
+    version = "" if hidden else put(store, "f", b"old").version
     upload, _ = begin(store, "f", 10)
     send(store, upload, b"0123456789")
     found = [(key, upload_id) for key, upload_id, _ in store.list_uploads(Token())]
@@ -688,6 +730,10 @@ def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> 
     assert held == 10 if store.limits.remote else held and held >= 10
     store.abort(upload, Token())
     store.abort(upload, Token())
+    if hidden:
+        assert store.head("f", Token()) is None
+        assert store.held(upload, Token()) == 10
+        return
     with pytest.raises(NoSuchUpload):
         store.held(upload, Token())
     assert list(store.list_uploads(Token())) == []
@@ -702,6 +748,8 @@ def test_an_open_upload_is_found_and_aborting_twice_is_success(store: Store) -> 
 
 
 def test_completing_an_aborted_upload_is_refused(store: Store) -> None:
+    if not store.limits.abort_frees:
+        pytest.skip("only time ends an upload here")
     upload, meta = begin(store, "f", 10)
     parts = send(store, upload, b"0123456789")
     store.abort(upload, Token())
@@ -731,6 +779,9 @@ def test_complete_refuses_a_rival_and_the_upload_stays(store: Store) -> None:
         with pytest.raises(VersionMismatch):
             store.complete(upload, parts, meta, expected, None, Token())
         assert read(store, "f", rival) == b"rival"
+    if has_flaw(store, RIVALS_TAKE_BLOCKS):
+        assert store.list_parts(upload, Token()) == []
+        parts = send(store, upload, b"0123456789")
     assert [p.number for p in store.list_parts(upload, Token())] == [1]
     commit = store.complete(upload, parts, meta, rival, None, Token())
     assert read(store, "f", commit.version) == b"0123456789"
@@ -1032,9 +1083,9 @@ def test_the_meter_counts_bodies_and_a_remote_stores_requests(store: Store) -> N
         assert counted["bytes.received"] == 5
         assert counted["bytes.sent"] == 8
         names = ("put", "get", "head", "delete", "part", "complete", "abort")
-        requests = {n: counted.get(f"requests.{n}") for n in names}
-        if opens_nothing(store):  # its parts are objects, which are looked for and removed
-            assert all(requests.values())
+        requests = {n: counted.get(f"requests.{n}", 0) for n in names}
+        if opens_nothing(store):  # parts that are objects are looked for and removed; of others nothing is asked
+            assert all(requests[n] for n in names if n != "abort")
             assert "requests.create" not in counted
         else:
             assert requests == dict.fromkeys(names, 1)

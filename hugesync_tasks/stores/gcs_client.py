@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 from hugesync_tasks.errors import BadCredentials
+from hugesync_tasks.profiles import profile
 from hugesync_tasks.stores.gcs_errors import error_of, translated
 
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -30,6 +31,14 @@ class Place(NamedTuple):
     endpoint: str = ""
     credentials: str = ""  # path of a key file
     project: str = ""
+
+
+_PROFILE_KEYS = frozenset(Place._fields)
+
+
+def place_of(profile_name: str) -> Place:
+    """The place that a profile names; "" = none. Raises UsageError."""
+    return Place(**profile(profile_name, _PROFILE_KEYS)) if profile_name else Place()
 
 
 class GcsClients:

@@ -60,7 +60,33 @@ def _open_s3(opening: Opening) -> Store:
     )
 
 
-_OPENERS: dict[str, Opener] = {"file": _open_local, "s3": _open_s3}
+def _open_gcs(opening: Opening) -> Store:
+    from hugesync_tasks.stores.gcs import GcsStore
+    from hugesync_tasks.stores.gcs_client import FIRST_READ_TIMEOUT, READ_TIMEOUT, place_of
+
+    return GcsStore(
+        opening.location.bucket,
+        opening.location.prefix,
+        place=place_of(opening.location.profile),
+        limits=opening.limits,
+        read_timeout=FIRST_READ_TIMEOUT if opening.limits is None else READ_TIMEOUT,
+    )
+
+
+def _open_azure(opening: Opening) -> Store:
+    from hugesync_tasks.stores.azure import AzureStore
+    from hugesync_tasks.stores.azure_client import FIRST_READ_TIMEOUT, READ_TIMEOUT
+
+    return AzureStore(
+        opening.location.bucket,
+        opening.location.prefix,
+        profile=opening.location.profile,
+        limits=opening.limits,
+        read_timeout=FIRST_READ_TIMEOUT if opening.limits is None else READ_TIMEOUT,
+    )
+
+
+_OPENERS: dict[str, Opener] = {"file": _open_local, "s3": _open_s3, "gs": _open_gcs, "az": _open_azure}
 
 
 def preload(scheme: str) -> None:
@@ -72,6 +98,12 @@ def preload(scheme: str) -> None:
         from hugesync_tasks.stores.s3_client import preload as preload_sdk
 
         preload_sdk()
+    elif scheme == "gs":
+        import_module("hugesync_tasks.stores.gcs")
+        import_module("google.cloud.storage")
+    elif scheme == "az":
+        import_module("hugesync_tasks.stores.azure")
+        import_module("azure.storage.blob")
 
 
 def register(scheme: str, opener: Opener) -> None:

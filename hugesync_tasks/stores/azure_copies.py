@@ -1,0 +1,167 @@
+"""Copies within one storage account: a whole blob, a range as a new block, a block that is there already by its id.
+
+The service reads the source itself and is given the right to (``AzureClients.source``). The SDK drops the source's
+conditions, so they are said as raw headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hugesync_tasks.errors import Corrupted, NotFound, Permanent, Unsupported, VersionMismatch
+from hugesync_tasks.model import Commit, Head, Meta, Part, Upload
+from hugesync_tasks.stores.azure_blocks import Block, BlockList, block_of
+from hugesync_tasks.stores.azure_errors import ForeignBlocks
+from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
+from hugesync_tasks.stores.azure_root import base64_of, condition, crc64_of_base64
+from hugesync_tasks.stores.azure_uploads import AzureUploads
+from hugesync_tasks.stores.base import ANY, Store, Stretch
+from hugesync_tasks.stores.s3_meta import quoted, unquoted
+from hugesync_tasks.stores.wrapper import innermost
+from hugesync_tasks.token import Token
+
+_REMEMBERED = 4  # block lists of pinned versions, which never change
+
+
+class AzureCopies(AzureUploads):
+    """The copying half of ``AzureStore``."""
+
+    _lists: dict[tuple[str, str], BlockList]
+
+    def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
+        raise NotImplementedError  # the store's
+
+    def copy(
+        self,
+        source: Store,
+        key: str,
+        source_key: str,
+        source_version: str,
+        meta: Meta,
+        expected: str | None,
+        token: Token,
+    ) -> Commit:
+        other = self._other(source, source_key)
+        headers = other.clients.source(other.container, other._whole(source_key))
+        headers |= {"x-ms-requires-sync": "true"} | self._attributes(meta) | condition(expected)
+        headers.pop("x-ms-blob-content-type", None)  # this request takes the source's, whatever it is told
+        if source_version:
+            headers["x-ms-source-if-match"] = quoted(source_version)
+        token.requested("put")
+        try:
+            answer = self._ask("PUT", "copy", key, headers=headers, slow=True)
+        except NotFound as exc:
+            if expected in (None, ANY) or other.head(source_key, token) is None:
+                raise
+            raise VersionMismatch("cannot copy: the blob is gone", key) from exc
+        version = unquoted(answer.headers.get("ETag"))
+        head = self.head(key, token)  # the answer does not say how much was copied
+        if head is None or head.entry.version != version:
+            raise VersionMismatch("copied, but the blob is another version already", key)
+        token.copied_server_side(head.entry.size)
+        return Commit(key, version, head.entry.size)
+
+    def copy_part(
+        self, upload: Upload, number: int, source: Store, source_key: str, source_version: str, start: int, length: int,
+        token: Token, source_id: str = "", checksum: int | None = None,
+    ) -> Part:  # fmt: skip
+        other = self._other(source, source_key)
+        if other.container == self.container and other._whole(source_key) == self._whole(upload.key):
+            there = self._block_at(source_key, other, source_version, start, length, token)
+            if there is not None and not (checksum is not None and there[1].crc64 is None):
+                return self._reused(number, *there, checksum, upload.key, token)
+        if self.limits.part_copy != "ranges":
+            raise Unsupported("this service copies no range of a blob, only whole blocks of ours", upload.key)
+        block = Block(upload.id, number, length, checksum)
+        try:
+            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
+        except ForeignBlocks:
+            drop_foreign_blocks(self, upload.key, token)
+            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
+        token.copied_server_side(length)
+        token.moved(length)
+        return Part(number, length, block.id(), checksum if checksum is not None else crc64)
+
+    def blocks(self, key: str, version: str, token: Token) -> Sequence[Stretch]:
+        """See ``Store.blocks``: those whose CRC is known, so that a reused one is proven as well."""
+        try:
+            listed = self._pinned_list(key, self, version, token)
+        except (NotFound, VersionMismatch):
+            return []
+        found: list[Stretch] = []
+        at = 0
+        for id, size in listed.committed:
+            block = block_of(id)
+            if block is not None and block.size == size and block.crc64 is not None:
+                found.append((at, size))
+            at += size
+        return found if at == listed.size else []
+
+    def _block_at(
+        self, key: str, other: AzureCopies, version: str, start: int, length: int, token: Token
+    ) -> tuple[str, Block] | None:
+        """The committed block of ours that is exactly this range, if there is one. Raises NotFound, VersionMismatch."""
+        listed = self._pinned_list(key, other, version, token)
+        at = 0
+        for id, size in listed.committed:
+            if at == start and size == length:
+                block = block_of(id)
+                return (id, block) if block is not None and block.size == size else None
+            at += size
+            if at > start:
+                break
+        if start + length > listed.size:
+            raise Permanent(f"cannot copy bytes {start} to {start + length} of {key!r}, which has {listed.size}", key)
+        return None
+
+    @staticmethod
+    def _pinned_list(key: str, other: AzureCopies, version: str, token: Token) -> BlockList:
+        """The committed list of ``version``; asked once for all the parts that a process takes over from it."""
+        known = other._lists.get((key, version))
+        if known is not None:
+            return known
+        listed = other._block_list(key, "committed", token)
+        if version and listed.version != version:
+            raise VersionMismatch("cannot copy a part: the source is another version now", key)
+        while len(other._lists) >= _REMEMBERED:
+            other._lists.pop(next(iter(other._lists)), None)
+        if version:
+            other._lists[key, version] = listed
+        return listed
+
+    @staticmethod
+    def _reused(number: int, id: str, block: Block, checksum: int | None, key: str, token: Token) -> Part:
+        if checksum is not None and checksum != block.crc64:
+            raise Corrupted(f"cannot take over part {number}: the block holds other bytes than were expected", key)
+        token.copied_server_side(block.size)
+        token.moved(block.size)
+        return block.part(id, number)
+
+    def _block_from_url(
+        self, upload: Upload, block: Block, other: AzureCopies, source_key: str, version: str, start: int, token: Token
+    ) -> int | None:
+        """Put Block From URL; the CRC64NVME that the service tells of what it copied."""
+        headers = other.clients.source(other.container, other._whole(source_key))
+        headers["x-ms-source-range"] = f"bytes={start}-{start + block.size - 1}"
+        if version:
+            headers["x-ms-source-if-match"] = quoted(version)
+        if block.crc64 is not None:
+            headers["x-ms-source-content-crc64"] = base64_of(block.crc64)
+        query = {"comp": "block", "blockid": block.id()}
+        token.requested("part_copy")
+        try:
+            answer = self._ask("PUT", f"copy part {block.number}", upload.key, query=query, headers=headers, slow=True)
+        except VersionMismatch as exc:  # Azurite says so of a source that is gone, too
+            if other.head(source_key, token) is None:
+                raise NotFound(f"cannot copy part {block.number}: the source is gone", source_key) from exc
+            raise
+        said = crc64_of_base64(answer.headers.get("x-ms-content-crc64"))
+        if said is not None and block.crc64 not in (None, said):
+            raise Corrupted(f"cannot copy part {block.number}: the service copied other bytes", upload.key)
+        return said
+
+    def _other(self, source: Store, source_key: str) -> AzureCopies:
+        other = innermost(source)
+        if not isinstance(other, AzureCopies):
+            raise Unsupported("cannot copy within the service: the source is another kind of store", source_key)
+        return other
