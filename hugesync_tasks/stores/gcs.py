@@ -141,7 +141,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         whole = self._whole(key)
         if len(body) > self.limits.max_put:
             raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
-        if len(body) <= SMALL and not meta.sse_kms_key and self._small.usable(whole):
+        if len(body) <= SMALL and not meta.sse_kms_key and self._small.puts(whole):
             token.requested("put")
             wanted = expected if expected in (None, ANY) else generation(expected)
             if (small := self._small.put(whole, body, meta, wanted)) is not None:
