@@ -28,6 +28,7 @@ from hugesync_tasks.errors import (
 from hugesync_tasks.model import Meta, Part, Upload
 from hugesync_tasks.stores import gcs_root
 from hugesync_tasks.stores.base import ABSENT, ANY
+from hugesync_tasks.stores.findings import COMMITS, COPIES, applied
 from hugesync_tasks.stores.gcs import GcsStore
 from hugesync_tasks.stores.gcs_client import GcsClients, Place
 from hugesync_tasks.stores.gcs_errors import error_of
@@ -562,6 +563,26 @@ def test_the_probe_finds_out_what_fake_gcs_server_ignores(gcs_bucket: GcsBucket)
     assert (found.part_conditional, found.copy_conditional, found.delete_conditional) == (False, False, False)
     assert list(loose.list(Token())) == []
     assert loose._ask("list", "GET", f"/storage/v1/b/{loose.bucket}/o", Token(), "list", "").get("items") is None
+
+
+def test_a_strict_server_is_found_to_keep_its_promises_and_is_left_empty(store: GcsStore, strict: StrictGcs) -> None:
+    found = store.validate(Token())
+    answers = found.answers()
+    assert found.left == ()
+    assert names(strict) == []
+    kept = {*COMMITS, *COPIES, "delete_if_match", "put_md5", "list_pages", "list_start_after", "list_uploads", "abort"}
+    assert {n: answers[n] for n in kept} == dict.fromkeys(kept, "yes")
+    assert answers["list_order"] == "utf8"
+    assert applied(store.limits, answers) == store.limits
+
+
+def test_what_fake_gcs_server_ignores_is_found_out_by_writing_too(gcs_bucket: GcsBucket) -> None:
+    loose = GcsStore(gcs_bucket.bucket)
+    found = loose.validate(Token())
+    answers = found.answers()
+    assert found.left == ()
+    assert (answers["put_if_match"], answers["complete_if_match"], answers["delete_if_match"]) == ("yes", "no", "no")
+    assert applied(loose.limits, answers).conditional_commit == "none"
 
 
 def test_a_session_is_made_anew_in_a_forked_child(store: GcsStore) -> None:

@@ -67,7 +67,9 @@ class GcsStore(KeepsByCopy, GcsUploads):
         return probe(self, token, writes)
 
     def validate(self, token: Token) -> Findings:
-        raise Unsupported("this store is not asked by writing yet")
+        from hugesync_tasks.stores.gcs_raw import validate
+
+        return validate(self, token)
 
     def hazards(self, token: Token) -> tuple[str, ...]:
         from hugesync_tasks.stores.gcs_lifecycle import hazards
