@@ -164,6 +164,17 @@ def test_only_a_whole_object_as_the_first_part_is_taken_over(store: GcsStore) ->
         store.copy_part(upload, 1, store, "f", version, 0, 10, Token(), checksum=crc32c(b"other"))
 
 
+def test_what_is_taken_over_into_another_object_stays_where_it_is(store: GcsStore, strict: StrictGcs) -> None:
+    version = store.put("f", b"0123456789", META, ABSENT, Token()).version
+    upload = store.create_upload("g", 20, PART, META, Token())
+    parts = [store.copy_part(upload, 1, store, "f", version, 0, 10, Token())]
+    parts.append(store.put_part(upload, 2, b"abcdefghij", Token()))
+    store.complete(upload, parts, META, ABSENT, None, Token())
+    assert read(store, "g") == b"0123456789abcdefghij"
+    assert read(store, "f") == b"0123456789"
+    assert names(strict) == ["root/f", "root/g"]
+
+
 # lost replies, kills, others
 
 
@@ -260,6 +271,9 @@ def test_a_part_that_somebody_replaced_is_not_composed(store: GcsStore, strict: 
     strict.put("bucket", name, b"y" * 10, **about(upload, crc64nvme(b"y" * 10)))
     with pytest.raises(Corrupted):
         store.complete(upload, parts, META, ABSENT, None, Token())
+    strict.put("bucket", name, body[10:20], **about(upload, crc64nvme(body[10:20])))  # the same bytes, sent again
+    with pytest.raises(Corrupted):
+        store.complete(upload, [parts[0], replace(parts[1], crc64=None), parts[2]], META, ABSENT, None, Token())
     del strict.state.buckets["bucket"][name]
     with pytest.raises(NoSuchUpload):
         store.complete(upload, parts, META, ABSENT, None, Token())
@@ -327,6 +341,7 @@ def test_a_checksum_that_the_store_finds_wrong_is_an_error_and_nothing_is_writte
     with pytest.raises(Corrupted):
         store.put_part(begin(store, body_of(1)), 1, body_of(1), Token())
     assert names(strict) == []
+    assert {r.method for r in strict.requests} == {"POST"}  # the store refused it, nothing had to be taken away
 
 
 def test_what_a_store_keeps_wrongly_is_taken_away_again(gcs_bucket: GcsBucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hugesync_tasks.errors import NotFound, Permanent, StoreError, Unsupported
+from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, StoreError, Unsupported
 from hugesync_tasks.model import Meta, Upload
 from hugesync_tasks.stores.base import ABSENT, ANY
 from hugesync_tasks.stores.findings import Findings
@@ -103,7 +103,10 @@ class GcsRaw:
         self._store.abort(_upload(key, upload), self._token)
 
     def parts(self, key: str, upload: str) -> list[int]:
-        return [part.number for part in self._store.list_parts(_upload(key, upload), self._token)]
+        found = self._store.list_parts(_upload(key, upload), self._token)
+        if not found:
+            raise NoSuchUpload("an upload is nothing but its parts", key)
+        return [part.number for part in found]
 
     def page(self, prefix: str, size: int, *, after: str = "", next: str = "") -> tuple[list[str], str]:
         whole = self._store.prefix
