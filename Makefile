@@ -108,9 +108,10 @@ format: $(DEV) ## Format the source and apply the safe fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-docs: $(DEV) ## Write docs/configuration.md from the model
+docs: $(DEV) ## Write docs/configuration.md from the model, and the table of stores in docs/stores.md from their limits
 	$(PY) -m hugesync_tasks.config_docs > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	$(PY) -m hugesync_tasks.stores.limits_docs docs/stores.md
 
 UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hashes, never an address

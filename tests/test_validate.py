@@ -44,6 +44,7 @@ from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
 from hugesync_tasks.stores.memory_raw import MemoryRaw
 from hugesync_tasks.stores.s3 import S3Store
+from hugesync_tasks.stores.s3_providers import find as find_provider
 from hugesync_tasks.stores.scratch import validate
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Unobserved
@@ -298,11 +299,9 @@ def in_bucket(s3: Bucket) -> list[str]:
     ]
 
 
+# What `hugesync providers` says of it: this is the measurement that its row stands on.
 SEAWEEDFS = {
-    **dict.fromkeys(OF_STORES, True),
-    "list_order": "segments",
-    "double_slash_kept": False,
-    "backslash_kept": False,
+    name: {"yes": True, "no": False}.get(said, said) for name, said in find_provider("seaweedfs").answers.items()
 }
 
 

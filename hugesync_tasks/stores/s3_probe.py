@@ -39,6 +39,7 @@ from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, md5_of
 from hugesync_tasks.stores.s3_dialects import AWS_LIMITS, Dialect, by_server, with_dialect
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_meta import quoted, unquoted
+from hugesync_tasks.stores.s3_providers import with_stated
 from hugesync_tasks.token import Token
 
 _BODY = b"hugesync asks what this endpoint honours"
@@ -58,6 +59,7 @@ def probe(store: S3Store, token: Token, writes: bool = True) -> Limits:
     if store.clients.is_aws:
         return AWS_LIMITS
     limits = with_dialect(Limits("s3", conditional_commit="none", intents=True, probed=True), dialect)
+    limits = with_stated(limits, store.clients.endpoint)
     return _Probe(store, token).run(limits) if writes else limits
 
 
