@@ -175,6 +175,26 @@ def test_what_is_taken_over_into_another_object_stays_where_it_is(store: GcsStor
     assert names(strict) == ["root/f", "root/g"]
 
 
+@pytest.mark.parametrize("count", [1, 40])
+def test_another_storage_class_is_given_by_a_rewrite_under_the_same_condition(
+    store: GcsStore, strict: StrictGcs, count: int
+) -> None:
+    body, meta = body_of(count), replace(META, storage_class="NEARLINE")
+    upload = begin(store, body)
+    parts = send(store, strict, upload, body)
+    rival = store.put("d/big", b"rival", META, ABSENT, Token()).version
+    with pytest.raises(VersionMismatch):
+        store.complete(upload, parts, meta, ABSENT, None, Token())
+    assert read(store, "d/big") == b"rival"
+    store.complete(upload, parts, meta, rival, crc64nvme(body), Token())
+    assert read(store, "d/big") == body
+    assert {n: v.storage_class for n, v in strict.objects("bucket").items()} == {"root/d/big": "NEARLINE"}
+    version = store.head("d/big", Token())
+    assert version is not None
+    with pytest.raises(Unsupported):  # parts are of the standard class, and one compose takes one class
+        store.copy_part(upload, 1, store, "d/big", version.entry.version, 0, len(body), Token())
+
+
 # lost replies, kills, others
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from hugesync_tasks.errors import NotFound, TooLarge, Transient, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta
@@ -198,20 +197,10 @@ class GcsStore(KeepsByCopy, GcsUploads):
             | {f"destination{k[0].upper()}{k[1:]}": v for k, v in kms_key(meta.sse_kms_key).items()}
         )
         path = f"{other._path(other._whole(source_key))}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
-        far = -1
-        while not (answer := self._rewritten(path, query, meta, token, key)).get("done"):
-            now = int(answer.get("totalBytesRewritten", 0))
-            if now <= far or not answer.get("rewriteToken"):
-                raise Transient("cannot copy: the store does not go on", key)
-            query["rewriteToken"], far = str(answer["rewriteToken"]), now
-            token.moved(0)
-        made = answer["resource"]
+        made = self._rewrite("put", path, query, resource(meta), token, doing, key)
         size = int(made["size"])
         token.copied_server_side(size)
         return Commit(key, version_of(made), size)
-
-    def _rewritten(self, path: str, query: dict[str, str], meta: Meta, token: Token, key: str) -> dict[str, Any]:
-        return self._ask("put", "POST", path, token, "copy", key, query=query, json=resource(meta), slow=True)
 
     def can_copy_from(self, source: Store) -> bool:
         other = innermost(source)

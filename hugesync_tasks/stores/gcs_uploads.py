@@ -19,12 +19,14 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.gcs_client import segment
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
 from hugesync_tasks.stores.gcs_meta import crc32c_of, instant_ns, resource, version_of
 from hugesync_tasks.stores.gcs_parts import (
     FIELDS,
     FOLDER,
+    STANDARD,
     Piece,
     about,
     at_once,
@@ -76,15 +78,16 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         if not isinstance(other, GcsRoot) or other.bucket != self.bucket:
             raise Unsupported("cannot copy a part: the source lies in another bucket", upload.key)
         doing = f"copy part {number}"
-        found = replace(
-            piece_of(self._resource(other._whole(source_key), token, doing, source_key, "part_copy")), ours=False
-        )
+        about_it = self._resource(other._whole(source_key), token, doing, source_key, "part_copy")
+        found = replace(piece_of(about_it), ours=False)
         if found.version != source_version:
             raise VersionMismatch(f"cannot {doing}: the source is another version now", source_key)
         if (number, start, length) != (1, 0, found.size):
             raise Unsupported(
                 f"cannot {doing}: the store takes over only a whole object, as the first part", upload.key
             )
+        if about_it.get("storageClass", STANDARD) != STANDARD:  # one compose takes sources of one class
+            raise Unsupported(f"cannot {doing}: the source is of another storage class than parts", upload.key)
         if checksum is not None and checksum != found.crc32c:
             raise Corrupted(f"cannot {doing}: the source holds other bytes", upload.key)
         token.copied_server_side(length)
@@ -106,9 +109,19 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         self._guard(upload.key, expected, token, doing)
         ours = all(p.ours for p in pieces)
         try:
-            made = self._compose(
-                whole, pieces, resource(meta), expected, token, upload.key, delete_sources=ours, kms=meta.sse_kms_key
-            )
+            if meta.storage_class in (None, STANDARD):
+                made = self._compose(
+                    whole,
+                    pieces,
+                    resource(meta),
+                    expected,
+                    token,
+                    upload.key,
+                    delete_sources=ours,
+                    kms=meta.sse_kms_key,
+                )
+            else:  # a compose does not change the class
+                made = self._moved(upload, self._joined(upload, 0, token, pieces), whole, meta, expected, token)
         except NoSuchUpload:
             for piece in pieces:
                 self._still(piece, token, upload.key)
@@ -157,6 +170,18 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
                 self._still(piece, token, upload.key)
             pieces.append(piece)
         return pieces
+
+    def _moved(
+        self, upload: Upload, piece: Piece, whole: str, meta: Meta, expected: str | None, token: Token
+    ) -> dict[str, Any]:
+        query = condition(expected) | {"ifSourceGenerationMatch": piece.version}
+        query |= {"destinationKmsKeyName": meta.sse_kms_key} if meta.sse_kms_key else {}
+        path = f"{self._path(piece.name)}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
+        doing = "complete the upload"
+        try:
+            return self._rewrite("complete", path, query, resource(meta), token, doing, upload.key)
+        except NotFound as gone:
+            raise NoSuchUpload("cannot complete the upload: a part is gone", upload.key) from gone
 
     def _still(self, piece: Piece, token: Token, key: str) -> None:
         """Raises VersionMismatch where an object that is taken over is another version now."""
