@@ -81,7 +81,7 @@ def entry(key: str, one: Mapping[str, Any]) -> Entry:
 def head(key: str, one: Mapping[str, Any]) -> Head:
     found = entry(key, one)
     meta = meta_of(one.get("metadata") or {}, one.get("contentType"), one.get("storageClass"))
-    return Head(found, meta, None, hex_md5(one.get("md5Hash")))
+    return Head(found, meta, None, hex_md5(one.get("md5Hash")), crc32c=crc32c_of_base64(one.get("crc32c")))
 
 
 def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
@@ -91,9 +91,8 @@ def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
     hashes = dict(h.strip().partition("=")[::2] for h in headers.get("x-goog-hash", "").split(","))
     modified = headers.get("last-modified")
     at = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else None
-    return Head(
-        entry_of(key, size, at, headers.get("x-goog-generation", ""), meta), meta, None, hex_md5(hashes.get("md5"))
-    )
+    found = entry_of(key, size, at, headers.get("x-goog-generation", ""), meta)
+    return Head(found, meta, None, hex_md5(hashes.get("md5")), crc32c=crc32c_of_base64(hashes.get("crc32c")))
 
 
 def head_of_small(key: str, result: Any) -> Head:

@@ -22,6 +22,7 @@ from hugesync_tasks.stores.gcs_meta import crc32c_of_base64, version_of
 
 FOLDER = f"{RESERVED_SEGMENT}/parts/"
 FIELDS = "name,size,timeCreated,updated,generation,metadata,crc32c"
+STANDARD = "STANDARD"  # of temporaries, whatever the bucket's: others cost a fee when they are deleted early
 AT_ONCE = 8  # requests of one call at the same time, where there may be thousands
 _ID = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"\d{5}")
@@ -81,6 +82,7 @@ def about(upload: Upload, crc64: int | None = None) -> dict[str, Any]:
     return {
         "metadata": {name: value for name, value in pairs.items() if value},
         "contentType": "application/octet-stream",
+        "storageClass": STANDARD,
     }
 
 
