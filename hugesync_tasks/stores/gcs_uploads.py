@@ -113,7 +113,7 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
                 made = self._compose(
                     whole,
                     pieces,
-                    resource(meta),
+                    resource(meta, crc64),
                     expected,
                     token,
                     upload.key,
@@ -121,7 +121,7 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
                     kms=meta.sse_kms_key,
                 )
             else:  # a compose does not change the class
-                made = self._moved(upload, self._joined(upload, 0, token, pieces), whole, meta, expected, token)
+                made = self._moved(upload, self._joined(upload, 0, token, pieces), whole, meta, expected, token, crc64)
         except NoSuchUpload:
             for piece in pieces:
                 self._still(piece, token, upload.key)
@@ -172,14 +172,15 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         return pieces
 
     def _moved(
-        self, upload: Upload, piece: Piece, whole: str, meta: Meta, expected: str | None, token: Token
-    ) -> dict[str, Any]:
+        self, upload: Upload, piece: Piece, whole: str, meta: Meta, expected: str | None, token: Token,
+        crc64: int | None,
+    ) -> dict[str, Any]:  # fmt: skip
         query = condition(expected) | {"ifSourceGenerationMatch": piece.version}
         query |= {"destinationKmsKeyName": meta.sse_kms_key} if meta.sse_kms_key else {}
         path = f"{self._path(piece.name)}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
         doing = "complete the upload"
         try:
-            return self._rewrite("complete", path, query, resource(meta), token, doing, upload.key)
+            return self._rewrite("complete", path, query, resource(meta, crc64), token, doing, upload.key)
         except NotFound as gone:
             raise NoSuchUpload("cannot complete the upload: a part is gone", upload.key) from gone
 
