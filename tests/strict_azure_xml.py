@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -106,16 +104,14 @@ def _maxresults(account: Account, query: Mapping[str, str]) -> int:
 
 
 def _marker(name: str) -> str:
-    return "2!" + base64.urlsafe_b64encode(name.encode("utf-8", "surrogatepass")).decode().replace("=", "-")
+    return "2!" + name.encode("utf-8", "surrogatepass").hex()
 
 
 def _from_marker(marker: str) -> str:
     try:
         if marker.startswith("2!"):
-            return base64.urlsafe_b64decode(marker[2:].rstrip("-") + "=" * marker.count("-")).decode(
-                "utf-8", "surrogatepass"
-            )
-    except (binascii.Error, ValueError):
+            return bytes.fromhex(marker[2:]).decode("utf-8", "surrogatepass")
+    except ValueError:
         pass
     raise Refused(400, "OutOfRangeInput", QueryParameterName="marker", QueryParameterValue=marker)
 

@@ -86,14 +86,18 @@ def one_container(azurite: servers.AzureServer) -> str:
     return "contract"
 
 
+_probed: dict[str, Limits] = {}  # once for the whole suite
+
+
 def azure_store(request: pytest.FixtureRequest) -> Store:
     from hugesync_tasks.stores.azure import AzureStore
 
     server: servers.AzureServer = request.getfixturevalue("azurite")
     container: str = request.getfixturevalue("one_container")
     azure_environment(request.getfixturevalue("monkeypatch"), server.env)
-    made = AzureStore(container, f"{uuid.uuid4().hex}/root/", page_size=2)
-    made.limits = made.probe(Token())
+    made = AzureStore(container, f"{uuid.uuid4().hex}/root/", page_size=4)
+    made.limits = _probed.get("azurite") or made.probe(Token())
+    _probed["azurite"] = made.limits
     return made
 
 
@@ -126,7 +130,8 @@ def strict_azure_store(request: pytest.FixtureRequest) -> Store:
     strict: StrictAzure = request.getfixturevalue("strict_azure")
     azure_environment(request.getfixturevalue("monkeypatch"), strict.env)
     made = AzureStore("contract", f"{uuid.uuid4().hex}/root/", page_size=2)
-    made.limits = made.probe(Token())
+    made.limits = _probed.get("strict azure") or made.probe(Token())
+    _probed["strict azure"] = made.limits
     return made
 
 
@@ -993,6 +998,11 @@ NAMES = [
 
 def test_names_are_kept_to_the_byte(store: Store) -> None:
     names = [n for n in NAMES if store.limits.case_sensitive or n != "case"]
+    if store.limits.name.startswith("azure"):  # the service takes no control characters and may drop a last dot
+        for name in ("new\nline", "tab\t", "ends."):
+            names.remove(name)
+            with pytest.raises(BadName):
+                put(store, name)
     if store.limits.name.startswith("gcs"):  # the service takes no line feed in a name
         names.remove("new\nline")
         with pytest.raises(BadName):
@@ -1012,6 +1022,7 @@ def test_names_are_kept_to_the_byte(store: Store) -> None:
 def test_nasty_names_survive_uploads_and_copies(store: Store) -> None:
     for name in ("with space+%41#?&=", "\U0001f600\n'\""):
         name = name.replace("\n", "\t") if store.limits.name.startswith("gcs") else name
+        name = name.replace("\n", "") if store.limits.name.startswith("azure") else name
         upload, meta = begin(store, name, 3)
         assert [k for k, _, _ in store.list_uploads(Token())] == ([] if opens_nothing(store) else [name])
         parts = send(store, upload, b"abc")

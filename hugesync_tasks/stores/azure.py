@@ -16,7 +16,7 @@ from hugesync_tasks.stores.azure_copies import AzureCopies
 from hugesync_tasks.stores.azure_listing import PAGE, AzureListing, instant_ns
 from hugesync_tasks.stores.azure_meta import meta_of_headers
 from hugesync_tasks.stores.azure_root import checksum, condition
-from hugesync_tasks.stores.azure_uploads import _combined
+from hugesync_tasks.stores.azure_uploads import combined
 from hugesync_tasks.stores.base import ABSENT, ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
@@ -50,6 +50,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         super().__init__(container, prefix, AzureClients(profile, endpoint, concurrency, read_timeout), limits)
         self._page_size = page_size
         self._lists: dict[tuple[str, str], BlockList] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
 
     @property
     def endpoint(self) -> str:
@@ -106,7 +107,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
         token.requested("get")
-        answer = self._ask("GET", "read", key, headers=headers, stream=True)
+        try:
+            answer = self._ask("GET", "read", key, headers=headers, stream=True)
+        except VersionMismatch as exc:  # Azurite says so of what is gone, too
+            if self.head(key, token) is None:
+                raise NotFound("cannot read: there is no such blob", key) from exc
+            raise
         try:
             total = str(answer.headers.get("Content-Range") or "").rpartition("/")[2]
             head = self._head_of(key, answer, int(total if total.isdigit() else answer.headers["Content-Length"]))
@@ -185,4 +191,4 @@ class AzureStore(KeepsByCopy, AzureCopies):
         found = [(block_of(id), id, length) for id, length in listed.committed]
         if not found or any(block is None or block.size != length for block, _, length in found):
             return None
-        return _combined([block.part(id) for block, id, _ in found if block is not None])
+        return combined([block.part(id) for block, id, _ in found if block is not None])

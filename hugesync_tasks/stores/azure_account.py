@@ -14,6 +14,8 @@ from typing import Any
 
 from hugesync_tasks.errors import BadCredentials
 
+KNOWN = frozenset({"connection_string", "account", "key", "sas_token", "endpoint"})  # keys of a profile
+
 # What Microsoft publishes for its emulator: no secret.
 _DEVELOPMENT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _DEVELOPMENT = {
@@ -97,7 +99,7 @@ def _first_label(endpoint: str) -> str:
 def _identity() -> Any:
     """The identity of this machine or person, where azure-identity is installed: it is no dependency of ours."""
     try:
-        from azure.identity import DefaultAzureCredential
+        from azure.identity import DefaultAzureCredential  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         raise BadCredentials(
             "no credentials were found for Azure (AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN; azure-identity is not installed)"

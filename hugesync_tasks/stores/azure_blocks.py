@@ -23,6 +23,7 @@ from hugesync_tasks.model import Part
 
 _CHECKED, _UNKNOWN = 0xA5, 0xA4
 _FORM = struct.Struct(">B16sIIQ")
+_LETTERS = _FORM.size // 3 * 4
 
 
 class Block(NamedTuple):
@@ -57,6 +58,10 @@ class BlockList(NamedTuple):
     uncommitted: list[Listed]
     version: str
     size: int  # bytes of what is committed
+
+
+def is_of_our_length(id: str) -> bool:
+    return len(id) == _LETTERS and not id.endswith("=")
 
 
 def block_of(id: str) -> Block | None:

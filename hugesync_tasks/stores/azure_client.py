@@ -239,7 +239,5 @@ def _session(endpoint: str, connections: int) -> Any:
 
 def preload() -> None:
     """Load the SDK, so that the children of a process that forks share it. It makes no client and starts no thread."""
-    import azure.storage.blob
+    import azure.storage.blob  # noqa: F401
     import requests  # noqa: F401
-
-    assert azure.storage.blob.BlobServiceClient

@@ -7,6 +7,7 @@ conditions, so they are said as raw headers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hugesync_tasks.errors import Corrupted, NotFound, Permanent, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Head, Meta, Part, Upload
@@ -20,13 +21,15 @@ from hugesync_tasks.stores.s3_meta import quoted, unquoted
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
-_REMEMBERED = 4  # block lists of pinned versions, which never change
+_REMEMBERED = 4  # pinned versions, of which nothing ever changes
+T = TypeVar("T")
 
 
 class AzureCopies(AzureUploads):
     """The copying half of ``AzureStore``."""
 
     _lists: dict[tuple[str, str], BlockList]
+    _sizes: dict[tuple[str, str], int]
 
     def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         raise NotImplementedError  # the store's
@@ -72,6 +75,11 @@ class AzureCopies(AzureUploads):
                 return self._reused(number, *there, checksum, upload.key, token)
         if self.limits.part_copy != "ranges":
             raise Unsupported("this service copies no range of a blob, only whole blocks of ours", upload.key)
+        size = self._size(source_key, other, source_version, token)
+        if start + length > size:  # the service would copy less, in silence
+            raise Permanent(
+                f"cannot copy bytes {start} to {start + length} of {source_key!r}, which has {size}", upload.key
+            )
         block = Block(upload.id, number, length, checksum)
         try:
             crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
@@ -110,9 +118,22 @@ class AzureCopies(AzureUploads):
             at += size
             if at > start:
                 break
-        if start + length > listed.size:
-            raise Permanent(f"cannot copy bytes {start} to {start + length} of {key!r}, which has {listed.size}", key)
         return None
+
+    @staticmethod
+    def _size(key: str, other: AzureCopies, version: str, token: Token) -> int:
+        """Bytes of ``version``; asked once for all the parts that a process copies from it."""
+        known = other._lists.get((key, version))
+        size = known.size if known is not None else other._sizes.get((key, version))
+        if size is None:
+            head = other.head(key, token)
+            if head is None:
+                raise NotFound("cannot copy a part: the source is gone", key)
+            if version and head.entry.version != version:
+                raise VersionMismatch("cannot copy a part: the source is another version now", key)
+            size = head.entry.size
+            _remember(other._sizes, (key, version), size)
+        return size
 
     @staticmethod
     def _pinned_list(key: str, other: AzureCopies, version: str, token: Token) -> BlockList:
@@ -123,10 +144,7 @@ class AzureCopies(AzureUploads):
         listed = other._block_list(key, "committed", token)
         if version and listed.version != version:
             raise VersionMismatch("cannot copy a part: the source is another version now", key)
-        while len(other._lists) >= _REMEMBERED:
-            other._lists.pop(next(iter(other._lists)), None)
-        if version:
-            other._lists[key, version] = listed
+        _remember(other._lists, (key, version), listed)
         return listed
 
     @staticmethod
@@ -165,3 +183,10 @@ class AzureCopies(AzureUploads):
         if not isinstance(other, AzureCopies):
             raise Unsupported("cannot copy within the service: the source is another kind of store", source_key)
         return other
+
+
+def _remember(known: dict[tuple[str, str], T], at: tuple[str, str], value: T) -> None:
+    if at[1]:  # what is not pinned may change
+        known[at] = value
+    while len(known) > _REMEMBERED:
+        known.pop(next(iter(known)), None)

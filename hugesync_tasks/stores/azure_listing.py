@@ -68,15 +68,16 @@ class AzureListing:
 
     def rows(self, token: Token, include: str = "metadata") -> Iterator[Row]:
         """In the service's order."""
-        marker = ""
+        marker, seen = "", set[str]()
         while True:
             page = self.page(token, marker, include)
             yield from page.rows
             if not page.next:
                 return
-            if page.next == marker:
+            if page.next in seen:  # it would never end
                 raise Transient("cannot list: the service repeats a page")
             marker = page.next
+            seen.add(marker)
 
     def page(self, token: Token, marker: str, include: str = "metadata") -> Page:
         """One answer. Raises StoreError."""

@@ -43,7 +43,6 @@ UNPROBED_LIMITS = replace(
     part_copy="none",
     copy_proof="",
     full_crc64=False,
-    folds=False,
 )
 _BODY = b"hugesync asks what this endpoint honours"
 _NO_VERSION = "0x0123456789ABCDE"

@@ -8,7 +8,7 @@ deleted again, each step conditional. That is the only place where something sho
 from __future__ import annotations
 
 from hugesync_tasks.errors import NotFound, Permanent, VersionMismatch
-from hugesync_tasks.stores.azure_blocks import list_xml
+from hugesync_tasks.stores.azure_blocks import is_of_our_length, list_xml
 from hugesync_tasks.stores.azure_meta import PREFIX
 from hugesync_tasks.stores.azure_root import AzureRoot, condition
 from hugesync_tasks.stores.base import ABSENT
@@ -37,9 +37,15 @@ def drop_foreign_blocks(store: AzureRoot, key: str, token: Token) -> None:
         _through_an_empty_blob(store, key, token)
         return
     version = unquoted(head.get("ETag"))
-    listed = store._block_list(key, "committed", token)
+    listed = store._block_list(key, "all", token)
     if listed.version != version:
         raise VersionMismatch("cannot clear another program's unfinished upload: the blob is another version now", key)
+    if all(is_of_our_length(one.id) for one in listed.uncommitted):
+        raise Permanent(
+            "the blob was put together from blocks with ids of another length by another program, and the service takes none "
+            "of ours for it: delete it first",
+            key,
+        )
     if not listed.committed and listed.size:
         raise Permanent(
             "another program's unfinished upload is in the way, and the blob was written in one piece, so that it cannot be "

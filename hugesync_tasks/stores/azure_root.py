@@ -19,7 +19,7 @@ from hugesync_tasks.token import Token
 MAX_SEGMENTS = 254  # between slashes, of one key
 
 # Microsoft's own service, by its documentation: 50,000 blocks of 4,000 MiB, 5,000 MiB in one Put Blob, 256 MiB in one
-# synchronous copy, keys of 1,024 characters. `\` and a segment's last `.` are folded there.
+# synchronous copy, keys of 1,024 characters.
 AZURE_LIMITS = Limits(
     "azure",
     min_part=1,
@@ -76,11 +76,11 @@ class AzureRoot:
             raise BadName(f"a key has 1 to {self.limits.max_key} characters, this one {length}", key)
         if len(segments) > MAX_SEGMENTS:
             raise BadName(f"a key has at most {MAX_SEGMENTS} segments, this one {len(segments)}", key)
-        if "." in segments or ".." in segments:  # the HTTP layer would resolve it, to another key
-            raise BadName("bad name: it has a segment . or ..", key)
-        if self.limits.folds and ("\\" in whole or any(s.endswith(".") for s in segments)):
+        if any(c < " " or "\x7f" <= c <= "\x9f" for c in whole):
+            raise BadName("bad name: it contains a control character, which Azure takes in no name", key)
+        if "\\" in whole or any(s.endswith(".") for s in segments):
             why = "a backslash" if "\\" in whole else "a segment that ends in a dot"
-            raise BadName(f"bad name: it contains {why}, and Azure would keep it under another name", key)
+            raise BadName(f"bad name: it contains {why}, and Azure may keep it under another name", key)
         return whole
 
     def _ask(

@@ -100,7 +100,9 @@ class AzureUploads(AzureRoot, NotInPlace):
     ) -> Commit:
         _check_cover(upload, parts)
         ids = [_checked_id(upload, part) for part in parts]
-        whole = _combined(parts)
+        whole = combined(parts)
+        if crc64 is not None and whole is None and self.limits.full_crc64:
+            raise Permanent("cannot complete the upload: the service did not say what it copied", upload.key)
         if crc64 is not None and whole is not None and whole != crc64:
             raise Corrupted("cannot complete the upload: the parts are not the whole that was read", upload.key)
         token.requested("complete")
@@ -171,7 +173,7 @@ def _checked_id(upload: Upload, part: Part) -> str:
     return part.etag
 
 
-def _combined(parts: Parts) -> int | None:
+def combined(parts: Parts) -> int | None:
     """The CRC64NVME of the whole from those of the parts, None where one is not known."""
     total = 0
     for part in parts:

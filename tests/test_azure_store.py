@@ -1,0 +1,482 @@
+"""What is special about Azure Blob: block ids, commits that take a rival's blocks away, copies, names, secrets."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from awscrt.checksums import crc64nvme
+from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient, ContentSettings
+
+from conftest import Container, azure_environment
+from hugesync_tasks.errors import (
+    BadCredentials,
+    BadName,
+    Corrupted,
+    NoSuchBucket,
+    NoSuchUpload,
+    NotFound,
+    Permanent,
+    StoreError,
+    Unsupported,
+    VersionMismatch,
+)
+from hugesync_tasks.model import Commit, Meta, Part, Upload
+from hugesync_tasks.stores.azure import AzureStore
+from hugesync_tasks.stores.azure_account import account_of
+from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml
+from hugesync_tasks.stores.azure_errors import Refusal, error_of
+from hugesync_tasks.stores.azure_meta import meta_of, metadata, nanoseconds, rfc3339
+from hugesync_tasks.stores.azure_root import AZURE_LIMITS, base64_of
+from hugesync_tasks.stores.base import ABSENT, ANY, MIB
+from hugesync_tasks.token import Token
+from strict_azure import ACCOUNT, KEY, StrictAzure
+
+MINE, RIVAL = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+FOREIGN = "short"  # a block id of another length than ours
+KIB4 = bytes(range(256)) * 16
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictAzure]:
+    with StrictAzure() as it:
+        it.create_container("box")
+        azure_environment(monkeypatch, it.env)
+        yield it
+
+
+@pytest.fixture
+def box(service: StrictAzure) -> Iterator[ContainerClient]:
+    """The SDK's client: a rival, or a look past the adapter."""
+    with BlobServiceClient.from_connection_string(service.connection_string, retry_total=0) as sdk:
+        yield sdk.get_container_client("box")
+
+
+@pytest.fixture
+def store(service: StrictAzure) -> Iterator[AzureStore]:
+    made = AzureStore("box")
+    made.limits = made.probe(Token())
+    service.requests.clear()
+    yield made
+    made.close()
+
+
+def begun(store: AzureStore, key: str, *bodies: bytes, generation: str = MINE) -> tuple[Upload, list[Part]]:
+    size = sum(map(len, bodies))
+    upload = store.create_upload(key, size, len(bodies[0]), Meta(generation=generation), Token())
+    return upload, [store.put_part(upload, n, body, Token()) for n, body in enumerate(bodies, 1)]
+
+
+def committed(
+    store: AzureStore, upload: Upload, parts: list[Part], expected: str | None = ABSENT, crc64: int | None = None
+) -> Commit:
+    return store.complete(upload, parts, Meta(generation=upload.generation), expected, crc64, Token())
+
+
+def written(store: AzureStore, key: str, *bodies: bytes, generation: str = RIVAL, expected: str | None = ABSENT) -> str:
+    """An object of blocks of ours; its version."""
+    return committed(store, *begun(store, key, *bodies, generation=generation), expected).version
+
+
+def content(box: ContainerClient, key: str) -> bytes:
+    return box.download_blob(key).readall()
+
+
+# block ids
+
+
+def test_a_block_id_says_whose_it_is_where_it_belongs_and_what_it_holds() -> None:
+    block = Block(MINE, 50_000, 4000 * MIB, 2**64 - 1)
+    assert base64.b64decode(block.id()).hex() == "a5" + MINE + "0000c350" + "fa000000" + "ff" * 8  # golden bytes
+    for one in (block, Block(MINE, 1, 0, 0), Block(RIVAL, 1, 5, None)):
+        assert block_of(one.id()) == one
+        assert len(one.id()) == len(block.id()) == 44
+    assert Block(MINE, 1, 5, 0).id() != Block(MINE, 1, 5, None).id()
+
+
+@pytest.mark.parametrize(
+    "id", ["", "?", "AAAA", base64.b64encode(b"x" * 33).decode(), base64.b64encode(b"\xa5" * 32).decode()]
+)
+def test_an_id_of_another_form_is_not_ours(id: str) -> None:
+    assert block_of(id) is None
+
+
+def test_the_block_list_keeps_its_order_whether_a_block_is_new_or_was_committed(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    version = written(store, "f", b"old one", b"old two")
+    upload = store.create_upload("f", 11 + 7, 11, Meta(generation=MINE), Token())
+    new = store.put_part(upload, 1, b"new bytes..", Token())
+    old = store.copy_part(upload, 2, store, "f", version, 7, 7, Token())
+    service.requests.clear()
+    committed(store, upload, [new, old], version)
+    (asked,) = [r for r in service.requests if r.query.get("comp") == "blocklist" and r.method == "PUT"]
+    golden = (
+        b'<?xml version="1.0" encoding="utf-8"?><BlockList>'
+        b"<Latest>pQEjRWeJq83vASNFZ4mrze8AAAABAAAAC%s</Latest>"
+        b"<Latest>pf7cuph2VDIQ/ty6mHZUMhAAAAACAAAAB%s</Latest></BlockList>"
+    ) % (new.etag[33:].encode(), old.etag[33:].encode())
+    assert asked.xml == golden == list_xml([new.etag, old.etag])
+    assert asked.headers["if-match"] == f'"{version}"'
+    assert service.contents("box")["f"] == b"new bytes..old two"
+
+
+# uploads
+
+
+def test_an_interrupted_upload_is_found_by_its_generation_and_goes_on(store: AzureStore) -> None:
+    upload, parts = begun(store, "f", b"first", b"last")
+    other = AzureStore("box")  # another process, which knows only what the job says
+    again = other.create_upload("f", 9, 5, Meta(generation=MINE), Token())
+    assert again == upload
+    assert other.list_parts(again, Token()) == parts
+    assert [p.crc64 for p in other.list_parts(again, Token())] == [crc64nvme(b"first"), crc64nvme(b"last")]
+    assert other.list_parts(replace(again, id=RIVAL), Token()) == []
+    with pytest.raises(NoSuchUpload):
+        other.held(replace(again, id=RIVAL), Token())
+    commit = committed(other, again, other.list_parts(again, Token()), crc64=crc64nvme(b"firstlast"))
+    assert (commit.size, other.list_parts(again, Token())) == (9, [])
+
+
+def test_nothing_is_asked_to_begin_or_to_abort_and_staged_blocks_stay_until_they_are_collected(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    upload = store.create_upload("f", 9, 5, Meta(generation=MINE), Token())
+    store.abort(upload, Token())
+    assert service.requests == []
+    _, parts = begun(store, "f", b"first", b"last")
+    store.abort(upload, Token())
+    assert not store.limits.abort_frees
+    assert store.list_parts(upload, Token()) == parts
+
+
+@pytest.mark.parametrize("rivals_way", ["put", "commit"])
+def test_a_rival_that_commits_takes_our_blocks_away_and_that_is_a_conflict(
+    store: AzureStore, box: ContainerClient, rivals_way: str
+) -> None:
+    upload, parts = begun(store, "f", b"first", b"last")
+    if rivals_way == "put":
+        box.upload_blob("f", b"the rival's")
+    else:
+        written(store, "f", b"the rival's")
+    for expected in (ABSENT, ANY, "0x1"):
+        with pytest.raises(VersionMismatch):
+            committed(store, upload, parts, expected)
+        assert content(box, "f") == b"the rival's"
+
+
+def test_blocks_that_were_collected_under_an_unchanged_object_are_a_lost_upload_and_no_conflict(
+    store: AzureStore, box: ContainerClient
+) -> None:
+    upload, parts = begun(store, "f", b"first", b"last")
+    version = box.upload_blob("f", b"old").get_blob_properties().etag.strip('"')  # which collects them, too
+    with pytest.raises(NoSuchUpload):
+        committed(store, upload, parts, version)
+    with pytest.raises(NoSuchUpload):
+        committed(store, replace(upload, key="g"), parts)
+    assert content(box, "f") == b"old"
+
+
+def test_a_repeat_after_the_reply_of_a_commit_was_lost_finds_our_own_object(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    upload, parts = begun(store, "f", b"first", b"last")
+    service.faults = lambda method, path, query: (
+        ("after", 0) if (method, query.get("comp")) == ("PUT", "blocklist") else None
+    )
+    with pytest.raises(StoreError) as lost:
+        committed(store, upload, parts)
+    assert type(lost.value).__name__ == "Transient"
+    service.faults = lambda method, path, query: None
+    with pytest.raises(VersionMismatch):
+        committed(store, upload, parts)
+    head = store.head("f", Token())
+    assert head is not None
+    assert head.meta.generation == MINE
+
+
+def test_each_block_and_the_whole_are_proven(store: AzureStore, service: StrictAzure, box: ContainerClient) -> None:
+    upload, parts = begun(store, "f", b"first", b"last")
+    sent = [r.headers["x-ms-content-crc64"] for r in service.requests if r.query.get("comp") == "block"]
+    assert sent == [base64_of(crc64nvme(b"first")), base64_of(crc64nvme(b"last"))]
+    with pytest.raises(Corrupted):
+        committed(store, upload, parts, crc64=crc64nvme(b"firstlast") ^ 1)
+    assert list(box.list_blobs()) == []
+    commit = committed(store, upload, parts, crc64=crc64nvme(b"firstlast"))
+    assert commit.proven == "crc64nvme"
+    head = store.head("f", Token(), digest=True)
+    assert head is not None
+    assert head.crc64 == crc64nvme(b"firstlast")
+    box.upload_blob("g", b"in one piece")
+    plain = store.head("g", Token(), digest=True)
+    assert plain is not None
+    assert plain.crc64 is None
+
+
+def test_microsofts_checksum_is_crc64nvme_with_its_bytes_the_other_way_round() -> None:
+    assert crc64nvme(b"123456789") == 0xAE8B14860A799888  # as azure-storage-extensions computes it
+    assert base64.b64decode(base64_of(0xAE8B14860A799888)).hex() == "8898790a86148bae"
+
+
+# blocks and ranges taken over
+
+
+def test_a_small_change_sends_its_block_alone_and_takes_the_others_over_by_their_ids(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    bodies = [bytes([n]) * 5000 for n in range(5)]
+    version = written(store, "f", *bodies)
+    assert list(store.blocks("f", version, Token())) == [(n * 5000, 5000) for n in range(5)]
+    assert list(store.blocks("f", "0x1", Token())) == list(store.blocks("none", version, Token())) == []
+    service.requests.clear()
+    token = Token()
+    upload = store.create_upload("f", 25_000 - 5000 + 4096, 5000, Meta(generation=MINE), token)
+    parts = [
+        store.put_part(upload, n + 1, KIB4, token)
+        if n == 2
+        else store.copy_part(upload, n + 1, store, "f", version, n * 5000, 5000, token, checksum=crc64nvme(bodies[n]))
+        for n in range(5)
+    ]
+    whole = b"".join([*bodies[:2], KIB4, *bodies[3:]])
+    assert [p.number for p in parts] == [1, 2, 3, 4, 5]
+    commit = committed(store, upload, [Part.unwire(p.wire()) for p in parts], version, crc64nvme(whole))
+    assert commit.proven == "crc64nvme"
+    moved = token.meter.take()
+    assert (moved["bytes.sent"], moved["bytes.copied_server_side"]) == (4096, 20_000)
+    assert not any("x-ms-copy-source" in r.headers for r in service.requests)
+    assert service.contents("box")["f"] == whole
+
+
+def test_a_block_that_holds_other_bytes_than_were_expected_is_not_taken_over(store: AzureStore) -> None:
+    version = written(store, "f", b"first", b"last")
+    upload = store.create_upload("f", 5, 5, Meta(generation=MINE), Token())
+    with pytest.raises(Corrupted):
+        store.copy_part(upload, 1, store, "f", version, 0, 5, Token(), checksum=crc64nvme(b"First"))
+
+
+def test_a_range_is_copied_under_the_sources_version_and_its_checksum(store: AzureStore, service: StrictAzure) -> None:
+    version = written(store, "old", b"some older bytes")
+    upload = store.create_upload("f", 5, 5, Meta(generation=MINE), Token())
+    service.requests.clear()
+    part = store.copy_part(upload, 1, store, "old", version, 5, 5, Token(), checksum=crc64nvme(b"older"))
+    (asked,) = [r for r in service.requests if "x-ms-copy-source" in r.headers]
+    assert asked.headers["x-ms-source-if-match"] == f'"{version}"'
+    assert asked.headers["x-ms-source-range"] == "bytes=5-9"
+    assert asked.headers["x-ms-source-content-crc64"] == base64_of(crc64nvme(b"older"))
+    assert part.crc64 == crc64nvme(b"older")
+    with pytest.raises(Corrupted):
+        store.copy_part(upload, 2, store, "old", version, 0, 5, Token(), checksum=crc64nvme(b"older"))
+    with pytest.raises(VersionMismatch):
+        store.copy_part(upload, 2, store, "old", "0x1", 0, 5, Token())
+    with pytest.raises(Permanent):
+        store.copy_part(upload, 2, store, "old", version, 12, 5, Token())
+    assert store.list_parts(upload, Token()) == [part]
+    committed(store, upload, [part], crc64=crc64nvme(b"older"))
+    assert service.contents("box")["f"] == b"older"
+
+
+def test_a_service_without_ranged_copies_takes_over_whole_blocks_and_nothing_else(store: AzureStore) -> None:
+    version = written(store, "f", b"first", b"last")
+    store.limits = replace(store.limits, part_copy="blocks")
+    upload = store.create_upload("f", 4, 4, Meta(generation=MINE), Token())
+    assert store.copy_part(upload, 1, store, "f", version, 5, 4, Token()).crc64 == crc64nvme(b"last")
+    with pytest.raises(Unsupported):
+        store.copy_part(upload, 1, store, "f", version, 4, 4, Token())
+
+
+def test_a_source_is_read_with_a_right_that_is_short_and_never_seen(
+    store: AzureStore, service: StrictAzure, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    version = written(store, "old", b"some older bytes")
+    upload = store.create_upload("f", 5, 5, Meta(generation=MINE), Token())
+    store.copy_part(upload, 1, store, "old", version, 5, 5, Token())
+    store.copy(store, "g", "old", version, Meta(), ABSENT, Token())
+    errors = []
+    for key, pinned in (("old", "0x1"), ("none", version)):
+        for call in (
+            lambda key=key, pinned=pinned: store.copy_part(upload, 2, store, key, pinned, 0, 5, Token()),
+            lambda key=key, pinned=pinned: store.copy(store, "h", key, pinned, Meta(), ABSENT, Token()),
+        ):
+            with pytest.raises((VersionMismatch, NotFound)) as caught:
+                call()
+            errors.append(str(caught.value))
+    sources = [r.headers["x-ms-copy-source"] for r in service.requests if "x-ms-copy-source" in r.headers]
+    assert all("sp=r&" in source and "sig=" in source for source in sources)
+    secrets = {found for source in sources for found in re.findall(r"sig=([^&]+)", source)} | {KEY}
+    said = caplog.text + "".join(errors) + repr(store.clients.account)
+    assert len(sources) >= 4
+    assert not [secret for secret in secrets if secret in said]
+
+
+# another program's uncommitted blocks
+
+
+def test_an_unfinished_upload_of_another_program_is_cleared_where_no_object_is(
+    store: AzureStore, box: ContainerClient
+) -> None:
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    upload, parts = begun(store, "f", b"first", b"last")
+    assert list(box.list_blobs()) == []
+    committed(store, upload, parts)
+    assert content(box, "f") == b"firstlast"
+
+
+def rclone_wrote(box: ContainerClient) -> None:
+    """An object of blocks whose ids have another length, and one more that nobody committed."""
+    blob = box.get_blob_client("f")
+    blob.stage_block("one", b"old one")
+    blob.stage_block("two", b"old two")
+    settings = ContentSettings(content_type="text/x-odd", cache_control="no-store")
+    blob.commit_block_list([BlobBlock("one"), BlobBlock("two")], settings, {"mtime": rfc3339(5)})
+    blob.stage_block("new", b"unfinished")
+
+
+def test_an_unfinished_upload_over_an_object_is_cleared_by_committing_the_object_again(
+    store: AzureStore, box: ContainerClient
+) -> None:
+    rclone_wrote(box)
+    before = box.get_blob_client("f").get_blob_properties()
+    with pytest.raises(VersionMismatch):
+        begun(store, "f", b"first", b"last")
+    after = box.get_blob_client("f").get_blob_properties()
+    assert before.etag != after.etag
+    assert (after.metadata, after.content_settings) == (before.metadata, before.content_settings)
+    assert after.content_settings.cache_control == "no-store"
+    assert content(box, "f") == b"old oneold two"
+    assert box.get_blob_client("f").get_block_list("all")[1] == []
+    # this fake holds the committed ids to the length, too: then the object is not committed again and again
+    with pytest.raises(Permanent, match="delete it first"):
+        begun(store, "f", b"first", b"last")
+    assert box.get_blob_client("f").get_blob_properties().etag == after.etag
+
+
+def test_after_an_unfinished_upload_was_cleared_ours_goes_on(azure_container: Container) -> None:
+    box, store = azure_container.client, AzureStore(azure_container.container)
+    rclone_wrote(box)
+    try:
+        begun(store, "f", b"first", b"last")
+    except VersionMismatch:  # where the service minds the ids' length at all
+        assert content(box, "f") == b"old oneold two"
+    head = store.head("f", Token())
+    assert head is not None
+    written(store, "f", b"first", b"last", generation=MINE, expected=head.entry.version)
+    assert content(box, "f") == b"firstlast"
+
+
+def test_an_object_written_in_one_piece_is_never_cut_to_nothing_to_clear_the_way(
+    store: AzureStore, box: ContainerClient
+) -> None:
+    box.upload_blob("f", b"in one piece")
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    with pytest.raises(Permanent, match="another program's unfinished upload"):
+        begun(store, "f", b"first", b"last")
+    assert content(box, "f") == b"in one piece"
+
+
+def test_a_rivals_blocks_of_our_form_are_left_alone(store: AzureStore) -> None:
+    rivals, theirs = begun(store, "f", b"theirs", generation=RIVAL)
+    begun(store, "f", b"ours")
+    assert store.list_parts(rivals, Token()) == theirs
+    assert [id for _, id, _ in store.list_uploads(Token())] == [MINE, RIVAL]
+
+
+# metadata, names, limits, credentials, errors
+
+
+def test_metadata_have_names_that_azure_takes_and_times_as_rclone_writes_them() -> None:
+    meta = Meta(mtime_ns=1_600_000_000_000_000_007, mode=0o640, uid=5, gid=6, generation=MINE, sidecar=True)
+    pairs = metadata(meta)
+    assert pairs == {
+        "mtime": "2020-09-13T12:26:40.000000007Z", "hugesync_mode": "640", "hugesync_uid": "5", "hugesync_gid": "6",
+        "hugesync_generation": MINE, "hugesync_type": "signature",
+    }  # fmt: skip
+    assert all(name.isidentifier() for name in pairs)
+    assert meta_of({name.title(): value for name, value in pairs.items()}) == meta
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1970-01-01T00:00:00Z", 0), ("1969-12-31T23:59:59.999999999Z", -1), ("2020-09-13T14:26:40.5+02:00", 1_600_000_000_500_000_000),
+        ("2020-02-31T00:00:00Z", None), ("yesterday", None), ("", None), ("1600000000.5", None),
+    ],
+)  # fmt: skip
+def test_a_time_is_read_exactly_or_not_at_all(text: str, ns: int | None) -> None:
+    assert nanoseconds(text) == ns
+    assert ns is None or nanoseconds(rfc3339(ns)) == ns
+
+
+def test_a_time_beyond_the_calendar_is_written_as_seconds_and_read_again() -> None:
+    assert rfc3339(10**21) == "1000000000000.000000000"
+    assert meta_of({"mtime": "1600000000.5"}).mtime_ns == 1_600_000_000_500_000_000
+    assert nanoseconds(rfc3339(-62_000_000_000 * 10**9)) == -62_000_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    "key", ["a\\b", "a./b", "a/..", "./a", "ends.", "a\x01", "a\x85", "d/" * 254 + "f", "\U0001f600" * 513]
+)
+def test_a_name_that_azure_would_keep_under_another_is_refused(
+    store: AzureStore, service: StrictAzure, key: str
+) -> None:
+    with pytest.raises(BadName):
+        store.put(key, b"x", Meta(), ABSENT, Token())
+    assert service.requests == []
+
+
+def test_the_emulators_limits_are_measured_and_microsofts_own_are_in_the_table(store: AzureStore) -> None:
+    assert replace(store.limits, name="azure", probed=False) == AZURE_LIMITS
+    assert (AZURE_LIMITS.max_parts, AZURE_LIMITS.max_part, AZURE_LIMITS.max_put) == (50_000, 4000 * MIB, 5000 * MIB)
+    source = AzureStore("box").probe(Token(), writes=False)
+    assert (source.conditional_commit, source.part_copy, source.full_crc64) == ("none", "none", False)
+    with pytest.raises(NoSuchBucket):
+        AzureStore("none").probe(Token())
+
+
+def test_a_wrong_key_is_said_without_the_key(service: StrictAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = base64.b64encode(b"x" * 64).decode()
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", service.connection_string.replace(KEY, other))
+    with pytest.raises(BadCredentials) as caught:
+        AzureStore("box").head("f", Token())
+    assert other not in repr(caught.value)
+
+
+def test_an_account_comes_from_azures_own_places() -> None:
+    whole = f"AccountName=a;AccountKey={KEY};EndpointSuffix=example.net"
+    assert account_of({}, {"AZURE_STORAGE_CONNECTION_STRING": whole}).endpoint == "https://a.blob.example.net"
+    named = account_of({}, {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SAS_TOKEN": "?sv=1&sig=x"})
+    assert (named.endpoint, named.sas, named.is_azure) == ("https://a.blob.core.windows.net", "sv=1&sig=x", True)
+    given = account_of(
+        {"account": "b", "key": KEY, "endpoint": "http://h/b/"}, {"AZURE_STORAGE_CONNECTION_STRING": whole}
+    )
+    assert (given.name, given.key, given.endpoint, given.is_azure) == ("b", KEY, "http://h/b", False)
+    assert KEY not in repr(given)
+    assert account_of({"connection_string": "UseDevelopmentStorage=true"}, {}).name == ACCOUNT
+    for wrong in ({}, {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={KEY}"}):
+        with pytest.raises(BadCredentials) as caught:
+            account_of({}, wrong)
+        assert KEY not in str(caught.value)
+
+
+def test_a_services_own_words_lose_their_urls_and_signatures() -> None:
+    said = "no such thing: https://a.blob.core.windows.net/c/b?sp=r&sig=SECRET and sig=SECRET"
+    error = error_of(Refusal(400, "Novel", said), "write", "f")
+    assert "SECRET" not in str(error)
+    assert "cannot write: the service refused (Novel)" in str(error)
+
+
+def test_what_another_program_wrote_is_read_and_listed(store: AzureStore, box: ContainerClient) -> None:
+    blob = box.get_blob_client("theirs")
+    blob.stage_block("1", b"one")
+    blob.stage_block("2", b"two")
+    blob.commit_block_list([BlobBlock("1"), BlobBlock("2")], metadata={"mtime": "2020-09-13T12:26:40Z", "Mode": "x"})
+    (entry,) = store.list(Token())
+    assert (entry.key, entry.size, entry.mtime_ns) == ("theirs", 6, 1_600_000_000 * 10**9)
+    assert list(store.blocks("theirs", entry.version, Token())) == []
+    head = store.head("theirs", Token(), digest=True)
+    assert head is not None
+    assert (head.entry.version, head.crc64) == (entry.version, None)
