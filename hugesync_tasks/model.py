@@ -80,7 +80,9 @@ class Head:
 
     entry: Entry
     meta: Meta
-    crc64: int | None = None  # CRC64NVME of the whole object, only where the store holds a FULL_OBJECT checksum
+    # CRC64NVME of the whole object, where the store holds it as a FULL_OBJECT checksum, or we noted it with the object when the
+    # store's own checksum had shown that these are the bytes
+    crc64: int | None = None
     md5: str | None = None  # hex, only where the ETag is known to be the MD5 of the whole object
     version_id: str = ""  # in a bucket that keeps versions: the one that this is
     crc32c: int | None = None  # of the whole object, only where the store holds it

@@ -66,7 +66,9 @@ class GcsStore(KeepsByCopy, GcsUploads):
         return probe(self, token, writes)
 
     def validate(self, token: Token) -> Findings:
-        raise Unsupported("this store is not asked by writing yet")
+        from hugesync_tasks.stores.gcs_raw import validate
+
+        return validate(self, token)
 
     def hazards(self, token: Token) -> tuple[str, ...]:
         from hugesync_tasks.stores.gcs_lifecycle import hazards
@@ -140,7 +142,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         whole = self._whole(key)
         if len(body) > self.limits.max_put:
             raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
-        if len(body) <= SMALL and not meta.sse_kms_key and self._small.usable(whole):
+        if len(body) <= SMALL and not meta.sse_kms_key and self._small.puts(whole):
             token.requested("put")
             wanted = expected if expected in (None, ANY) else generation(expected)
             if (small := self._small.put(whole, body, meta, wanted)) is not None:
@@ -195,15 +197,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
             | {f"destination{k[0].upper()}{k[1:]}": v for k, v in kms_key(meta.sse_kms_key).items()}
         )
         path = f"{other._path(other._whole(source_key))}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
-        while True:
-            answer = self._ask("put", "POST", path, token, doing, key, query=query, json=resource(meta), slow=True)
-            if answer.get("done"):
-                break
-            if not answer.get("rewriteToken") or answer["rewriteToken"] == query.get("rewriteToken"):
-                raise Transient("cannot copy: the store does not go on", key)
-            query["rewriteToken"] = str(answer["rewriteToken"])
-            token.moved(0)
-        made = answer["resource"]
+        made = self._rewrite("put", path, query, resource(meta), token, doing, key)
         size = int(made["size"])
         token.copied_server_side(size)
         return Commit(key, version_of(made), size)

@@ -7,6 +7,7 @@ stopped within it, and choose between two kinds of upload by size: what leaves h
 
 from __future__ import annotations
 
+import json
 import os
 from threading import RLock
 from typing import Any, NamedTuple, cast
@@ -192,16 +193,32 @@ class GcsClients:
 
         scopes, nobody = [_SCOPE], cast(Any, kinds).AnonymousCredentials
         if self.place.credentials:
-            try:
-                load: Any = google.auth.load_credentials_from_file
-                found, project = load(self.place.credentials, scopes=scopes)
-            except (OSError, ValueError) as exc:
-                raise BadCredentials(f"cannot read the key file {self.place.credentials}") from exc
-            return found, project
+            return _of_file(self.place.credentials, scopes), None
         if os.environ.get("STORAGE_EMULATOR_HOST") or self.place.endpoint.startswith("http://"):
             return nobody(), None  # no real token must go to an emulator
         found, project = google.auth.default(scopes=scopes)
         return found, project
+
+
+def _of_file(path: str, scopes: list[str]) -> Any:
+    """The credentials of a key file that the user's own configuration names."""
+    import google.auth
+    from google.oauth2 import credentials as of_users
+    from google.oauth2 import service_account
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            kind = str(json.load(file)["type"])
+        if kind == "service_account":
+            made: Any = service_account.Credentials
+            return made.from_service_account_file(path, scopes=scopes)
+        if kind == "authorized_user":
+            made = of_users.Credentials
+            return made.from_authorized_user_file(path, scopes=scopes)
+        load: Any = google.auth.load_credentials_from_file
+        return load(path, scopes=scopes)[0]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise BadCredentials(f"cannot read the key file {path}") from exc
 
 
 def preload() -> None:

@@ -21,9 +21,11 @@ from hugesync_tasks.stores.s3_meta import MTIME, entry_of
 
 FIELDS = "name,size,updated,generation,metadata"  # of a listing
 FULL = f"{FIELDS},crc32c,md5Hash,contentType,storageClass"
+_CRC64 = re.compile("[0-9a-f]{16}")
 _BASE = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _PREFIX = "x-goog-meta-"
+CRC64 = "hugesync-crc64"
 
 
 def custom(meta: Meta) -> dict[str, str]:
@@ -34,9 +36,14 @@ def custom(meta: Meta) -> dict[str, str]:
     return pairs
 
 
-def resource(meta: Meta) -> dict[str, Any]:
-    """The object resource that a write carries."""
-    made: dict[str, Any] = {"metadata": custom(meta), "contentType": meta.content_type or "application/octet-stream"}
+def resource(meta: Meta, crc64: int | None = None) -> dict[str, Any]:
+    """The object resource that a write carries. ``crc64``: of the whole object, which the service itself does not know: noted
+    once its own CRC32C has shown that these are the bytes, so that a later download of changes can be proven."""
+    noted = {} if crc64 is None else {CRC64: f"{crc64:016x}"}
+    made: dict[str, Any] = {
+        "metadata": custom(meta) | noted,
+        "contentType": meta.content_type or "application/octet-stream",
+    }
     if meta.storage_class:
         made["storageClass"] = meta.storage_class
     return made
@@ -81,7 +88,8 @@ def entry(key: str, one: Mapping[str, Any]) -> Entry:
 def head(key: str, one: Mapping[str, Any]) -> Head:
     found = entry(key, one)
     meta = meta_of(one.get("metadata") or {}, one.get("contentType"), one.get("storageClass"))
-    return Head(found, meta, None, hex_md5(one.get("md5Hash")))
+    noted = noted_crc64(one.get("metadata") or {})
+    return Head(found, meta, noted, hex_md5(one.get("md5Hash")), crc32c=crc32c_of_base64(one.get("crc32c")))
 
 
 def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
@@ -91,9 +99,9 @@ def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
     hashes = dict(h.strip().partition("=")[::2] for h in headers.get("x-goog-hash", "").split(","))
     modified = headers.get("last-modified")
     at = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else None
-    return Head(
-        entry_of(key, size, at, headers.get("x-goog-generation", ""), meta), meta, None, hex_md5(hashes.get("md5"))
-    )
+    found = entry_of(key, size, at, headers.get("x-goog-generation", ""), meta)
+    digests = hex_md5(hashes.get("md5")), crc32c_of_base64(hashes.get("crc32c"))
+    return Head(found, meta, noted_crc64(pairs), digests[0], crc32c=digests[1])
 
 
 def head_of_small(key: str, result: Any) -> Head:
@@ -101,7 +109,13 @@ def head_of_small(key: str, result: Any) -> Head:
     about, pairs = result.meta, dict(result.attributes)
     meta = meta_of(pairs, pairs.pop("Content-Type", None), pairs.pop("Storage-Class", None))
     at = int(about["last_modified"].timestamp()) * 10**9
-    return Head(entry_of(key, int(about["size"]), at, about["version"], meta), meta)
+    return Head(entry_of(key, int(about["size"]), at, about["version"], meta), meta, noted_crc64(pairs))
+
+
+def noted_crc64(pairs: Mapping[str, Any]) -> int | None:
+    """What ``resource`` noted; whoever wrote the object otherwise has left it out. None where it is no such number."""
+    text = str(pairs.get(CRC64, ""))
+    return int(text, 16) if _CRC64.fullmatch(text) else None
 
 
 def version_of(one: Mapping[str, Any]) -> str:

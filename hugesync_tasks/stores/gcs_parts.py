@@ -18,14 +18,15 @@ import blake3
 
 from hugesync_tasks.errors import NotFound, StoreError
 from hugesync_tasks.model import RESERVED_SEGMENT, Part, Upload
-from hugesync_tasks.stores.gcs_meta import crc32c_of_base64, version_of
+from hugesync_tasks.stores.gcs_meta import CRC64, crc32c_of_base64, noted_crc64, version_of
 
 FOLDER = f"{RESERVED_SEGMENT}/parts/"
 FIELDS = "name,size,timeCreated,updated,generation,metadata,crc32c"
+STANDARD = "STANDARD"  # of temporaries, whatever the bucket's: others cost a fee when they are deleted early
 AT_ONCE = 8  # requests of one call at the same time, where there may be thousands
 _ID = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"\d{5}")
-_CRC64, _KEY, _OF = "hugesync-crc64", "hugesync-key", "hugesync-generation"
+_KEY, _OF = "hugesync-key", "hugesync-generation"
 _WHOLE = re.compile(r"whole:(\d+):(\d+):([0-9a-f]{8}):(.+)", re.DOTALL)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -77,17 +78,24 @@ def about(upload: Upload, crc64: int | None = None) -> dict[str, Any]:
     """The metadata of a temporary."""
     pairs = {_KEY: quote(upload.key), _OF: upload.generation}
     if crc64 is not None:
-        pairs[_CRC64] = f"{crc64:016x}"
+        pairs[CRC64] = f"{crc64:016x}"
     return {
         "metadata": {name: value for name, value in pairs.items() if value},
         "contentType": "application/octet-stream",
+        "storageClass": STANDARD,
     }
 
 
 def piece_of(one: dict[str, Any]) -> Piece:
     """Of an object's resource; a checksum that is missing is one that nothing has."""
     crc32c = crc32c_of_base64(one.get("crc32c"))
-    return Piece(str(one["name"]), version_of(one), int(one["size"]), -1 if crc32c is None else crc32c, _crc64(one))
+    return Piece(
+        str(one["name"]),
+        version_of(one),
+        int(one["size"]),
+        -1 if crc32c is None else crc32c,
+        noted_crc64(one.get("metadata") or {}),
+    )
 
 
 def part_of(one: dict[str, Any]) -> Part | None:
@@ -95,7 +103,7 @@ def part_of(one: dict[str, Any]) -> Part | None:
     last = str(one["name"]).rpartition("/")[2]
     if not _NUMBER.fullmatch(last):
         return None
-    return Part(int(last), int(one["size"]), version_of(one), _crc64(one))
+    return Part(int(last), int(one["size"]), version_of(one), noted_crc64(one.get("metadata") or {}))
 
 
 def uploads_of(items: Iterable[dict[str, Any]], below: int) -> Iterator[tuple[str, str, str]]:
@@ -143,8 +151,3 @@ def ignoring_gone(call: Callable[[T], object]) -> Callable[[T], StoreError | Non
         return None
 
     return quiet
-
-
-def _crc64(one: dict[str, Any]) -> int | None:
-    text = str((one.get("metadata") or {}).get(_CRC64, ""))
-    return int(text, 16) if re.fullmatch(r"[0-9a-f]{16}", text) else None

