@@ -221,17 +221,12 @@ def _session(endpoint: str, connections: int) -> Any:
     request, and no ``.netrc`` puts its own credentials in place of ours."""
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
 
     session = requests.Session()
     session.proxies = requests.utils.get_environ_proxies(endpoint)
     session.trust_env = False
     session.headers.clear()
-    adapter = HTTPAdapter(
-        pool_connections=2,
-        pool_maxsize=connections,
-        max_retries=Retry(total=False, redirect=False, raise_on_status=False),
-    )
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)  # which by itself repeats nothing
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
