@@ -32,9 +32,11 @@ SOURCES = {
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
 # who may import a vendor's SDK: everything else holds a store, a ledger or a task and cannot tell whose it is
 SDK_HOMES = {
-    "boto3": "hugesync_tasks.stores.s3", "botocore": "hugesync_tasks.stores.s3", "obstore": "hugesync_tasks.stores.s3",
-    "s3transfer": "hugesync_tasks.stores.s3", "google": "hugesync_tasks.stores.gcs", "azure": "hugesync_tasks.stores.azure",
-    "redis": "hugesync_tasks.state.redis",
+    "boto3": ("hugesync_tasks.stores.s3",), "botocore": ("hugesync_tasks.stores.s3",), "s3transfer": ("hugesync_tasks.stores.s3",),
+    "google": ("hugesync_tasks.stores.gcs",), "azure": ("hugesync_tasks.stores.azure",),
+    "obstore": tuple(f"hugesync_tasks.stores.{store}" for store in ("s3", "gcs", "azure")),
+    "requests": ("hugesync_tasks.stores.gcs", "hugesync_tasks.stores.azure"),  # what both SDKs send with
+    "redis": ("hugesync_tasks.state.redis",),
 }  # fmt: skip
 
 
