@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from hugesync_tasks.delta.ops import Copy
 from hugesync_tasks.delta.runs import Kept, choose
-from hugesync_tasks.stores.base import MIB, Limits
+from hugesync_tasks.stores.base import MIB, Limits, Stretch
 
 EDGE = 5 * MIB  # bytes: where parts begin by preference, so that the next version's parts meet this one's
 COPY_STEP = 256 * MIB  # bytes copied by one request: small enough that a store copies several of one file at once
@@ -90,12 +90,15 @@ def uploaded(parts: Sequence[PlannedPart]) -> int:
     return sum(p.length for p in parts if p.source is None)
 
 
-def check(parts: Sequence[PlannedPart], size: int, limits: Limits, most: int) -> None:
-    """Never hand on a layout that the store would refuse or that would leave a hole. Raises IllegalLayout."""
+def check(parts: Sequence[PlannedPart], size: int, limits: Limits, most: int, taken: Container[Stretch] = ()) -> None:
+    """Never hand on a layout that the store would refuse or that would leave a hole. ``taken``: ranges of the old object that
+    the store takes over as they are, however large. Raises IllegalLayout."""
     at = 0
     for number, part in enumerate(parts, 1):
         last = number == len(parts)
         largest = most if part.source is None else min(limits.max_copy, limits.max_part)
+        if part.source is not None and (part.source, part.length) in taken:
+            largest = limits.max_size
         if part.number != number or part.start != at or not 0 < part.length <= largest:
             raise IllegalLayout(f"part {part.number}: {part.length} bytes at {part.start}, where {at} comes next")
         if part.length < limits.min_part and not last:

@@ -98,6 +98,7 @@ class Commit:
     proven: str = ""  # what the store itself checked: "crc64nvme", "md5", "" (nothing beyond the size)
     notes: tuple[str, ...] = ()  # metadata that could not be applied: "chown not permitted"
     version_id: str = ""  # as ``Head``'s
+    litter: bool = False  # something of the upload may be left, which ``abort`` takes away
 
 
 @dataclass(frozen=True, slots=True)

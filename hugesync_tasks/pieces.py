@@ -29,7 +29,7 @@ def lay_pieces(
             at = start + length
     cut += [(s, n, None) for s, n in _steps(at, size, step)]
     parts = [PlannedPart(number, *one) for number, one in enumerate(cut, 1)]
-    check(parts, size, limits, step)
+    check(parts, size, limits, step, frozenset(pieces))
     return parts
 
 

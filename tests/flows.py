@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from awscrt.checksums import crc64nvme
+
 from hugesync_tasks.model import Commit, Meta
 from hugesync_tasks.signature.blocks import MIN_BLOCK, hash_blocks
 from hugesync_tasks.signature.format import Binding, Header, write
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 PART = 4 * MIN_BLOCK
 BIG = (1 << 20) + 5 * MIN_BLOCK + 77  # a basis has more than a MiB
 MTIME = 1_600_000_000 * 10**9
+CLOUDS = ("gs", "az")
 DELTA = {"delta_threshold": 2 * PART, "block_size": MIN_BLOCK}
 
 
@@ -38,9 +41,10 @@ class Flow:
     wanted: dict[str, bytes] = field(default_factory=dict)
 
     def location(self, kind: str, root: Path, name: str) -> Location:
-        if kind == "s3":
-            return Location("s3", bucket="a" if self.copies or name == "source" else "b", prefix=f"{name}/")
-        return Location("file", root=name, path="", local=str(root / name))
+        if kind == "file":
+            return Location("file", root=name, path="", local=str(root / name))
+        buckets = ("one", "two") if kind in CLOUDS else ("a", "b")
+        return Location(kind, bucket=buckets[not (self.copies or name == "source")], prefix=f"{name}/")
 
     def fill(self, sim: Matrix) -> None:
         self.wanted = self.make(sim)
@@ -54,6 +58,15 @@ def noise(n: int, size: int) -> bytes:
 
 def put(store: Any, key: str, body: bytes, mtime_ns: int = MTIME) -> Commit:
     return store.put(key, body, Meta(mtime_ns=mtime_ns), None, Token())  # type: ignore[no-any-return]
+
+
+def put_in_parts(store: Any, key: str, body: bytes, mtime_ns: int = MTIME) -> Commit:
+    """As a job puts it: its pieces are ours, and the store knows the CRC64NVME of the whole."""
+    meta = Meta(mtime_ns=mtime_ns, generation="0123456789abcdef" * 2)
+    upload = store.create_upload(key, len(body), PART, meta, Token())
+    pieces = [body[at : at + PART] for at in range(0, len(body), PART)]
+    made = [store.put_part(upload, n, piece, Token()) for n, piece in enumerate(pieces, 1)]
+    return store.complete(upload, made, meta, None, crc64nvme(body), Token())  # type: ignore[no-any-return]
 
 
 def sign(store: Any, key: str, body: bytes, done: Commit) -> None:
@@ -94,12 +107,34 @@ def delta(sim: Matrix) -> dict[str, bytes]:
     old = noise(3, BIG)
     new = changed(old)
     there = put(sim.dest, "big", old, MTIME - 10**9)
-    if sim.flow.dest == "s3":
+    if sim.flow.dest != "file":
         sign(sim.dest, "big", old, there)
     made = put(sim.source, "big", new)
-    if sim.flow.source == "s3":
+    if sim.flow.source != "file":
         sign(sim.source, "big", new, made)
     return {"big": new}
+
+
+def delta_of_ours(sim: Matrix) -> dict[str, bytes]:
+    """As ``delta``, of objects that a job put together: their pieces can be taken over, and they are proven."""
+    old = noise(3, BIG)
+    new = changed(old)
+    for store, kind, body, at in (
+        (sim.dest, sim.flow.dest, old, MTIME - 10**9),
+        (sim.source, sim.flow.source, new, MTIME),
+    ):
+        done = (put if kind == "file" else put_in_parts)(store, "big", body, at)
+        if kind != "file":
+            sign(store, "big", body, done)
+    return {"big": new}
+
+
+def grown(sim: Matrix) -> dict[str, bytes]:
+    """A file that only grew, the old version signed."""
+    old = noise(3, BIG)
+    sign(sim.dest, "big", old, put(sim.dest, "big", old, MTIME - 10**9))
+    put(sim.source, "big", old + noise(8, PART + 500))
+    return {"big": old + noise(8, PART + 500)}
 
 
 def copied(sim: Matrix) -> dict[str, bytes]:
@@ -122,4 +157,21 @@ FLOWS: dict[str, Flow] = {
     "server copy": Flow("s3", "s3", copied, "server_copy", copies=True),
     "delta between stores": Flow("s3", "s3", delta, "delta", DELTA),
     "local copy": Flow("file", "file", parts, "full"),
+}
+
+# over the adapters of Google Cloud Storage and Azure Blob
+CLOUD_FLOWS: dict[str, Flow] = {
+    "upload to gs": Flow("file", "gs", small, "full"),
+    "upload in parts to gs": Flow("file", "gs", parts, "full"),
+    "append to gs": Flow("file", "gs", grown, "delta", DELTA),
+    "download in parts from gs": Flow("gs", "file", parts, "full"),
+    "copy within gs": Flow("gs", "gs", copied, "server_copy", copies=True),
+    "upload to az": Flow("file", "az", small, "full"),
+    "upload in parts to az": Flow("file", "az", parts, "full"),
+    "delta upload to az": Flow("file", "az", delta, "delta", DELTA),
+    "delta upload to az over blocks of ours": Flow("file", "az", delta_of_ours, "delta", DELTA),
+    "delta download from az": Flow("az", "file", delta_of_ours, "delta", DELTA),
+    "delta download from gs": Flow("gs", "file", delta_of_ours, "delta", DELTA),
+    "copy within az": Flow("az", "az", copied, "server_copy", copies=True),
+    "from gs to az in parts": Flow("gs", "az", parts, "full"),
 }

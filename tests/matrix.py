@@ -49,10 +49,12 @@ LIMITS = replace(S3_LIKE, min_part=MIN_BLOCK, max_part=2 * PART, max_copy=3 * PA
 
 @dataclass(frozen=True)
 class Strike:
-    """What goes wrong at call number ``call``, counted from 1 over the first run and all that follow it."""
+    """What goes wrong at call number ``call``, counted from 1 over the first run and all that follow it; ``wire``: at that
+    request on the wire."""
 
     call: int
     mode: str
+    wire: bool = False
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Matrix(Simulation):
     # what goes wrong
     def struck(self, what: str, call: Callable[[], Any], error: type[Exception]) -> Any:
         self.calls.append(what)
-        mode = self.strike.mode if len(self.calls) == self.strike.call else ""
+        mode = self.strike.mode if len(self.calls) == self.strike.call and not self.strike.wire else ""
         if mode == BEFORE:
             raise error("the fault struck before the effect")
         result = call()
@@ -184,10 +186,10 @@ class Matrix(Simulation):
         assert files["done"] + files["skipped"] == len(self.flow.wanted)
         assert self.unseen == []
         assert self.deaths or not self.restarts or self.strike.mode in (BEFORE, AFTER)
-        if self.flow.dest == "s3":
-            self.check_bucket()
-        else:
+        if self.flow.dest == "file":
             self.check_folder()
+        else:
+            self.check_bucket()
 
     def check_bucket(self) -> None:
         there = {

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from flows import FLOWS
+from cloud_matrix import WIRE, CloudMatrix
+from flows import CLOUD_FLOWS, FLOWS, Flow
 from hugesync_tasks.summary import Summary
 from matrix import CALLS, STREAMS, Matrix, Strike, temporary_root
 from simulated import one_core
 
+ALL: dict[str, Flow] = FLOWS | CLOUD_FLOWS
+OFTEN = ("upload in parts to gs", "append to gs", "upload in parts to az", "delta upload to az")
+WIRED = " on the wire"
 SAMPLE = 10  # of each mode, per kind of job, at reduced scale
 ALWAYS = (
     "create_upload ",
@@ -26,15 +30,16 @@ ALWAYS = (
 
 
 def play(kind: str, strike: Strike) -> tuple[Matrix, Summary]:
+    made = CloudMatrix if kind in CLOUD_FLOWS else Matrix
     with temporary_root() as folder, pytest.MonkeyPatch.context() as monkeypatch, one_core():
-        sim = Matrix(flow=replace(FLOWS[kind]), root=Path(folder), strike=strike)
+        sim = made(flow=replace(ALL[kind]), root=Path(folder), strike=strike)
         try:
             summary = sim.play(monkeypatch)
             sim.check(summary)
         except BaseException as error:
             story = "\n".join(sim.story[-60:])
             raise AssertionError(
-                f"MATRIX={f'{kind}:{strike.call}:{strike.mode}'!r} ({sim.struck_at}): {type(error).__name__}: {error}\n{story}"
+                f"MATRIX={f'{kind}:{strike.call}:{strike.mode}{WIRED * strike.wire}'!r} ({sim.struck_at}): {type(error).__name__}: {error}\n{story}"
             ) from error
         finally:
             sim.close()
@@ -59,6 +64,12 @@ def pairs(calls: list[str]) -> list[Strike]:
     return [*found, *(Strike(n, mode) for n in opened for mode in STREAMS)]
 
 
+def on_the_wire(sim: Matrix) -> list[Strike]:
+    """Every (request, mode) that there is; none where no adapter speaks HTTP."""
+    requests = sim.requests if isinstance(sim, CloudMatrix) else []
+    return [Strike(n, mode, wire=True) for n in range(1, len(requests) + 1) for mode in WIRE]
+
+
 def sample(calls: list[str]) -> list[Strike]:
     """Of each mode the calls at equal distances, of another mode other ones; and every call that makes or ends something."""
     chosen = {s: None for s in pairs(calls) if calls[s.call - 1].startswith(ALWAYS)}
@@ -69,22 +80,40 @@ def sample(calls: list[str]) -> list[Strike]:
     return list(chosen)
 
 
+def asked_for(kind: str) -> bool:
+    """Whether ``MATRIX`` names a pair; it is played if it is of ``kind``."""
+    wanted = os.environ.get("MATRIX", "")
+    if wanted.startswith(f"{kind}:"):
+        _, call, mode = wanted.split(":")
+        play(kind, Strike(int(call), mode.removesuffix(WIRED), wire=mode.endswith(WIRED)))
+    return bool(wanted)
+
+
 @pytest.mark.parametrize("kind", FLOWS)
 def test_any_call_may_fail_in_any_way(kind: str) -> None:
-    if "MATRIX" in os.environ:
-        name, call, mode = os.environ["MATRIX"].split(":")
-        if name == kind:
-            play(kind, Strike(int(call), mode))
+    if not asked_for(kind):
+        for strike in sample(faultless(kind).calls):
+            play(kind, strike)
+
+
+@pytest.mark.parametrize("kind", OFTEN)
+def test_a_commit_to_google_or_azure_may_fail_at_any_request(kind: str) -> None:
+    """And some other requests; all of them, all calls and all kinds of job at full scale."""
+    if asked_for(kind):
         return
-    for strike in sample(faultless(kind).calls):
+    sim = faultless(kind)
+    assert isinstance(sim, CloudMatrix)
+    wire = on_the_wire(sim)
+    commits = [s for s in wire if sim.requests[s.call - 1].endswith(("/compose ", " blocklist"))]
+    for strike in dict.fromkeys([*commits[-3:], *wire[:: max(1, len(wire) // 3)]]):
         play(kind, strike)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", FLOWS)
+@pytest.mark.parametrize("kind", ALL)
 def test_every_call_fails_in_every_way(kind: str) -> None:
-    failed = []
-    for strike in pairs(faultless(kind).calls):
+    failed, sim = [], faultless(kind)
+    for strike in [*pairs(sim.calls), *on_the_wire(sim)]:
         try:
             play(kind, strike)
         except AssertionError as error:

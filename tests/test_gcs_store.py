@@ -103,7 +103,7 @@ def test_any_number_of_parts_becomes_one_object_and_leaves_nothing(
     strict.requests.clear()
     commit = store.complete(upload, sent, META, ABSENT, crc64nvme(body), Token())
     assert read(store, "d/big") == body
-    assert (commit.proven, commit.notes) == ("crc32c", ())
+    assert (commit.proven, commit.litter) == ("crc32c", False)
     assert names(strict) == ["root/d/big"]
     asked = [r for r in strict.requests if r.path.endswith("/compose")]
     assert len(asked) == composes
@@ -220,28 +220,28 @@ def test_a_complete_survives_a_failure_at_every_request(
         parts = send(store, strict, upload, body)
         seen = iter(range(10_000))
         strict.faults = lambda m, p, q, at=step, n=seen: (when, 503) if next(n) == at else None  # type: ignore[misc,return-value]
-        notes = _completed(store, upload, parts, crc)
+        litter = _completed(store, upload, parts, crc)
         strict.faults = lambda m, p, q: None
         head = store.head("d/big", Token())
         assert head is not None, step
         assert head.meta.generation == GENERATION
         assert read(store, "d/big") == body, step
         left = [n for n in names(strict) if n != "root/d/big"]
-        assert bool(notes) or not left, (step, left)
+        assert litter or not left, (step, left)
         store.abort(upload, Token())
         assert names(strict) == ["root/d/big"]
         store.delete("d/big", head.entry.version, Token())
 
 
-def _completed(store: GcsStore, upload: Upload, parts: list[Part], crc: int) -> tuple[str, ...]:
+def _completed(store: GcsStore, upload: Upload, parts: list[Part], crc: int) -> bool:
     """As the callers do: repeat what is transient; a conflict, or no upload, may be our own success."""
     for _ in range(3):
         try:
-            return store.complete(upload, parts, META, ABSENT, crc, Token()).notes
+            return store.complete(upload, parts, META, ABSENT, crc, Token()).litter
         except Transient:
             continue
         except (VersionMismatch, NoSuchUpload):
-            return ("the reply was lost",)
+            return True
     raise AssertionError("never completed")
 
 
@@ -405,7 +405,7 @@ def test_an_id_that_is_none_of_ours_reaches_nothing(store: GcsStore, strict: Str
     assert names(strict) == ["root/victim"]
 
 
-def test_a_temporary_that_cannot_be_removed_is_a_note_and_no_failure(store: GcsStore, strict: StrictGcs) -> None:
+def test_temporaries_that_cannot_be_removed_are_told_and_no_failure(store: GcsStore, strict: StrictGcs) -> None:
     body = body_of(40)
     upload = begin(store, body)
     parts = send(store, strict, upload, body)
@@ -413,8 +413,7 @@ def test_a_temporary_that_cannot_be_removed_is_a_note_and_no_failure(store: GcsS
     commit = store.complete(upload, parts, META, ABSENT, None, Token())
     strict.faults = lambda method, path, query: None
     assert read(store, "d/big") == body
-    assert len(commit.notes) == 1
-    assert "temporary parts were not removed" in commit.notes[0]
+    assert commit.litter
     assert [key for key, _, _ in store.list_uploads(Token())] == ["d/big"]
 
 

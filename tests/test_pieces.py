@@ -16,6 +16,16 @@ from hugesync_tasks.stores.base import Limits
 BLOCKS = Limits("blocks", min_part=1, max_part=100, max_copy=100, max_parts=1000, part_copy="blocks")
 
 
+@pytest.mark.parametrize("part_copy", ["whole", "blocks"])
+def test_a_piece_is_taken_over_whatever_its_size(part_copy: str) -> None:
+    """No part and no copy of a store may be as large as its objects, and a part may be larger than one copy."""
+    limits = replace(BLOCKS, part_copy=part_copy, max_part=100, max_copy=50)
+    size = 1000 if part_copy == "whole" else 99
+    parts = lay_pieces([Copy(0, 0, size)], [(0, size)], size + 7, limits, 10, ranges=False)
+    assert [(p.length, p.source) for p in parts[:1]] == [(size, 0)]
+    assert uploaded(parts) == 7
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[list[Copy], list[tuple[int, int]], int]:
     lengths = draw(st.lists(st.integers(1, 30), max_size=12))

@@ -600,6 +600,25 @@ def test_an_intent_that_cannot_be_deleted_does_not_make_a_committed_file_failed(
     assert bench.holds("big") == BODY
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_a_commit_left_of_its_upload_is_taken_away_or_told(refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where parts are objects, the process that made the file visible may end before it has removed them."""
+    bench, aborted = Bench(), []
+    large, parts = send(bench, planned(bench))
+    made = replace(bench.dest.complete(large.upload, parts, large.meta, None, None, bench.token), litter=True)
+
+    def abort(upload: Upload, token: Token) -> None:
+        aborted.append(upload)
+        if refused:
+            raise AccessDenied("no right to delete")
+
+    monkeypatch.setattr(bench.dest, "complete", lambda *a: made)
+    monkeypatch.setattr(bench.dest, "abort", abort)
+    outcome = commit(bench.job(), large, parts, bench.token)
+    assert (outcome.state, aborted) == ("done", [large.upload])
+    assert ["no right to delete" in note for note in outcome.notes] == [True] * refused
+
+
 def test_a_name_too_long_for_its_intent_is_hashed() -> None:
     bench = Bench()
     bench.dest.limits = replace(LIMITS, max_segment=255)

@@ -316,7 +316,7 @@ def test_a_complete_whose_reply_was_lost_is_found_to_be_ours() -> None:
     upload, parts = upload_of(store, b"abcdefg")
     crc = crc64nvme(b"abcdefg")
     commit = store.complete(upload, parts, META, ABSENT, crc, Token())  # type: ignore[arg-type]
-    assert (commit.size, commit.proven) == (7, "crc64nvme")
+    assert (commit.size, commit.proven, commit.litter) == (7, "crc64nvme", True)
     assert [op for op, _ in memory.bucket.log].count("complete") == 1
 
 

@@ -74,12 +74,15 @@ def commit(
             ours.entry.size,
             "crc64nvme" if ours.crc64 == crc64 else "",
             version_id=ours.version_id,
+            litter=True,
         )
     verified, notes = check_commit(done, upload.size, proven), done.notes
     try:
+        if done.litter:  # whoever made it visible ended, or did not hear of it, before all was tidied up
+            job.dest.abort(upload, token)
         forget(job.dest, upload, token)
-    except StoreError as error:  # the file is there: that its intent stays is a note, not a failure
-        notes = (*notes, f"an upload's intent could not be deleted: {error.words}")
+    except StoreError as error:  # the file is there: that something stays beside it is a note, not a failure
+        notes = (*notes, f"what was left of an upload could not be deleted: {error.words}")
     if upload.key != large.source.key:
         notes = (*notes, note_of(Transfer(large.source, beside=upload.key)))
     outcome = Outcome("done", how=large.how, verified=verified, notes=notes)

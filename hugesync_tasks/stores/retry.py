@@ -174,9 +174,10 @@ class RetryingStore(Wrapper):
         head = self.inner.head(key, token)
         if head is None or head.meta.generation != generation or head.entry.size != size():
             return None
-        if crc64 is None or head.crc64 is None:
-            return Commit(key, head.entry.version, head.entry.size)
-        return Commit(key, head.entry.version, head.entry.size, "crc64nvme") if head.crc64 == crc64 else None
+        known = crc64 is not None and head.crc64 is not None
+        if known and head.crc64 != crc64:
+            return None
+        return Commit(key, head.entry.version, head.entry.size, "crc64nvme" if known else "", litter=True)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
