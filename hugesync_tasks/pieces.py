@@ -22,8 +22,9 @@ def lay_pieces(
         raise IllegalLayout(f"{limits.name} has a least size of parts ({limits.min_part})")
     cut: list[tuple[int, int, int | None]] = []
     at = 0
+    most = min(COPY_STEP, limits.max_copy, limits.max_part) if ranges else 0
     for copy in copies:
-        for start, length, source in _of_copy(copy, pieces, ranges):
+        for start, length, source in _of_copy(copy, pieces, most):
             cut += [(s, n, None) for s, n in _steps(at, start, step)]
             cut.append((start, length, source))
             at = start + length
@@ -33,18 +34,19 @@ def lay_pieces(
     return parts
 
 
-def _of_copy(copy: Copy, pieces: Sequence[Stretch], ranges: bool) -> Iterator[tuple[int, int, int]]:
-    """(offset in the new file, bytes, offset in the old object) of what is taken of one copy, in order."""
+def _of_copy(copy: Copy, pieces: Sequence[Stretch], most: int) -> Iterator[tuple[int, int, int]]:
+    """(offset in the new file, bytes, offset in the old object) of what is taken of one copy, in order. ``most``: bytes of a
+    range, 0 = pieces alone."""
     shift, at, end = copy.at - copy.source, copy.source, copy.source + copy.length
     for start, length in pieces[_first(pieces, copy.source) :]:
         if start + length > end:
             break
-        if ranges:
-            yield from ((s + shift, n, s) for s, n in _steps(at, start, COPY_STEP))
+        if most:
+            yield from ((s + shift, n, s) for s, n in _steps(at, start, most))
         yield start + shift, length, start
         at = start + length
-    if ranges:
-        yield from ((s + shift, n, s) for s, n in _steps(at, end, COPY_STEP))
+    if most:
+        yield from ((s + shift, n, s) for s, n in _steps(at, end, most))
 
 
 def _first(pieces: Sequence[Stretch], at: int) -> int:

@@ -87,7 +87,7 @@ class Matrix(Simulation):
             self.spec,
             source=flow.location(flow.source, self.root, "source"),
             dest=flow.location(flow.dest, self.root, "dest"),
-            options=replace(self.spec.options, on_conflict="retry", part_size=PART, **flow.options),
+            options=replace(self.spec.options, **{"on_conflict": "retry", "part_size": PART, **flow.options}),
         )
         flow.fill(self)
 

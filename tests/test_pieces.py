@@ -26,6 +26,11 @@ def test_a_piece_is_taken_over_whatever_its_size(part_copy: str) -> None:
     assert uploaded(parts) == 7
 
 
+def test_a_long_range_is_copied_in_steps_that_the_store_takes() -> None:
+    parts = lay_pieces([Copy(0, 0, 950)], [], 950, replace(BLOCKS, max_copy=300), 10, ranges=True)
+    assert [p.length for p in parts] == [100] * 9 + [50]
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[list[Copy], list[tuple[int, int]], int]:
     lengths = draw(st.lists(st.integers(1, 30), max_size=12))
