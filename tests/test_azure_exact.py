@@ -121,6 +121,8 @@ def test_of_a_changed_file_the_changed_blocks_are_sent_to_azurite(
     assert (up.code, up.json["transfers"]["delta"]) == (0, 1), (up.json, up.err)
     assert up.bytes["sent"] <= bound
     assert up.bytes["reused"] == size - up.bytes["sent"]
+    if factor() < 1:
+        return
     down = submit(there, back, *low)
     assert (down.code, down.json["transfers"]["delta"]) == (0, 1), (down.json, down.err)
     assert down.bytes["received"] <= bound

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,17 @@ def written(store: AzureStore, key: str, *bodies: bytes, generation: str = RIVAL
 
 def content(box: ContainerClient, key: str) -> bytes:
     return box.download_blob(key).readall()
+
+
+def test_a_request_has_an_id_of_its_own_that_costs_no_open_file(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libuuid keeps its clock's file open in each thread that ever made a uuid1, and threads come and go."""
+    monkeypatch.delattr(uuid, "uuid1")
+    store.put("f", b"x", Meta(), ABSENT, Token())
+    assert store.head("f", Token()) is not None
+    ids = [r.headers["x-ms-client-request-id"] for r in service.requests]
+    assert len(set(ids)) == len(ids) == 2
 
 
 # block ids

@@ -8,6 +8,7 @@ The SDK signs, keeps the connections and follows nothing; we say what is sent. I
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -133,7 +134,10 @@ class AzureClients:
             request.set_streamed_data_body(ask.body)
         try:
             run = service._pipeline.run(
-                request, stream=ask.stream, read_timeout=SLOW_READ_TIMEOUT if ask.slow else self.read_timeout
+                request,
+                stream=ask.stream,
+                read_timeout=SLOW_READ_TIMEOUT if ask.slow else self.read_timeout,
+                client_request_id=str(uuid.uuid4()),  # the SDK's own, uuid1, costs every thread a file that stays open
             )
             response = run.http_response
             if response.status_code >= 300:
