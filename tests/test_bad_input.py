@@ -122,6 +122,7 @@ def test_an_unreachable_endpoint_is_said_within_15_seconds(tmp_path: Path, sourc
         assert time.monotonic() - began < 15
 
 
+@pytest.mark.full
 def test_an_endpoint_that_accepts_and_never_answers_is_said_within_15_seconds(source: Path, hs: Submit) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hs.env |= {

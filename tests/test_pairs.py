@@ -122,7 +122,7 @@ def counted(ran: Ran) -> tuple[int, int, int]:
     return ran.code, ran.files["done"], ran.files["failed"]
 
 
-@pytest.mark.parametrize(("a", "b"), mostly_full(PAIRS, 7))
+@pytest.mark.parametrize(("a", "b"), mostly_full(PAIRS, 3))
 def test_a_tree_arrives_whole_with_its_times_and_a_second_run_sends_nothing(a: str, b: str, places: Places) -> None:
     at, to, files = places.holding(a), places.new(b), len(tree(places.source, folders="none"))
     ran = places.submit(at, to, *LOW)
@@ -141,7 +141,8 @@ def test_a_tree_arrives_whole_with_its_times_and_a_second_run_sends_nothing(a: s
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "way"), [("az", "inside", "delta"), ("gs", "appended", "delta"), ("gs", "inside", "full")]
+    ("kind", "change", "way"),
+    mostly_full([("az", "inside", "delta"), ("gs", "appended", "delta"), ("gs", "inside", "full")], 2),
 )
 def test_of_a_changed_file_goes_what_its_store_allows(
     kind: str, change: str, way: str, places: Places, tmp_path: Path
