@@ -140,6 +140,12 @@ def test_a_tree_arrives_whole_with_its_times_and_a_second_run_sends_nothing(a: s
         shutil.rmtree(to)
 
 
+def test_a_key_of_a_key_service_is_refused_by_name_where_there_is_none(places: Places) -> None:
+    ran = places.submit(places.source / "large", places.new("az"), "--sse-kms-key", "alias/x")
+    assert ran.code == 2
+    assert "--sse-kms-key means nothing at az://" in ran.err
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "way"),
     mostly_full([("az", "inside", "delta"), ("gs", "appended", "delta"), ("gs", "inside", "full")], 2),

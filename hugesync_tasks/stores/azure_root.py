@@ -25,6 +25,7 @@ AZURE_LIMITS = Limits(
     min_part=1,
     max_part=4000 * MIB,
     max_parts=50_000,
+    kms_keys=False,
     max_size=50_000 * 4000 * MIB,
     max_put=5000 * MIB,
     max_copy=256 * MIB,
