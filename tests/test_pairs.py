@@ -140,6 +140,26 @@ def test_a_tree_arrives_whole_with_its_times_and_a_second_run_sends_nothing(a: s
         shutil.rmtree(to)
 
 
+@pytest.mark.parametrize(("a", "b"), mostly_full([("s3", "az"), ("az", "s3"), ("gs", "az"), ("gs", "s3")], 1))
+def test_between_two_stores_only_the_blocks_that_changed_pass_through_us(
+    a: str, b: str, places: Places, tmp_path: Path
+) -> None:
+    here, at, to = tmp_path / "here", places.new(a), places.new(b)
+    write(here / "large", LARGE)
+    for source, dest in ((here, at), (at, to)):
+        assert places.submit(source, dest, *LOW).code == 0
+    with open(here / "large", "r+b") as file:
+        file.seek(LARGE // 2)
+        file.write(b"changed" * 500)
+    assert places.submit(here, at, *LOW).code == 0
+    ran = places.submit(at, to, *LOW, "-v")
+    assert (ran.code, ran.json["transfers"]["delta"]) == (0, 1), (ran.json, ran.err)
+    assert max(ran.moved) <= 3 * 5 * MIB < LARGE, ran.json
+    back = tmp_path / "back"
+    assert places.submit(to, back).code == 0
+    assert (back / "large").read_bytes() == (here / "large").read_bytes()
+
+
 def test_a_key_of_a_key_service_is_refused_by_name_where_there_is_none(places: Places) -> None:
     ran = places.submit(places.source / "large", places.new("az"), "--sse-kms-key", "alias/x")
     assert ran.code == 2
