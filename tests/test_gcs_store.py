@@ -33,8 +33,9 @@ from hugesync_tasks.stores.gcs import GcsStore
 from hugesync_tasks.stores.gcs_client import GcsClients, Place
 from hugesync_tasks.stores.gcs_errors import error_of
 from hugesync_tasks.stores.gcs_lifecycle import worded
-from hugesync_tasks.stores.gcs_meta import instant_ns, meta_of, rfc3339
+from hugesync_tasks.stores.gcs_meta import meta_of
 from hugesync_tasks.stores.gcs_parts import about
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.token import Token
 from strict_gcs import Seen, StrictGcs
 
@@ -519,8 +520,9 @@ def test_times_are_rfc3339_with_nanoseconds_and_exact(ns: int, text: str) -> Non
 def test_times_are_read_in_any_form_and_never_an_error() -> None:
     assert meta_of({"mtime": "1600000000.5"}).mtime_ns == 1_600_000_000_500_000_000
     assert meta_of({"mtime": "2020-09-13T14:26:40+02:00"}).mtime_ns == 1_600_000_000_000_000_000
+    assert meta_of({"mtime": "2020-09-13 12:26:40.5z"}).mtime_ns == 1_600_000_000_500_000_000
     assert meta_of({"mtime": rfc3339(3 * 10**20)}).mtime_ns == 3 * 10**20
-    for text in ("", "yesterday", "2020-13-45T99:00:00Z", "2020-09-13T14:26:40", "-"):
+    for text in ("", "yesterday", "2020-13-45T99:00:00Z", "2020-09-13T14:26:40", "2020-09-13T14:26:40+99:00", "-"):
         assert meta_of({"mtime": text}).mtime_ns is None
 
 

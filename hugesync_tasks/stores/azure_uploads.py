@@ -31,10 +31,10 @@ from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
 from hugesync_tasks.stores.azure_root import AzureRoot, base64_of, condition
 from hugesync_tasks.stores.base import ANY, NotInPlace, Parts
+from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import unquoted
-from hugesync_tasks.stores.s3_uploads import _check_cover
 from hugesync_tasks.token import Token
 
 _GENERATION = re.compile(r"[0-9a-f]{32}")
@@ -98,7 +98,7 @@ class AzureUploads(AzureRoot, NotInPlace):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        _check_cover(upload, parts)
+        check_cover(upload, parts)
         ids = [_checked_id(upload, part) for part in parts]
         whole = combined(parts)
         if crc64 is not None and whole is None and self.limits.full_crc64:

@@ -11,19 +11,17 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hugesync_tasks.model import Entry, Head, Meta
 from hugesync_tasks.stores import s3_meta
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.stores.s3_meta import MTIME, entry_of
 
 FIELDS = "name,size,updated,generation,metadata"  # of a listing
 FULL = f"{FIELDS},crc32c,md5Hash,contentType,storageClass"
 _CRC64 = re.compile("[0-9a-f]{16}")
-_BASE = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _PREFIX = "x-goog-meta-"
 CRC64 = "hugesync-crc64"
 
@@ -54,29 +52,6 @@ def meta_of(pairs: Mapping[str, str], content_type: str | None = None, storage_c
     low = {name.lower(): str(value) for name, value in pairs.items()}
     found = s3_meta.meta_of(low, content_type, storage_class)
     return replace(found, mtime_ns=when) if (when := instant_ns(low.get(MTIME, ""))) is not None else found
-
-
-def rfc3339(ns: int) -> str:
-    """Nanoseconds since 1970; where no such date can be written (years beyond 9999), decimal seconds."""
-    whole, rest = divmod(ns, 10**9)
-    try:
-        at = _BASE + timedelta(seconds=whole)
-    except OverflowError:
-        return s3_meta.seconds(ns)
-    return f"{at.year:04}-{at:%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def instant_ns(text: str) -> int | None:
-    """A date of RFC 3339 as nanoseconds since 1970, exactly; None where it is none."""
-    found = _RFC3339.fullmatch(text)
-    if found is None:
-        return None
-    try:
-        at = datetime.fromisoformat(found[1] + found[3])
-    except ValueError:
-        return None
-    since = at - _BASE
-    return (since.days * 86400 + since.seconds) * 10**9 + int((found[2] or "0").ljust(9, "0"))
 
 
 def entry(key: str, one: Mapping[str, Any]) -> Entry:

@@ -11,7 +11,6 @@ from hugesync_tasks.errors import (
     Corrupted,
     NoSuchUpload,
     NotFound,
-    Permanent,
     StoreError,
     TooLarge,
     Unsupported,
@@ -19,10 +18,11 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.gcs_client import segment
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
-from hugesync_tasks.stores.gcs_meta import crc32c_of, instant_ns, resource, version_of
+from hugesync_tasks.stores.gcs_meta import crc32c_of, resource, version_of
 from hugesync_tasks.stores.gcs_parts import (
     FIELDS,
     FOLDER,
@@ -40,6 +40,7 @@ from hugesync_tasks.stores.gcs_parts import (
     whole_of,
 )
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition
+from hugesync_tasks.stores.rfc3339 import instant_ns
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
@@ -101,7 +102,7 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        _check_cover(upload, parts)
+        check_cover(upload, parts)
         whole, doing = self._whole(upload.key), "complete the upload"
         pieces = self._pieces(upload, parts, token)
         checked(pieces, crc64, upload.key)
@@ -223,13 +224,3 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         if folder is None:
             raise NoSuchUpload("there is no such upload", upload.key)
         return self.prefix + folder + name
-
-
-def _check_cover(upload: Upload, parts: Parts) -> None:
-    """A short object under its final name must be impossible, whatever the store checks."""
-    total = sum(part.size for part in parts)
-    if [part.number for part in parts] != list(range(1, len(parts) + 1)) or total != upload.size:
-        raise Permanent(
-            f"cannot complete the upload: {len(parts)} parts of {total} bytes are not the {upload.size} planned",
-            upload.key,
-        )

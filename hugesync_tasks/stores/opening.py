@@ -100,7 +100,9 @@ def preload(scheme: str) -> None:
         preload_sdk()
     elif scheme == "gs":
         import_module("hugesync_tasks.stores.gcs")
-        import_module("google.cloud.storage")
+        from hugesync_tasks.stores.gcs_client import preload as preload_gcs
+
+        preload_gcs()
     elif scheme == "az":
         import_module("hugesync_tasks.stores.azure")
         import_module("azure.storage.blob")
