@@ -76,8 +76,6 @@ class GcsStore(KeepsByCopy, GcsUploads):
         return hazards(self, token)
 
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
-        if not self.limits.intents:
-            return
         for one in GcsListing(self.clients, self.bucket, self.prefix + below, self.page_size).items(token):
             if is_ours(key := str(one["name"])[len(self.prefix) :]):
                 yield entry(key, one)
