@@ -35,11 +35,12 @@ from hugesync_tasks.stores import gcs_client, gcs_root, opening
 from hugesync_tasks.stores.base import ABSENT, ANY
 from hugesync_tasks.stores.findings import COMMITS, COPIES, applied
 from hugesync_tasks.stores.gcs import GcsStore
-from hugesync_tasks.stores.gcs_client import GcsClients, Place, place_of
+from hugesync_tasks.stores.gcs_client import GcsClients
 from hugesync_tasks.stores.gcs_errors import error_of
 from hugesync_tasks.stores.gcs_lifecycle import worded
 from hugesync_tasks.stores.gcs_meta import meta_of, note_of
 from hugesync_tasks.stores.gcs_parts import about
+from hugesync_tasks.stores.gcs_place import Place, place_of
 from hugesync_tasks.stores.gcs_small import GcsSmall
 from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.token import Token

@@ -62,7 +62,8 @@ def _open_s3(opening: Opening) -> Store:
 
 def _open_gcs(opening: Opening) -> Store:
     from hugesync_tasks.stores.gcs import GcsStore
-    from hugesync_tasks.stores.gcs_client import FIRST_READ_TIMEOUT, READ_TIMEOUT, place_of
+    from hugesync_tasks.stores.gcs_client import FIRST_READ_TIMEOUT, READ_TIMEOUT
+    from hugesync_tasks.stores.gcs_place import place_of
 
     return GcsStore(
         opening.location.bucket,
