@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from hugesync_tasks.errors import (
+    AccessDenied,
     Corrupted,
     NoSuchUpload,
     NotFound,
@@ -187,8 +188,10 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
             path = self._path(str(one["name"]))
             self._ask("delete", "DELETE", path, token, "remove a part", upload.key, query=condition(version_of(one)))
 
-        found = list(self._temporaries(upload, token, "abort"))
-        return [e for e in at_once(ignoring_gone(remove), found, token.alive) if e is not None]
+        found, quiet = list(self._temporaries(upload, token, "abort")), ignoring_gone(remove)
+        if found and isinstance(first := quiet(found[0]), AccessDenied):
+            return [first]  # who may not delete one may not delete ten thousand
+        return [e for e in at_once(quiet, found, token.alive) if e is not None]
 
     def _temporaries(self, upload: Upload, token: Token, counted: str) -> Iterator[dict[str, Any]]:
         folder = folder_of(upload)
