@@ -17,6 +17,7 @@ import servers
 from compare import differences, tree
 from deltas import write
 from scale import mostly_full, scaled
+from strict_gcs import StrictGcs
 from submit import Ran, Submit, assert_moved_nothing
 from test_trees import a_python_installation
 
@@ -158,6 +159,25 @@ def test_between_two_stores_only_the_blocks_that_changed_pass_through_us(
     back = tmp_path / "back"
     assert places.submit(to, back).code == 0
     assert (back / "large").read_bytes() == (here / "large").read_bytes()
+
+
+def test_within_google_cloud_storage_nothing_passes_through_us_and_a_grown_file_is_composed(tmp_path: Path) -> None:
+    """On the strict fake: fake-gcs-server ignores the conditions of a copy, so there HugeSync makes none."""
+    here = tmp_path / "here"
+    write(here / "large", 12 * MIB)
+    write(here / "small", 1000)
+    with StrictGcs(buckets=("one", "two")) as strict:
+        submit = Submit(tmp_path / "us", {**strict.env, "HUGESYNC_PART_SIZE": "5MiB"})
+        assert submit(here, "gs://one/a", *LOW).code == 0
+        ran = submit("gs://one/a", "gs://two/b", *LOW)
+        assert (counted(ran), ran.moved) == ((0, 2, 0), (0, 0)), ran.json
+        assert ran.json["transfers"]["server_copy"] == 2
+        with open(here / "large", "ab") as file:
+            file.write(b"grown" * 1000)
+        ran = submit(here, "gs://one/a", *LOW)
+        assert (ran.json["transfers"]["delta"], ran.bytes["sent"]) == (1, 5000), ran.json
+        assert strict.objects("one")["a/large"].data == (here / "large").read_bytes()
+        assert [name for name in strict.objects("one") if ".hugesync" in name] == []
 
 
 def test_a_key_of_a_key_service_is_refused_by_name_where_there_is_none(places: Places) -> None:
