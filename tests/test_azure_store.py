@@ -21,6 +21,7 @@ from hugesync_tasks.errors import (
     BadCredentials,
     BadName,
     Corrupted,
+    Disturbed,
     NoSuchBucket,
     NoSuchUpload,
     NotFound,
@@ -345,7 +346,7 @@ def test_an_unfinished_upload_over_an_object_is_cleared_by_committing_the_object
 ) -> None:
     rclone_wrote(box)
     before = box.get_blob_client("f").get_blob_properties()
-    with pytest.raises(VersionMismatch):
+    with pytest.raises(Disturbed):
         begun(store, "f", b"first", b"last")
     after = box.get_blob_client("f").get_blob_properties()
     assert before.etag != after.etag
@@ -370,6 +371,105 @@ def test_after_an_unfinished_upload_was_cleared_ours_goes_on(azure_container: Co
     assert head is not None
     written(store, "f", b"first", b"last", generation=MINE, expected=head.entry.version)
     assert content(box, "f") == b"firstlast"
+
+
+def a_quicker_part(service: StrictAzure, method: str, comp: str) -> list[Part | StoreError]:
+    """Another worker sends part 2 of the same upload just before the service looks at the first such request."""
+    sent: list[Part | StoreError] = []
+
+    def meanwhile(asked: str, path: str, query: dict[str, str]) -> None:
+        if (asked, query.get("comp", "")) != (method, comp) or not path.endswith("/f"):
+            return
+        service.faults = lambda method, path, query: None
+        other = AzureStore("box")
+        other.limits = AZURE_LIMITS
+        try:
+            sent.append(
+                other.put_part(other.create_upload("f", 9, 5, Meta(generation=MINE), Token()), 2, b"last", Token())
+            )
+        except StoreError as exc:
+            sent.append(exc)
+        other.close()
+
+    service.faults = meanwhile
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("moment", "committed_ids_bind"),
+    [(("GET", "blocklist"), True), (("HEAD", ""), False), (("PUT", "blocklist"), True), (("PUT", "blocklist"), False), (("DELETE", ""), True)],
+)  # fmt: skip
+def test_parts_that_are_refused_at_once_do_not_take_away_each_others_blocks(
+    store: AzureStore, service: StrictAzure, box: ContainerClient, moment: tuple[str, str], committed_ids_bind: bool
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=committed_ids_bind)
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    sent = a_quicker_part(service, *moment)
+    upload, parts = begun(store, "f", b"first")
+    assert [type(part) for part in sent] == [Part]
+    upload = replace(upload, size=9)
+    assert [part.number for part in store.list_parts(upload, Token())] == [1, 2]
+    committed(store, upload, store.list_parts(upload, Token()))
+    assert content(box, "f") == b"firstlast"
+
+
+def test_a_part_that_was_never_refused_and_fell_between_is_missed_at_the_commit_and_nothing_is_seen(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    sent = a_quicker_part(service, "DELETE", "")
+    upload, parts = begun(store, "f", b"first")
+    with pytest.raises(NoSuchUpload):
+        committed(store, replace(upload, size=9), [*parts, *(part for part in sent if isinstance(part, Part))])
+    assert list(box.list_blobs()) == []
+
+
+@pytest.mark.parametrize("moment", [("GET", "blocklist"), ("HEAD", ""), ("PUT", "blocklist")])
+def test_a_part_that_was_refused_before_another_one_cleared_the_object_is_sent_again(
+    store: AzureStore, service: StrictAzure, box: ContainerClient, moment: tuple[str, str]
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    rclone_wrote(box)
+    sent = a_quicker_part(service, *moment)
+    upload, parts = begun(store, "f", b"first")
+    assert [type(error) for error in sent] == [Disturbed]
+    assert store.list_parts(upload, Token()) == parts
+    assert content(box, "f") == b"old oneold two"
+
+
+def test_what_a_recovery_left_that_ended_half_way_is_removed_by_the_next(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    service.faults = lambda method, path, query: ("before", 403) if method == "DELETE" else None
+    with pytest.raises(StoreError):
+        begun(store, "f", b"first")
+    service.faults = lambda method, path, query: None
+    assert box.get_blob_client("f").get_blob_properties().metadata == {"hugesync_type": "recovery"}
+    upload, parts = begun(store, "f", b"first")
+    committed(store, upload, parts)
+    assert content(box, "f") == b"first"
+
+
+def test_a_rival_that_writes_the_object_while_it_is_cleared_wins(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    rclone_wrote(box)
+    before = box.get_blob_client("f").get_blob_properties().etag.strip('"')
+
+    def rival(method: str, path: str, query: dict[str, str]) -> None:
+        if (method, query.get("comp")) == ("PUT", "blocklist"):
+            service.faults = lambda method, path, query: None
+            box.upload_blob("f", b"the rival's", overwrite=True)
+
+    service.faults = rival
+    upload, parts = begun(store, "f", b"first")
+    with pytest.raises(VersionMismatch) as caught:
+        committed(store, upload, parts, before)
+    assert not isinstance(caught.value, Disturbed)
+    assert content(box, "f") == b"the rival's"
 
 
 def test_an_object_written_in_one_piece_is_never_cut_to_nothing_to_clear_the_way(

@@ -12,8 +12,7 @@ from typing import TypeVar
 from hugesync_tasks.errors import Corrupted, NotFound, Permanent, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Head, Meta, Part, Upload
 from hugesync_tasks.stores.azure_blocks import Block, BlockList, block_of
-from hugesync_tasks.stores.azure_errors import ForeignBlocks
-from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
+from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import base64_of, condition, crc64_of_base64
 from hugesync_tasks.stores.azure_uploads import AzureUploads
 from hugesync_tasks.stores.base import ANY, Store, Stretch
@@ -81,11 +80,11 @@ class AzureCopies(AzureUploads):
                 f"cannot copy bytes {start} to {start + length} of {source_key!r}, which has {size}", upload.key
             )
         block = Block(upload.id, number, length, checksum)
-        try:
-            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
-        except ForeignBlocks:
-            drop_foreign_blocks(self, upload.key, token)
-            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
+
+        def send() -> int | None:
+            return self._block_from_url(upload, block, other, source_key, source_version, start, token)
+
+        crc64 = with_room(self, upload.key, upload.id, token, send)
         token.copied_server_side(length)
         token.moved(length)
         return Part(number, length, block.id(), checksum if checksum is not None else crc64)
