@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +33,13 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
+from hugesync_tasks.stores import azure_account
 from hugesync_tasks.stores.azure import AzureStore
 from hugesync_tasks.stores.azure_account import account_of
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml
 from hugesync_tasks.stores.azure_errors import Refusal, error_of
 from hugesync_tasks.stores.azure_meta import meta_of, metadata, nanoseconds, rfc3339
-from hugesync_tasks.stores.azure_root import AZURE_LIMITS, base64_of
+from hugesync_tasks.stores.azure_root import AZURE_LIMITS, MAX_CHARACTERS, base64_of
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
 from hugesync_tasks.token import Token
 from strict_azure import ACCOUNT, KEY, StrictAzure
@@ -293,6 +296,25 @@ def test_a_service_without_ranged_copies_takes_over_whole_blocks_and_nothing_els
         store.copy_part(upload, 1, store, "f", version, 4, 4, Token())
 
 
+def test_the_block_list_of_one_version_is_asked_for_once_by_all_threads_and_never_are_two_kept(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    versions = {key: written(store, key, b"first", b"last") for key in ("f", "g")}
+    upload = store.create_upload("f", 5, 5, Meta(generation=MINE), Token())
+    service.requests.clear()
+    with ThreadPoolExecutor(8) as threads:
+        parts = threads.map(lambda n: store.copy_part(upload, n, store, "f", versions["f"], 0, 5, Token()), range(1, 9))
+        assert [part.number for part in parts] == [*range(1, 9)]
+    asked = [r.path for r in service.requests if r.query.get("comp") == "blocklist"]
+    assert len(asked) == 1
+    for key in ("g", "f", "g"):
+        assert store.blocks(key, versions[key], Token()) == [(0, 5), (5, 4)]
+    assert store._lists.known("f", versions["f"]) is None
+    known = store._lists.known("g", versions["g"])
+    assert known is not None
+    assert known.size == 9
+
+
 def test_a_source_is_read_with_a_right_that_is_short_and_never_seen(
     store: AzureStore, service: StrictAzure, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -405,7 +427,7 @@ def test_parts_that_are_refused_at_once_do_not_take_away_each_others_blocks(
     service.account.limits = replace(service.account.limits, committed_ids_bind=committed_ids_bind)
     box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
     sent = a_quicker_part(service, *moment)
-    upload, parts = begun(store, "f", b"first")
+    upload, _ = begun(store, "f", b"first")
     assert [type(part) for part in sent] == [Part]
     upload = replace(upload, size=9)
     assert [part.number for part in store.list_parts(upload, Token())] == [1, 2]
@@ -532,6 +554,41 @@ def test_a_name_that_azure_would_keep_under_another_is_refused(
     assert service.requests == []
 
 
+@pytest.mark.parametrize("key", ["a//b", "a//b/", "/a", "é" * 1000, "\U0001f600" * 500])
+def test_a_name_that_azure_keeps_as_it_is_may_be_written_and_is_another_than_its_like(
+    store: AzureStore, service: StrictAzure, key: str
+) -> None:
+    assert not AZURE_LIMITS.folds
+    assert AZURE_LIMITS.max_key <= MAX_CHARACTERS
+    store.limits = replace(store.limits, max_key=10)  # by which jobs plan: no limit of the service
+    version = store.put(key, b"x", Meta(), ABSENT, Token()).version
+    store.put(key.replace("//", "/") + "_", b"like", Meta(), ABSENT, Token())
+    with store.open(key, version, Token()) as reader:
+        assert b"".join(reader) == b"x"
+    assert key in service.contents("box")
+
+
+def test_an_emulator_keeps_empty_segments(azure_container: Container) -> None:
+    store = AzureStore(azure_container.container)
+    for key in ("a/b", "a//b", "/a", "a/"):
+        store.put(key, key.encode(), Meta(), ABSENT, Token())
+    for key in ("a/b", "a//b", "/a", "a/"):
+        with store.open(key, "", Token()) as reader:
+            assert b"".join(reader) == key.encode()
+    assert [entry.key for entry in store.list(Token())] == ["/a", "a/", "a//b", "a/b"]
+
+
+def test_what_is_ours_is_listed_below_the_root_so_that_it_can_be_removed(store: AzureStore) -> None:
+    below = AzureStore("box", "root/")
+    for key in ("f", ".hugesync/x", "a/.hugesync-y/z", "a/f"):
+        below.put(key, b"x", Meta(), ABSENT, Token())
+        store.put("elsewhere/" + key, b"x", Meta(), ABSENT, Token())
+    assert {e.key: (e.size, bool(e.version)) for e in below.list_ours(Token())} == {
+        ".hugesync/x": (1, True), "a/.hugesync-y/z": (1, True),
+    }  # fmt: skip
+    assert [e.key for e in below.list_ours(Token(), "a/")] == ["a/.hugesync-y/z"]
+
+
 def test_the_emulators_limits_are_measured_and_microsofts_own_are_in_the_table(store: AzureStore) -> None:
     assert replace(store.limits, name="azure", probed=False) == AZURE_LIMITS
     assert (AZURE_LIMITS.max_parts, AZURE_LIMITS.max_part, AZURE_LIMITS.max_put) == (50_000, 4000 * MIB, 5000 * MIB)
@@ -564,6 +621,54 @@ def test_an_account_comes_from_azures_own_places() -> None:
         with pytest.raises(BadCredentials) as caught:
             account_of({}, wrong)
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", ["endpoint", "BlobEndpoint"])
+@pytest.mark.parametrize(
+    "url", ["https://a.example.net/?sv=1&sig=SECRET", "https://me:SECRET@a.example.net", "https://a.example.net#SECRET"]
+)
+def test_an_endpoint_that_holds_a_credential_is_refused_without_being_told(named: str, url: str) -> None:
+    given = {"account": "a", "key": KEY, "endpoint": url}
+    if named == "BlobEndpoint":
+        given = {"connection_string": f"AccountName=a;AccountKey={KEY};BlobEndpoint={url}"}
+    with pytest.raises(BadCredentials, match=rf"\b{named} must be a URL alone") as caught:
+        account_of(given, {})
+    assert "SECRET" not in repr(caught.value)
+    assert KEY not in repr(caught.value)
+
+
+def test_an_endpoint_given_to_a_store_holds_no_credential_either(service: StrictAzure) -> None:
+    with pytest.raises(BadCredentials) as caught:
+        AzureStore("box", endpoint=f"{service.endpoint}?sig=SECRET").head("f", Token())
+    assert "SECRET" not in repr(caught.value)
+
+
+def test_two_stores_of_one_machines_identity_copy_within_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure_account, "_identity", object)  # no two credential objects are equal
+    profiles = {"one": {"account": "a"}, "two": {"account": "a"}, "other": {"account": "b"}}
+    monkeypatch.setattr("hugesync_tasks.profiles.profile", lambda name, keys: profiles[name])
+    one = AzureStore("box", profile="one")
+    assert one.can_copy_from(AzureStore("elsewhere", profile="one"))
+    assert not one.can_copy_from(AzureStore("box", profile="two"))  # maybe another's right
+    assert not one.can_copy_from(AzureStore("box", profile="other"))
+    profiles = {name: {"account": "a", "key": key} for name, key in (("one", KEY), ("two", KEY), ("other", "eA=="))}
+    one = AzureStore("box", profile="one")
+    assert one.can_copy_from(AzureStore("box", profile="two"))
+    assert not one.can_copy_from(AzureStore("box", profile="other"))
+
+
+def test_what_azure_is_made_of_is_loaded_before_a_fork_and_makes_no_client() -> None:
+    code = (
+        "import sys, threading; from hugesync_tasks.stores.opening import preload; preload('az');"
+        "assert {'azure.storage.blob', 'requests', 'hugesync_tasks.stores.azure'} <= set(sys.modules);"
+        "assert threading.active_count() == 1"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
 
 
 def test_a_services_own_words_lose_their_urls_and_signatures() -> None:
