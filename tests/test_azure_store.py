@@ -37,7 +37,9 @@ from hugesync_tasks.stores import azure_account
 from hugesync_tasks.stores.azure import AzureStore
 from hugesync_tasks.stores.azure_account import account_of
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml
+from hugesync_tasks.stores.azure_client import Answered, Ask
 from hugesync_tasks.stores.azure_errors import Refusal, error_of
+from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_meta import meta_of, metadata, nanoseconds, rfc3339
 from hugesync_tasks.stores.azure_root import AZURE_LIMITS, MAX_CHARACTERS, base64_of
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
@@ -594,8 +596,73 @@ def test_the_emulators_limits_are_measured_and_microsofts_own_are_in_the_table(s
     assert (AZURE_LIMITS.max_parts, AZURE_LIMITS.max_part, AZURE_LIMITS.max_put) == (50_000, 4000 * MIB, 5000 * MIB)
     source = AzureStore("box").probe(Token(), writes=False)
     assert (source.conditional_commit, source.part_copy, source.full_crc64) == ("none", "none", False)
+    assert (source.part_conditional, source.copy_conditional, source.delete_conditional) == (False, False, False)
     with pytest.raises(NoSuchBucket):
         AzureStore("none").probe(Token())
+
+
+def traces(store: AzureStore) -> list[str]:
+    """Whatever is there, blocks that nobody committed included."""
+    listing = AzureListing(store.clients, store.container, "")
+    return [row.whole for row in listing.rows(Token(), "uncommittedblobs")]
+
+
+def test_azurites_limits_come_out_of_the_probe_which_leaves_nothing(azure_container: Container) -> None:
+    store = AzureStore(azure_container.container)
+    found = store.probe(Token())
+    assert replace(found, name="azure", probed=False) == AZURE_LIMITS
+    assert traces(store) == []
+
+
+# what a service may ignore, and what must then not be believed
+DEAF = {
+    "put": ("PUT", "", ("If-Match", "If-None-Match"), {"conditional_commit": "none"}),
+    "complete": ("PUT", "blocklist", ("If-Match",), {"conditional_commit": "none"}),
+    "copy": ("PUT", "copy", ("If-None-Match",), {"copy_conditional": False}),
+    "source": ("PUT", "copy", ("x-ms-source-if-match",), {"copy_conditional": False, "part_conditional": False}),
+    "part's source": ("PUT", "block", ("x-ms-source-if-match",), {"part_conditional": False}),
+    "delete": ("DELETE", "", ("If-Match",), {"delete_conditional": False}),
+    "part": ("PUT", "block", ("x-ms-content-crc64",), {"full_crc64": False, "copy_proof": ""}),
+}
+
+
+@pytest.mark.parametrize("what", DEAF)
+def test_a_condition_that_a_service_ignores_is_not_believed_and_the_probe_leaves_nothing(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    method, kind, ignored, lost = DEAF[what]
+    believed, real = store.limits, store.clients.ask
+
+    def deaf(ask: Ask, doing: str, key: str) -> Answered:
+        copies = "copy" if "x-ms-copy-source" in ask.headers and not ask.query else ""
+        if (ask.method, ask.query.get("comp", "") or copies) == (method, kind):
+            ask = replace(ask, headers={name: value for name, value in ask.headers.items() if name not in ignored})
+        return real(ask, doing, key)
+
+    monkeypatch.setattr(store.clients, "ask", deaf)
+    assert store.probe(Token()) == replace(believed, **lost)  # type: ignore[arg-type]
+    assert traces(store) == []
+    assert service.staged("box") == {}
+
+
+def test_where_the_service_keeps_no_condition_of_deletes_and_copies_the_object_is_looked_at_first(
+    store: AzureStore, box: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.limits = replace(store.limits, delete_conditional=False, copy_conditional=False)
+    version = store.put("f", b"x", Meta(), ABSENT, Token()).version
+    there = store.put("g", b"there", Meta(), ABSENT, Token()).version
+    monkeypatch.setattr("hugesync_tasks.stores.azure.condition", lambda expected: {})
+    monkeypatch.setattr("hugesync_tasks.stores.azure_copies.condition", lambda expected: {})
+    with pytest.raises(VersionMismatch):
+        store.delete("f", "0x1", Token())
+    for expected in (ABSENT, "0x1"):
+        with pytest.raises(VersionMismatch):
+            store.copy(store, "g", "f", version, Meta(), expected, Token())
+    assert (content(box, "f"), content(box, "g")) == (b"x", b"there")
+    store.copy(store, "g", "f", version, Meta(), there, Token())
+    store.delete("f", version, Token())
+    store.delete("f", version, Token())
+    assert [blob.name for blob in box.list_blobs()] == ["g"]
 
 
 def test_a_wrong_key_is_said_without_the_key(service: StrictAzure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return ()
 
     def delete(self, key: str, expected: str, token: Token) -> None:
+        if expected != ANY and not self.limits.delete_conditional:
+            head = self.head(key, token)
+            if head is None:
+                return
+            if head.entry.version != expected:
+                raise VersionMismatch("cannot delete: the blob is another version now", key)
         token.requested("delete")
         try:
             self._ask("DELETE", "delete", key, headers=condition(expected) if expected != ANY else {})

@@ -74,6 +74,10 @@ class AzureCopies(AzureUploads):
         headers.pop("x-ms-blob-content-type", None)  # this request takes the source's, whatever it is told
         if source_version:
             headers["x-ms-source-if-match"] = quoted(source_version)
+        if expected != ANY and not self.limits.copy_conditional:
+            found = self.head(key, token)
+            if (found.entry.version if found else None) != expected:
+                raise VersionMismatch("cannot copy: the blob is another version now", key)
         token.requested("put")
         try:
             answer = self._ask("PUT", "copy", key, headers=headers, slow=True)
