@@ -26,9 +26,9 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml, ours
-from hugesync_tasks.stores.azure_errors import BlocksGone, ForeignBlocks
+from hugesync_tasks.stores.azure_errors import BlocksGone
 from hugesync_tasks.stores.azure_listing import AzureListing
-from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
+from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import AzureRoot, base64_of, condition
 from hugesync_tasks.stores.base import ANY, NotInPlace, Parts
 from hugesync_tasks.stores.covering import check_cover
@@ -53,11 +53,7 @@ class AzureUploads(AzureRoot, NotInPlace):
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
         block = Block(upload.id, number, len(body), crc64_of(body))
-        try:
-            self._put_block(upload, block, body, token)
-        except ForeignBlocks:
-            drop_foreign_blocks(self, upload.key, token)
-            self._put_block(upload, block, body, token)
+        with_room(self, upload.key, upload.id, token, lambda: self._put_block(upload, block, body, token))
         return block.part(block.id())
 
     def _put_block(self, upload: Upload, block: Block, body: bytes, token: Token) -> None:

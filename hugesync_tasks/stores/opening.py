@@ -106,7 +106,9 @@ def preload(scheme: str) -> None:
         preload_gcs()
     elif scheme == "az":
         import_module("hugesync_tasks.stores.azure")
-        import_module("azure.storage.blob")
+        from hugesync_tasks.stores.azure_client import preload as preload_azure
+
+        preload_azure()
 
 
 def register(scheme: str, opener: Opener) -> None:
