@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobBlock, BlobServiceClient
 
 import servers
 from compare import differences, tree
 from deltas import write
 from scale import mostly_full, scaled
+from strict_azure import StrictAzure
+from strict_azure_state import AzureLimits
 from strict_gcs import StrictGcs
 from submit import Ran, Submit, assert_moved_nothing
 from test_trees import a_python_installation
@@ -178,6 +181,21 @@ def test_within_google_cloud_storage_nothing_passes_through_us_and_a_grown_file_
         assert (ran.json["transfers"]["delta"], ran.bytes["sent"]) == (1, 5000), ran.json
         assert strict.objects("one")["a/large"].data == (here / "large").read_bytes()
         assert [name for name in strict.objects("one") if ".hugesync" in name] == []
+
+
+def test_another_programs_unfinished_upload_to_azure_is_cleared_away_and_no_conflict(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    write(here / "large", 12 * MIB)
+    with StrictAzure(limits=AzureLimits(committed_ids_bind=False)) as strict:
+        strict.create_container("box")
+        client = BlobServiceClient.from_connection_string(strict.connection_string).get_blob_client("box", "to/large")
+        client.stage_block("old", b"an old one")
+        client.commit_block_list([BlobBlock("old")])
+        client.stage_block("new", b"unfinished")
+        submit = Submit(tmp_path / "us", {**strict.env, "HUGESYNC_PART_SIZE": "5MiB"})
+        ran = submit(here, "az://box/to", *LOW)
+        assert (counted(ran), ran.json["conflicts"]) == ((0, 1, 0), 0), ran.json["failures"]
+        assert client.download_blob().readall() == (here / "large").read_bytes()
 
 
 def test_a_key_of_a_key_service_is_refused_by_name_where_there_is_none(places: Places) -> None:
