@@ -11,6 +11,7 @@ BENCH  := .venv-bench/.installed
 TEST_SCALE ?= 0.05
 # Test files that run side by side: much of a test is waiting. `make test TEST_PROCESSES=0` runs them one after another.
 TEST_PROCESSES ?= 3
+FULL_PROCESSES ?= 2
 ARGS       ?=
 PYTEST_ARGS ?=
 
@@ -90,7 +91,7 @@ fuzz: $(VENV)/.fuzz ## Feed the readers of our formats with hostile bytes: make 
 	  $(PY) tests/fuzz_formats.py $$format -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; done
 
 test-full: $(VENV)/.fuzz $(AZURITE) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
-	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
+	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest -n $(FULL_PROCESSES) --dist loadfile --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
 
 SYSTEM_NEEDS := podman runc debootstrap ip rsync
 test-system: $(DEV) ## What needs root and the Debian packages podman runc debootstrap iproute2 rsync

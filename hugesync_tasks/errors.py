@@ -16,6 +16,7 @@ HugeSyncError
     ├── Permanent          repeating changes nothing
     │   ├── NotFound
     │   ├── VersionMismatch   the object is not the version the call was conditioned on
+    │   │   └── Disturbed     because we ourselves had to write it again, unchanged
     │   ├── NoSuchUpload      the multipart upload is gone (aborted, completed, expired)
     │   ├── BadName           this store cannot hold this key, or it would leave the root
     │   ├── SourceChanged     the source changed while it was read
@@ -151,6 +152,11 @@ class NotFound(Permanent):
 
 class VersionMismatch(Permanent):
     failure_class = FailureClass.CONFLICT
+
+
+class Disturbed(VersionMismatch):
+    """The object is another version now because we ourselves had to write it again, unchanged: it is to be compared afresh, no
+    rival was there."""
 
 
 class NoSuchUpload(Permanent):

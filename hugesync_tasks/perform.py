@@ -12,6 +12,7 @@ from typing import Any
 
 from hugesync_tasks import perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
+    Disturbed,
     FailureClass,
     HugeSyncError,
     NoSuchUpload,
@@ -151,6 +152,8 @@ def _part(work: Work) -> str:
         return work.replan("source_changed", error.of_file())
     except CopyRefused as error:
         return work.replan(UNPROVEN, error.of_file())
+    except Disturbed as error:  # nobody's conflict: another program's litter was in the way, and is not any more
+        return work.replan("upload_lost", error.of_file())
     except (VersionMismatch, NotFound) as error:
         if large.delta is None:
             raise

@@ -211,6 +211,21 @@ MUTATIONS = (
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end", "",
         "tests/test_state_contract.py -k checkpoint",
     ),
+    Mutation(
+        "what a lost reply of a compose left is taken away", "hugesync_tasks/stages/commit.py",
+        "if done.litter:", "if False:",
+        "tests/test_crash_matrix.py -k google",
+    ),
+    Mutation(
+        "what is taken over whole may be larger than a part", "hugesync_tasks/layout.py",
+        "largest = limits.max_size", "pass",
+        "tests/test_pieces.py",
+    ),
+    Mutation(
+        "If-Match of a commit and a put on Azure", "hugesync_tasks/stores/azure_root.py",
+        'return {} if expected == ANY else {"If-Match": quoted(expected)}', "return {}",
+        "tests/test_crash_matrix.py tests/test_azure_store.py -k 'google or refused or rival or conflict'",
+    ),
 )  # fmt: skip
 
 

@@ -25,6 +25,9 @@ class AzureLimits:
     blocks: int = 50_000
     uncommitted: int = 100_000
     page: int = 5_000
+    committed_ids_bind: bool = (
+        True  # a new block's id is of the committed ones' length, too: Microsoft leaves that open
+    )
 
 
 @dataclass
@@ -196,7 +199,8 @@ class Account:
 
     def put_block(self, container: str, name: str, block_id: str, data: bytes) -> None:
         blob = self.entry(container, name)
-        known = [] if blob is None else [*(i for i, _ in blob.committed[:1]), *list(blob.uncommitted)[:1]]
+        known = [] if blob is None else list(blob.uncommitted)[:1]
+        known += [i for i, _ in blob.committed[:1]] if blob is not None and self.limits.committed_ids_bind else []
         check_block_id(block_id, known)
         if not data:
             raise Refused(400, "InvalidHeaderValue", HeaderName="Content-Length", HeaderValue="0")

@@ -17,14 +17,17 @@ _ALWAYS = {"alt", "fields", "prettyPrint", "projection", "userProject", "key", "
 _IF = {"ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch"}
 _SOURCE_IF = {name.replace("if", "ifSource", 1) for name in _IF}
 _OBJECT = _IF | {"generation"}
-_UPLOAD = _IF | {"uploadType", "upload_id", "name", "predefinedAcl", "contentEncoding"}
+_UPLOAD = _IF | {"uploadType", "upload_id", "name", "predefinedAcl", "contentEncoding", "kmsKeyName"}
 _LIST = {
     *("prefix", "delimiter", "pageToken", "maxResults", "startOffset", "endOffset", "includeTrailingDelimiter"),
     *("versions", "includeFoldersAsPrefixes", "softDeleted"),
 }
 _COMPOSE = {"ifGenerationMatch", "ifMetagenerationMatch", "destinationPredefinedAcl", "kmsKeyName"}
 _REWRITE = (
-    _IF | _SOURCE_IF | {"sourceGeneration", "rewriteToken", "maxBytesRewrittenPerCall", "destinationPredefinedAcl"}
+    _IF
+    | _SOURCE_IF
+    | {"sourceGeneration", "rewriteToken", "maxBytesRewrittenPerCall", "destinationPredefinedAcl"}
+    | {"destinationKmsKeyName"}
 )
 
 
@@ -196,6 +199,7 @@ def resource(version: Version, endpoint: str) -> dict[str, Any]:
         "generation": str(version.generation),
         "metageneration": str(version.metageneration),
         "storageClass": version.storage_class,
+        "kmsKeyName": version.kms_key or None,
         "size": str(len(version.data)),
         "md5Hash": version.md5,
         "crc32c": version.crc,

@@ -39,6 +39,8 @@ def compose(state: State, bucket: str, name: str, request: Request) -> Version:
     destination = given.get("destination") or {}
     if destination.get("name", name) != name or destination.get("bucket", bucket) != bucket:
         raise invalid("The destination in the body does not agree with the one in the path.")
+    if given.get("deleteSourceObjects"):
+        state.check_may_delete()
     wanted = destination.get("storageClass") or state.bucket_fields[bucket].get("storageClass", "STANDARD")
     if any(version.storage_class != wanted for version in found):
         raise invalid("Cannot compose objects of different storage classes.")
@@ -50,6 +52,7 @@ def compose(state: State, bucket: str, name: str, request: Request) -> Version:
         Conditions.of(request.query),
         components=min(sum(version.components or 1 for version in found), MAX_COMPONENTS),
         with_md5=False,
+        kms_key=request.query.get("kmsKeyName", ""),
     )
     if given.get("deleteSourceObjects"):
         for source in {version.name: version for version in found if version.name != name}.values():
@@ -129,6 +132,7 @@ class Rewrites:
             conditions,
             components=found.components,
             with_md5=found.md5 is not None,
+            kms_key=query.get("destinationKmsKeyName", ""),
         )
         self._open.pop(token or "", None)
         return reply | {"done": True, "resource": version}

@@ -43,6 +43,7 @@ class Version:
     metageneration: int = 1
     components: int = 0
     storage_class: str = "STANDARD"
+    kms_key: str = ""  # named by the write; the bucket's default key is not modelled
     fields: Mapping[str, str] = field(default_factory=dict)  # of SETTABLE
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -132,6 +133,7 @@ class State:
         writes_per_second: float | None,
         max_object_bytes: int = MAX_OBJECT_BYTES,
     ) -> None:
+        self.may_delete = True  # the permission storage.objects.delete
         self.clock, self.max_object_bytes = clock, max_object_bytes
         self.buckets: dict[str, dict[str, Version]] = {name: {} for name in buckets}
         self.bucket_fields: dict[str, dict[str, Any]] = {name: {} for name in self.buckets}
@@ -172,6 +174,7 @@ class State:
         *,
         components: int = 0,
         with_md5: bool = True,
+        kms_key: str = "",
     ) -> Version:
         """A new generation of ``name`` with the bytes and the settable fields of ``resource``."""
         check_name(name)
@@ -179,6 +182,8 @@ class State:
             raise too_large(f"An object of {len(data)} bytes")
         self.mutate(bucket, name)
         conditions.check(self.live(bucket, name))
+        if self.live(bucket, name) is not None:  # to replace is to delete
+            self.check_may_delete()
         now = self.clock()
         self._generation = max(self._generation + 1, int(now * 1_000_000))
         version = Version(
@@ -193,6 +198,7 @@ class State:
             components=components,
             storage_class=resource.get("storageClass") or self.bucket_fields[bucket].get("storageClass", "STANDARD"),
             fields={name: resource[name] for name in SETTABLE if resource.get(name)},
+            kms_key=kms_key,
             metadata=check_metadata(resource.get("metadata") or {}),
         )
         self.buckets[bucket][name] = version
@@ -219,8 +225,13 @@ class State:
         self._written[found.bucket, found.name] = self.clock()
         return version
 
+    def check_may_delete(self) -> None:
+        if not self.may_delete:
+            raise Refused(403, "forbidden", "The caller does not have storage.objects.delete access to the object.")
+
     def delete(self, found: Version, *, counted: bool = True) -> None:
         """``counted`` False: as part of a compose, which has no limit of its own on its sources."""
+        self.check_may_delete()
         if counted:
             self.mutate(found.bucket, found.name)
             self._written[found.bucket, found.name] = self.clock()

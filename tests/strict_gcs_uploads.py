@@ -64,7 +64,9 @@ class Uploads:
         check_name(name)
         check_digests(data, resource)
         check_digests(data, digests_of_headers(request.headers))
-        return self._state.insert(bucket, name, data, resource, Conditions.of(request.query, request.headers))
+        kms_key = request.query.get("kmsKeyName", "")
+        conditions = Conditions.of(request.query, request.headers)
+        return self._state.insert(bucket, name, data, resource, conditions, kms_key=kms_key)
 
     def begin(self, bucket: str, request: Request) -> str:
         """Opens a resumable upload and returns its id. The conditions must hold now, and again at the end."""

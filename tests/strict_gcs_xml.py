@@ -192,7 +192,7 @@ def _resource(request: Request) -> dict[str, object]:
         if key.startswith(_META)
     }
     fields = {name: request.headers[header] for header, name in _FIELDS.items() if header in request.headers}
-    return {**fields, "metadata": metadata}
+    return {**fields, "metadata": metadata, "storageClass": request.headers.get("x-goog-storage-class")}
 
 
 def _own(version: Version) -> dict[str, str]:

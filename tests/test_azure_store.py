@@ -9,6 +9,7 @@ import re
 import subprocess
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hugesync_tasks.errors import (
     BadCredentials,
     BadName,
     Corrupted,
+    Disturbed,
     NoSuchBucket,
     NoSuchUpload,
     NotFound,
@@ -31,13 +33,17 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
+from hugesync_tasks.stores import azure_account, azure_client
 from hugesync_tasks.stores.azure import AzureStore
 from hugesync_tasks.stores.azure_account import account_of
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml
+from hugesync_tasks.stores.azure_client import Answered, Ask
 from hugesync_tasks.stores.azure_errors import Refusal, error_of
+from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_meta import meta_of, metadata, nanoseconds, rfc3339
-from hugesync_tasks.stores.azure_root import AZURE_LIMITS, base64_of
+from hugesync_tasks.stores.azure_root import AZURE_LIMITS, MAX_CHARACTERS, base64_of
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
+from hugesync_tasks.stores.opening import preload
 from hugesync_tasks.token import Token
 from strict_azure import ACCOUNT, KEY, StrictAzure
 
@@ -304,6 +310,25 @@ def test_a_service_without_ranged_copies_takes_over_whole_blocks_and_nothing_els
         store.copy_part(upload, 1, store, "f", version, 4, 4, Token())
 
 
+def test_the_block_list_of_one_version_is_asked_for_once_by_all_threads_and_never_are_two_kept(
+    store: AzureStore, service: StrictAzure
+) -> None:
+    versions = {key: written(store, key, b"first", b"last") for key in ("f", "g")}
+    upload = store.create_upload("f", 5, 5, Meta(generation=MINE), Token())
+    service.requests.clear()
+    with ThreadPoolExecutor(8) as threads:
+        parts = threads.map(lambda n: store.copy_part(upload, n, store, "f", versions["f"], 0, 5, Token()), range(1, 9))
+        assert [part.number for part in parts] == [*range(1, 9)]
+    asked = [r.path for r in service.requests if r.query.get("comp") == "blocklist"]
+    assert len(asked) == 1
+    for key in ("g", "f", "g"):
+        assert store.blocks(key, versions[key], Token()) == [(0, 5), (5, 4)]
+    assert store._lists.known("f", versions["f"]) is None
+    known = store._lists.known("g", versions["g"])
+    assert known is not None
+    assert known.size == 9
+
+
 def test_a_source_is_read_with_a_right_that_is_short_and_never_seen(
     store: AzureStore, service: StrictAzure, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -357,7 +382,7 @@ def test_an_unfinished_upload_over_an_object_is_cleared_by_committing_the_object
 ) -> None:
     rclone_wrote(box)
     before = box.get_blob_client("f").get_blob_properties()
-    with pytest.raises(VersionMismatch):
+    with pytest.raises(Disturbed):
         begun(store, "f", b"first", b"last")
     after = box.get_blob_client("f").get_blob_properties()
     assert before.etag != after.etag
@@ -382,6 +407,105 @@ def test_after_an_unfinished_upload_was_cleared_ours_goes_on(azure_container: Co
     assert head is not None
     written(store, "f", b"first", b"last", generation=MINE, expected=head.entry.version)
     assert content(box, "f") == b"firstlast"
+
+
+def a_quicker_part(service: StrictAzure, method: str, comp: str) -> list[Part | StoreError]:
+    """Another worker sends part 2 of the same upload just before the service looks at the first such request."""
+    sent: list[Part | StoreError] = []
+
+    def meanwhile(asked: str, path: str, query: dict[str, str]) -> None:
+        if (asked, query.get("comp", "")) != (method, comp) or not path.endswith("/f"):
+            return
+        service.faults = lambda method, path, query: None
+        other = AzureStore("box")
+        other.limits = AZURE_LIMITS
+        try:
+            sent.append(
+                other.put_part(other.create_upload("f", 9, 5, Meta(generation=MINE), Token()), 2, b"last", Token())
+            )
+        except StoreError as exc:
+            sent.append(exc)
+        other.close()
+
+    service.faults = meanwhile
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("moment", "committed_ids_bind"),
+    [(("GET", "blocklist"), True), (("HEAD", ""), False), (("PUT", "blocklist"), True), (("PUT", "blocklist"), False), (("DELETE", ""), True)],
+)  # fmt: skip
+def test_parts_that_are_refused_at_once_do_not_take_away_each_others_blocks(
+    store: AzureStore, service: StrictAzure, box: ContainerClient, moment: tuple[str, str], committed_ids_bind: bool
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=committed_ids_bind)
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    sent = a_quicker_part(service, *moment)
+    upload, _ = begun(store, "f", b"first")
+    assert [type(part) for part in sent] == [Part]
+    upload = replace(upload, size=9)
+    assert [part.number for part in store.list_parts(upload, Token())] == [1, 2]
+    committed(store, upload, store.list_parts(upload, Token()))
+    assert content(box, "f") == b"firstlast"
+
+
+def test_a_part_that_was_never_refused_and_fell_between_is_missed_at_the_commit_and_nothing_is_seen(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    sent = a_quicker_part(service, "DELETE", "")
+    upload, parts = begun(store, "f", b"first")
+    with pytest.raises(NoSuchUpload):
+        committed(store, replace(upload, size=9), [*parts, *(part for part in sent if isinstance(part, Part))])
+    assert list(box.list_blobs()) == []
+
+
+@pytest.mark.parametrize("moment", [("GET", "blocklist"), ("HEAD", ""), ("PUT", "blocklist")])
+def test_a_part_that_was_refused_before_another_one_cleared_the_object_is_sent_again(
+    store: AzureStore, service: StrictAzure, box: ContainerClient, moment: tuple[str, str]
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    rclone_wrote(box)
+    sent = a_quicker_part(service, *moment)
+    upload, parts = begun(store, "f", b"first")
+    assert [type(error) for error in sent] == [Disturbed]
+    assert store.list_parts(upload, Token()) == parts
+    assert content(box, "f") == b"old oneold two"
+
+
+def test_what_a_recovery_left_that_ended_half_way_is_removed_by_the_next(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    box.get_blob_client("f").stage_block(FOREIGN, b"unfinished")
+    service.faults = lambda method, path, query: ("before", 403) if method == "DELETE" else None
+    with pytest.raises(StoreError):
+        begun(store, "f", b"first")
+    service.faults = lambda method, path, query: None
+    assert box.get_blob_client("f").get_blob_properties().metadata == {"hugesync_type": "recovery"}
+    upload, parts = begun(store, "f", b"first")
+    committed(store, upload, parts)
+    assert content(box, "f") == b"first"
+
+
+def test_a_rival_that_writes_the_object_while_it_is_cleared_wins(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    service.account.limits = replace(service.account.limits, committed_ids_bind=False)
+    rclone_wrote(box)
+    before = box.get_blob_client("f").get_blob_properties().etag.strip('"')
+
+    def rival(method: str, path: str, query: dict[str, str]) -> None:
+        if (method, query.get("comp")) == ("PUT", "blocklist"):
+            service.faults = lambda method, path, query: None
+            box.upload_blob("f", b"the rival's", overwrite=True)
+
+    service.faults = rival
+    upload, parts = begun(store, "f", b"first")
+    with pytest.raises(VersionMismatch) as caught:
+        committed(store, upload, parts, before)
+    assert not isinstance(caught.value, Disturbed)
+    assert content(box, "f") == b"the rival's"
 
 
 def test_an_object_written_in_one_piece_is_never_cut_to_nothing_to_clear_the_way(
@@ -444,13 +568,113 @@ def test_a_name_that_azure_would_keep_under_another_is_refused(
     assert service.requests == []
 
 
+@pytest.mark.parametrize("key", ["a//b", "a//b/", "/a", "é" * 1000, "\U0001f600" * 500])
+def test_a_name_that_azure_keeps_as_it_is_may_be_written_and_is_another_than_its_like(
+    store: AzureStore, service: StrictAzure, key: str
+) -> None:
+    assert not AZURE_LIMITS.folds
+    assert AZURE_LIMITS.max_key <= MAX_CHARACTERS
+    store.limits = replace(store.limits, max_key=10)  # by which jobs plan: no limit of the service
+    version = store.put(key, b"x", Meta(), ABSENT, Token()).version
+    store.put(key.replace("//", "/") + "_", b"like", Meta(), ABSENT, Token())
+    with store.open(key, version, Token()) as reader:
+        assert b"".join(reader) == b"x"
+    assert key in service.contents("box")
+
+
+def test_an_emulator_keeps_empty_segments(azure_container: Container) -> None:
+    store = AzureStore(azure_container.container)
+    for key in ("a/b", "a//b", "/a", "a/"):
+        store.put(key, key.encode(), Meta(), ABSENT, Token())
+    for key in ("a/b", "a//b", "/a", "a/"):
+        with store.open(key, "", Token()) as reader:
+            assert b"".join(reader) == key.encode()
+    assert [entry.key for entry in store.list(Token())] == ["/a", "a/", "a//b", "a/b"]
+
+
+def test_what_is_ours_is_listed_below_the_root_so_that_it_can_be_removed(store: AzureStore) -> None:
+    below = AzureStore("box", "root/")
+    for key in ("f", ".hugesync/x", "a/.hugesync-y/z", "a/f"):
+        below.put(key, b"x", Meta(), ABSENT, Token())
+        store.put("elsewhere/" + key, b"x", Meta(), ABSENT, Token())
+    assert {e.key: (e.size, bool(e.version)) for e in below.list_ours(Token())} == {
+        ".hugesync/x": (1, True), "a/.hugesync-y/z": (1, True),
+    }  # fmt: skip
+    assert [e.key for e in below.list_ours(Token(), "a/")] == ["a/.hugesync-y/z"]
+
+
 def test_the_emulators_limits_are_measured_and_microsofts_own_are_in_the_table(store: AzureStore) -> None:
     assert replace(store.limits, name="azure", probed=False) == AZURE_LIMITS
     assert (AZURE_LIMITS.max_parts, AZURE_LIMITS.max_part, AZURE_LIMITS.max_put) == (50_000, 4000 * MIB, 5000 * MIB)
     source = AzureStore("box").probe(Token(), writes=False)
     assert (source.conditional_commit, source.part_copy, source.full_crc64) == ("none", "none", False)
+    assert (source.part_conditional, source.copy_conditional, source.delete_conditional) == (False, False, False)
     with pytest.raises(NoSuchBucket):
         AzureStore("none").probe(Token())
+
+
+def traces(store: AzureStore) -> list[str]:
+    """Whatever is there, blocks that nobody committed included."""
+    listing = AzureListing(store.clients, store.container, "")
+    return [row.whole for row in listing.rows(Token(), "uncommittedblobs")]
+
+
+def test_azurites_limits_come_out_of_the_probe_which_leaves_nothing(azure_container: Container) -> None:
+    store = AzureStore(azure_container.container)
+    found = store.probe(Token())
+    assert replace(found, name="azure", probed=False) == AZURE_LIMITS
+    assert traces(store) == []
+
+
+# what a service may ignore, and what must then not be believed
+DEAF = {
+    "put": ("PUT", "", ("If-Match", "If-None-Match"), {"conditional_commit": "none"}),
+    "complete": ("PUT", "blocklist", ("If-Match",), {"conditional_commit": "none"}),
+    "copy": ("PUT", "copy", ("If-None-Match",), {"copy_conditional": False}),
+    "source": ("PUT", "copy", ("x-ms-source-if-match",), {"copy_conditional": False, "part_conditional": False}),
+    "part's source": ("PUT", "block", ("x-ms-source-if-match",), {"part_conditional": False}),
+    "delete": ("DELETE", "", ("If-Match",), {"delete_conditional": False}),
+    "part": ("PUT", "block", ("x-ms-content-crc64",), {"full_crc64": False, "copy_proof": ""}),
+}
+
+
+@pytest.mark.parametrize("what", DEAF)
+def test_a_condition_that_a_service_ignores_is_not_believed_and_the_probe_leaves_nothing(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    method, kind, ignored, lost = DEAF[what]
+    believed, real = store.limits, store.clients.ask
+
+    def deaf(ask: Ask, doing: str, key: str) -> Answered:
+        copies = "copy" if "x-ms-copy-source" in ask.headers and not ask.query else ""
+        if (ask.method, ask.query.get("comp", "") or copies) == (method, kind):
+            ask = replace(ask, headers={name: value for name, value in ask.headers.items() if name not in ignored})
+        return real(ask, doing, key)
+
+    monkeypatch.setattr(store.clients, "ask", deaf)
+    assert store.probe(Token()) == replace(believed, **lost)  # type: ignore[arg-type]
+    assert traces(store) == []
+    assert service.staged("box") == {}
+
+
+def test_where_the_service_keeps_no_condition_of_deletes_and_copies_the_object_is_looked_at_first(
+    store: AzureStore, box: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.limits = replace(store.limits, delete_conditional=False, copy_conditional=False)
+    version = store.put("f", b"x", Meta(), ABSENT, Token()).version
+    there = store.put("g", b"there", Meta(), ABSENT, Token()).version
+    monkeypatch.setattr("hugesync_tasks.stores.azure.condition", lambda expected: {})
+    monkeypatch.setattr("hugesync_tasks.stores.azure_copies.condition", lambda expected: {})
+    with pytest.raises(VersionMismatch):
+        store.delete("f", "0x1", Token())
+    for expected in (ABSENT, "0x1"):
+        with pytest.raises(VersionMismatch):
+            store.copy(store, "g", "f", version, Meta(), expected, Token())
+    assert (content(box, "f"), content(box, "g")) == (b"x", b"there")
+    store.copy(store, "g", "f", version, Meta(), there, Token())
+    store.delete("f", version, Token())
+    store.delete("f", version, Token())
+    assert [blob.name for blob in box.list_blobs()] == ["g"]
 
 
 def test_a_wrong_key_is_said_without_the_key(service: StrictAzure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,6 +700,47 @@ def test_an_account_comes_from_azures_own_places() -> None:
         with pytest.raises(BadCredentials) as caught:
             account_of({}, wrong)
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", ["endpoint", "BlobEndpoint"])
+@pytest.mark.parametrize(
+    "url", ["https://a.example.net/?sv=1&sig=SECRET", "https://me:SECRET@a.example.net", "https://a.example.net#SECRET"]
+)
+def test_an_endpoint_that_holds_a_credential_is_refused_without_being_told(named: str, url: str) -> None:
+    given = {"account": "a", "key": KEY, "endpoint": url}
+    if named == "BlobEndpoint":
+        given = {"connection_string": f"AccountName=a;AccountKey={KEY};BlobEndpoint={url}"}
+    with pytest.raises(BadCredentials, match=rf"\b{named} must be a URL alone") as caught:
+        account_of(given, {})
+    assert "SECRET" not in repr(caught.value)
+    assert KEY not in repr(caught.value)
+
+
+def test_an_endpoint_given_to_a_store_holds_no_credential_either(service: StrictAzure) -> None:
+    with pytest.raises(BadCredentials) as caught:
+        AzureStore("box", endpoint=f"{service.endpoint}?sig=SECRET").head("f", Token())
+    assert "SECRET" not in repr(caught.value)
+
+
+def test_two_stores_of_one_machines_identity_copy_within_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure_account, "_identity", object)  # no two credential objects are equal
+    profiles = {"one": {"account": "a"}, "two": {"account": "a"}, "other": {"account": "b"}}
+    monkeypatch.setattr("hugesync_tasks.profiles.profile", lambda name, keys: profiles[name])
+    one = AzureStore("box", profile="one")
+    assert one.can_copy_from(AzureStore("elsewhere", profile="one"))
+    assert not one.can_copy_from(AzureStore("box", profile="two"))  # maybe another's right
+    assert not one.can_copy_from(AzureStore("box", profile="other"))
+    profiles = {name: {"account": "a", "key": key} for name, key in (("one", KEY), ("two", KEY), ("other", "eA=="))}
+    one = AzureStore("box", profile="one")
+    assert one.can_copy_from(AzureStore("box", profile="two"))
+    assert not one.can_copy_from(AzureStore("box", profile="other"))
+
+
+def test_what_azure_is_made_of_is_loaded_before_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(azure_client, "preload", lambda: loaded.append("the SDK"))
+    preload("az")
+    assert loaded == ["the SDK"]
 
 
 def test_a_services_own_words_lose_their_urls_and_signatures() -> None:

@@ -122,6 +122,7 @@ def test_an_unreachable_endpoint_is_said_within_15_seconds(tmp_path: Path, sourc
         assert time.monotonic() - began < 15
 
 
+@pytest.mark.full
 def test_an_endpoint_that_accepts_and_never_answers_is_said_within_15_seconds(source: Path, hs: Submit) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hs.env |= {
@@ -351,6 +352,7 @@ def test_a_file_that_vanishes_grows_or_becomes_a_fifo_is_never_published_half(
     assert compare.differences(now, held) == []
 
 
+@pytest.mark.full  # a loaded machine lets the writer rest; every reading disturbed is in test_stages.py
 def test_a_file_that_never_holds_still_is_listed_and_never_published(tmp_path: Path, source: Path, hs: Submit) -> None:
     busy = source / "busy"
     busy.write_bytes(os.urandom(7 * MIB))

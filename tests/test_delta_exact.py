@@ -121,6 +121,7 @@ def test_of_a_changed_file_the_change_is_sent_and_fetched_and_nothing_the_second
     assert_moved_nothing(submit(there, back))
 
 
+@pytest.mark.full
 def test_a_file_written_anew_is_sent_and_fetched_once_and_its_signature_is_the_new_one(
     tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy
 ) -> None:

@@ -253,6 +253,7 @@ def test_a_rival_that_writes_the_basis_meanwhile_is_never_mixed_with_ours(
         assert signature(s3_bucket, "to/large").header.binding.version == etag(s3_bucket, "to/large")
 
 
+@pytest.mark.full
 def test_a_source_object_that_is_replaced_while_its_ranges_are_fetched_arrives_as_it_is_then(
     tmp_path: Path, here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_signature_is_no_file_whichever_way_a_job_goes(
     assert signature(s3_bucket, "two/large").records == signature(s3_bucket, "one/large").records
 
 
+@pytest.mark.full
 def test_a_users_file_of_a_signatures_name_travels_and_the_large_file_has_none(
     tmp_path: Path, here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:
@@ -171,6 +172,7 @@ def test_signatures_below_a_prefix_serve_both_ways(
     assert differences(tree(here, folders="none"), tree(tmp_path / "back", folders="none")) == []
 
 
+@pytest.mark.full
 def test_after_another_tools_overwrite_the_stale_signature_is_seen_and_the_file_goes_whole_both_ways(
     tmp_path: Path, here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:

@@ -395,6 +395,7 @@ def fetched(url: str, who: str) -> tuple[int, bytes]:
         return ()
 
 
+@pytest.mark.full
 def test_children_replaced_after_every_task_never_hang(
     place: Place, broker: servers.ValkeyServer, data: Path, tmp_path: Path
 ) -> None:

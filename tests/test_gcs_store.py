@@ -7,15 +7,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from awscrt.checksums import crc32c, crc64nvme
 
 from conftest import GcsBucket, only_google_of
+from hugesync_producer.uploads import abort, survey
 from hugesync_tasks.errors import (
     AccessDenied,
     BadCredentials,
     Corrupted,
+    NeedsPerson,
     NoSuchBucket,
     NoSuchUpload,
     NotFound,
@@ -23,18 +26,23 @@ from hugesync_tasks.errors import (
     Throttled,
     Transient,
     Unsupported,
+    UsageError,
     VersionMismatch,
 )
 from hugesync_tasks.model import Meta, Part, Upload
-from hugesync_tasks.stores import gcs_root
+from hugesync_tasks.stages.verify import check_read
+from hugesync_tasks.stores import gcs_client, gcs_root, opening
 from hugesync_tasks.stores.base import ABSENT, ANY
 from hugesync_tasks.stores.findings import COMMITS, COPIES, applied
 from hugesync_tasks.stores.gcs import GcsStore
-from hugesync_tasks.stores.gcs_client import GcsClients, Place
+from hugesync_tasks.stores.gcs_client import GcsClients
 from hugesync_tasks.stores.gcs_errors import error_of
 from hugesync_tasks.stores.gcs_lifecycle import worded
-from hugesync_tasks.stores.gcs_meta import instant_ns, meta_of, rfc3339
+from hugesync_tasks.stores.gcs_meta import meta_of, note_of
 from hugesync_tasks.stores.gcs_parts import about
+from hugesync_tasks.stores.gcs_place import Place, place_of
+from hugesync_tasks.stores.gcs_small import GcsSmall
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.token import Token
 from strict_gcs import Seen, StrictGcs
 
@@ -75,9 +83,13 @@ def send(store: GcsStore, strict: StrictGcs, upload: Upload, body: bytes) -> lis
             parts.append(store.put_part(upload, n, chunk, Token()))
         else:
             name = f"root/.hugesync/parts/{upload.id}/{n:05d}"
-            made = strict.put("bucket", name, chunk, **about(upload, crc64nvme(chunk)))
+            made = strict.put("bucket", name, chunk, **about(upload, noted(chunk)))
             parts.append(Part(n, len(chunk), str(made.generation), crc64nvme(chunk)))
     return parts
+
+
+def noted(chunk: bytes) -> str:
+    return note_of(crc64nvme(chunk), crc32c(chunk), len(chunk))
 
 
 def read(store: GcsStore, key: str) -> bytes:
@@ -135,7 +147,7 @@ def renumbered(store: GcsStore, strict: StrictGcs, upload: Upload, parts: list[P
     made = []
     for part in reversed(parts):
         was = strict.objects("bucket")[f"{folder}{part.number - 1:05d}"]
-        now = strict.put("bucket", f"{folder}{part.number:05d}", was.data, **about(upload, part.crc64))
+        now = strict.put("bucket", f"{folder}{part.number:05d}", was.data, **about(upload, noted(was.data)))
         made.append(replace(part, etag=str(now.generation)))
     return made[::-1]
 
@@ -189,10 +201,123 @@ def test_another_storage_class_is_given_by_a_rewrite_under_the_same_condition(
     store.complete(upload, parts, meta, rival, crc64nvme(body), Token())
     assert read(store, "d/big") == body
     assert {n: v.storage_class for n, v in strict.objects("bucket").items()} == {"root/d/big": "NEARLINE"}
-    version = store.head("d/big", Token())
-    assert version is not None
-    with pytest.raises(Unsupported):  # parts are of the standard class, and one compose takes one class
-        store.copy_part(upload, 1, store, "d/big", version.entry.version, 0, len(body), Token())
+
+
+@pytest.mark.parametrize("asked", [None, "STANDARD", "NEARLINE", "COLDLINE"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_large_file_takes_the_buckets_class_or_the_one_that_is_asked_for(
+    store: GcsStore, strict: StrictGcs, count: int, asked: str | None
+) -> None:
+    strict.state.bucket_fields["bucket"]["storageClass"] = "NEARLINE"
+    body, meta = body_of(count), replace(META, storage_class=asked)
+    upload = begin(store, body)
+    store.complete(upload, send(store, strict, upload, body), meta, ABSENT, crc64nvme(body), Token())
+    assert read(store, "d/big") == body
+    assert {n: v.storage_class for n, v in strict.objects("bucket").items()} == {"root/d/big": asked or "NEARLINE"}
+
+
+@pytest.mark.parametrize("asked", [None, "STANDARD", "NEARLINE"])
+@pytest.mark.parametrize("old_class", ["STANDARD", "NEARLINE", "COLDLINE"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_an_append_goes_on_from_an_object_of_any_class(
+    store: GcsStore, strict: StrictGcs, count: int, old_class: str, asked: str | None
+) -> None:
+    strict.state.bucket_fields["bucket"]["storageClass"] = "NEARLINE"
+    old, tail = b"what was there", body_of(count)
+    version = store.put("log", old, replace(META, storage_class=old_class), ABSENT, Token()).version
+    upload = store.create_upload("log", len(old) + len(tail), PART, META, Token())
+    first = store.copy_part(upload, 1, store, "log", version, 0, len(old), Token(), checksum=crc32c(old))
+    sent = [replace(p, number=p.number + 1) for p in send(store, strict, upload, tail)]
+    parts, meta = [first, *renumbered(store, strict, upload, sent)], replace(META, storage_class=asked)
+    commit = store.complete(upload, parts, meta, version, None, Token())
+    assert read(store, "log") == old + tail
+    assert commit.notes == ()
+    assert {n: v.storage_class for n, v in strict.objects("bucket").items()} == {"root/log": asked or old_class}
+
+
+def test_parts_whose_class_a_rule_changed_are_composed_all_the_same_and_a_repeat_finds_what_was_made(
+    store: GcsStore, strict: StrictGcs
+) -> None:
+    body = body_of(40)
+    upload = begin(store, body)
+    parts = send(store, strict, upload, body)
+    held = strict.state.buckets["bucket"]
+    for number in (2, 3, 40):
+        name = f"root/.hugesync/parts/{upload.id}/{number:05d}"
+        held[name] = replace(held[name], storage_class="NEARLINE")
+    strict.faults = lambda method, path, query: ("before", 503) if path.endswith("d%2Fbig/compose") else None
+    with pytest.raises(Transient):
+        store.complete(upload, parts, META, ABSENT, crc64nvme(body), Token())
+    strict.faults = lambda method, path, query: None
+    before = set(names(strict))
+    with pytest.raises(VersionMismatch):
+        store.complete(upload, parts, META, "5", crc64nvme(body), Token())
+    assert set(names(strict)) == before
+    store.complete(upload, parts, META, ABSENT, crc64nvme(body), Token())
+    assert read(store, "d/big") == body
+    assert names(strict) == ["root/d/big"]
+
+
+# a key of a key service
+
+
+KMS = "projects/p/locations/eu/keyRings/r/cryptoKeys/a b"
+
+
+@pytest.mark.parametrize("asked", [None, "NEARLINE"])
+def test_every_temporary_of_a_large_file_is_encrypted_with_the_key_that_was_asked_for(
+    store: GcsStore, strict: StrictGcs, asked: str | None
+) -> None:
+    body, meta = body_of(40), replace(META, sse_kms_key=KMS, storage_class=asked)
+    upload = store.create_upload("d/big", len(body), PART, meta, Token())
+    assert upload == store.create_upload("d/big", len(body), PART, meta, Token())
+    assert store.list_parts(begin(store, body), Token()) == []
+    parts = [store.put_part(upload, n, body[(n - 1) * PART : n * PART], Token()) for n in range(1, 41)]
+    assert store.list_parts(upload, Token()) == parts
+    strict.faults = lambda m, path, q: ("before", 503) if "root%2Fd%2Fbig" in path.rpartition("/o/")[2] else None
+    with pytest.raises(Transient):
+        store.complete(upload, parts, meta, ABSENT, crc64nvme(body), Token())
+    strict.faults = lambda method, path, query: None
+    there = strict.objects("bucket")
+    assert len(there) > 41
+    assert {v.kms_key for v in there.values()} == {KMS}
+    ((key, id, _),) = store.list_uploads(Token())
+    assert key == "d/big"
+    assert store.held(Upload(key, id, "", 0, 0), Token()) == sum(len(v.data) for v in there.values())
+    store.complete(upload, parts, meta, ABSENT, crc64nvme(body), Token())
+    assert {n: v.kms_key for n, v in strict.objects("bucket").items()} == {"root/d/big": KMS}
+    store.put("small", b"x", meta, ABSENT, Token())
+    store.copy(store, "copy", "small", "", meta, ABSENT, Token())
+    assert {v.kms_key for v in strict.objects("bucket").values()} == {KMS}
+
+
+# what is noted
+
+
+@pytest.mark.parametrize("key", ["d/big", "d//big"])  # by obstore, and by the session, whose answers show a CRC32C
+def test_a_note_is_believed_only_of_the_bytes_that_it_was_written_with(
+    store: GcsStore, strict: StrictGcs, key: str
+) -> None:
+    body = body_of(3)
+    upload = begin(store, body, key)
+    store.complete(upload, send(store, strict, upload, body), META, ABSENT, crc64nvme(body), Token())
+
+    def shown() -> list[int | None]:
+        heads = [store.head(key, Token(), digest=digest) for digest in (True, False)]
+        with store.open(key, "", Token()) as reader:
+            check_read(reader.head, b"".join(reader))  # raises of a number that is not the bytes'
+            return [*(h.crc64 for h in heads if h is not None), reader.head.crc64]
+
+    known = None if key == "d/big" else crc64nvme(body)
+    assert shown() == [crc64nvme(body), known, known]
+    made = strict.objects("bucket")[f"root/{key}"]
+    for other, metadata in (
+        (b"rewritten, its metadata kept", made.metadata),
+        (body[::-1], made.metadata),
+        (body, {"hugesync-crc64": f"{crc64nvme(body):016x}"}),
+    ):
+        strict.put("bucket", f"root/{key}", other, metadata=metadata)
+        assert shown() == [None, None, None]
 
 
 # lost replies, kills, others
@@ -288,10 +413,10 @@ def test_a_part_that_somebody_replaced_is_not_composed(store: GcsStore, strict: 
     upload = begin(store, body)
     parts = send(store, strict, upload, body)
     name = f"root/.hugesync/parts/{upload.id}/00002"
-    strict.put("bucket", name, b"y" * 10, **about(upload, crc64nvme(b"y" * 10)))
+    strict.put("bucket", name, b"y" * 10, **about(upload, noted(b"y" * 10)))
     with pytest.raises(Corrupted):
         store.complete(upload, parts, META, ABSENT, None, Token())
-    strict.put("bucket", name, body[10:20], **about(upload, crc64nvme(body[10:20])))  # the same bytes, sent again
+    strict.put("bucket", name, body[10:20], **about(upload, noted(body[10:20])))  # the same bytes, sent again
     with pytest.raises(Corrupted):
         store.complete(upload, [parts[0], replace(parts[1], crc64=None), parts[2]], META, ABSENT, None, Token())
     del strict.state.buckets["bucket"][name]
@@ -310,7 +435,7 @@ def test_a_part_that_is_replaced_between_the_look_and_the_compose_is_refused_by_
 
     def meddle(method: str, path: str, query: object) -> None:
         if path.endswith("/compose"):
-            strict.put("bucket", name, b"y" * 10, **about(upload, crc64nvme(b"y" * 10)))
+            strict.put("bucket", name, b"y" * 10, **about(upload, noted(b"y" * 10)))
 
     strict.faults = meddle
     with pytest.raises((VersionMismatch, NoSuchUpload)):
@@ -394,6 +519,43 @@ def test_abandoned_temporaries_are_found_by_whose_they_are_and_swept(store: GcsS
     assert names(strict) == ["root/.hugesync/parts/somebody's"]
 
 
+def test_abandoned_temporaries_of_deeper_roots_are_found_from_above_and_swept(strict: StrictGcs) -> None:
+    body = body_of(3)
+    for root in ("root/sub/", "", "root/"):
+        deeper = GcsStore("bucket", root)
+        send_few(deeper, body)
+        deeper.put("file", b"x", META, ABSENT, Token())
+    strict.put("bucket", "rooty/.hugesync/parts/no-id/00001", b"somebody's")
+    above = GcsStore("bucket", "")
+    found = sorted((key, id) for key, id, _ in above.list_uploads(Token()))
+    assert [key for key, _ in found] == ["big", "root/big", "root/sub/big"]
+    assert len([e for e in above.list_ours(Token()) if "/parts/" in e.key]) == 10
+    assert {e.key.partition(".hugesync")[0] for e in above.list_ours(Token(), "root/")} == {"root/", "root/sub/"}
+    for key, id in found:
+        assert above.held(Upload(key, id, "", 0, 0), Token()) == len(body)
+        above.abort(Upload(key, id, "", 0, 0), Token())
+        with pytest.raises(NoSuchUpload):
+            above.held(Upload(key, id, "", 0, 0), Token())
+    assert names(strict) == ["file", "root/file", "root/sub/file", "rooty/.hugesync/parts/no-id/00001"]
+
+
+def test_the_command_for_uploads_sees_and_ends_those_of_deeper_roots(strict: StrictGcs) -> None:
+    send_few(GcsStore("bucket", "root/sub/"), body_of(3))
+    assert [(one.key, one.holds, one.ours) for one in survey("gs://bucket", "", None).uploads] == [
+        ("root/sub/big", 30, True)
+    ]
+    done = abort("gs://bucket", "", -1.0, False)
+    assert (len(done.uploads), done.failed) == (1, [])
+    assert names(strict) == []
+
+
+def send_few(store: GcsStore, body: bytes) -> None:
+    upload = begin(store, body, "big")
+    for n in range(1, len(body) // PART + 1):
+        store.put_part(upload, n, body[(n - 1) * PART : n * PART], Token())
+    store.close()
+
+
 def test_an_id_that_is_none_of_ours_reaches_nothing(store: GcsStore, strict: StrictGcs) -> None:
     strict.put("bucket", "root/victim", b"x")
     for id in ("", "..", "../..", "x" * 32, "0" * 31):
@@ -415,6 +577,58 @@ def test_temporaries_that_cannot_be_removed_are_told_and_no_failure(store: GcsSt
     assert read(store, "d/big") == body
     assert commit.litter
     assert [key for key, _, _ in store.list_uploads(Token())] == ["d/big"]
+
+
+def test_without_the_right_to_delete_a_large_file_is_made_and_what_stays_is_told(
+    store: GcsStore, strict: StrictGcs
+) -> None:
+    body = body_of(40)
+    upload = begin(store, body)
+    parts = send(store, strict, upload, body)
+    strict.state.may_delete = False
+    commit = store.complete(upload, parts, META, ABSENT, crc64nvme(body), Token())
+    assert read(store, "d/big") == body
+    assert commit.litter
+    assert len([r for r in strict.requests if r.method == "DELETE"]) == 1
+    with pytest.raises(AccessDenied):  # to replace an object asks for that right too
+        store.complete(upload, parts, META, commit.version, crc64nvme(body), Token())
+    assert read(store, "d/big") == body
+
+
+def test_a_small_object_that_is_stored_wrongly_is_an_error_and_taken_away_again(
+    store: GcsStore, strict: StrictGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = GcsSmall.put
+    monkeypatch.setattr(GcsSmall, "put", lambda self, key, body, *a: right(self, key, b"?" + body[1:], *a))
+    with pytest.raises(Corrupted):
+        store.put("f", b"bytes", META, ABSENT, Token())
+    assert names(strict) == []
+
+
+def test_an_etag_that_only_looks_like_an_md5_is_no_error_where_the_store_holds_what_was_sent(
+    store: GcsStore, strict: StrictGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, tag = GcsSmall.put, "0" * 32
+
+    def put(self: GcsSmall, *args: Any) -> tuple[str, str] | None:
+        made = right(self, *args)
+        return made and (made[0], tag)
+
+    monkeypatch.setattr(GcsSmall, "put", put)
+    assert store.put("f", b"bytes", META, ABSENT, Token()).proven == "crc32c"
+    tag = "opaque"
+    assert store.put("g", b"bytes", META, ABSENT, Token()).proven == ""
+    tag = "0" * 32
+
+    def overtaken(*args: Any) -> tuple[str, str] | None:
+        made = put(*args)
+        strict.put("bucket", "root/h", b"rival")
+        return made
+
+    monkeypatch.setattr(GcsSmall, "put", overtaken)
+    with pytest.raises(Corrupted):
+        store.put("h", b"bytes", META, ABSENT, Token())
+    assert read(store, "h") == b"rival"
 
 
 def test_a_large_copy_goes_on_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,8 +732,9 @@ def test_times_are_rfc3339_with_nanoseconds_and_exact(ns: int, text: str) -> Non
 def test_times_are_read_in_any_form_and_never_an_error() -> None:
     assert meta_of({"mtime": "1600000000.5"}).mtime_ns == 1_600_000_000_500_000_000
     assert meta_of({"mtime": "2020-09-13T14:26:40+02:00"}).mtime_ns == 1_600_000_000_000_000_000
+    assert meta_of({"mtime": "2020-09-13 12:26:40.5z"}).mtime_ns == 1_600_000_000_500_000_000
     assert meta_of({"mtime": rfc3339(3 * 10**20)}).mtime_ns == 3 * 10**20
-    for text in ("", "yesterday", "2020-13-45T99:00:00Z", "2020-09-13T14:26:40", "-"):
+    for text in ("", "yesterday", "2020-13-45T99:00:00Z", "2020-09-13T14:26:40", "2020-09-13T14:26:40+99:00", "-"):
         assert meta_of({"mtime": text}).mtime_ns is None
 
 
@@ -576,6 +791,71 @@ def test_an_emulator_is_asked_without_credentials_and_a_place_names_its_own_endp
         _ = GcsClients().endpoint
     with pytest.raises(BadCredentials):
         _ = GcsClients(Place(credentials=str(tmp_path / "none.json"))).endpoint
+
+
+def key_file(folder: Path) -> str:
+    """Of a user, whose token would be asked of Google."""
+    path = folder / "key.json"
+    path.write_text(
+        '{"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "r", "token_uri": "http://127.0.0.1:9/"}'
+    )
+    return str(path)
+
+
+def test_real_credentials_go_only_where_the_last_word_on_the_endpoint_is_a_real_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = key_file(tmp_path)
+    for name in ("STORAGE_EMULATOR_HOST", "API_ENDPOINT_OVERRIDE", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def anonymous(place: Place) -> bool:
+        return type(GcsClients(place)._made().credentials).__name__ == "AnonymousCredentials"
+
+    assert not anonymous(Place(credentials=file))
+    assert anonymous(Place("http://127.0.0.1:9", file))
+    assert anonymous(Place("HTTP://127.0.0.1:9", file))
+    monkeypatch.setenv("API_ENDPOINT_OVERRIDE", "http://127.0.0.1:9")
+    assert anonymous(Place(credentials=file))
+    for emulator in ("http://127.0.0.1:9", "https://127.0.0.1:9"):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+        assert anonymous(Place(credentials=file))
+        assert not anonymous(Place("https://storage.example.com", file))
+
+
+def test_an_endpoint_with_more_than_a_place_in_it_is_refused_by_name_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    config = tmp_path / "hugesync" / "config.toml"
+    config.parent.mkdir()
+    bad = (
+        "https://me:secret@h",
+        "https://secret@h",
+        "https://h?key=secret",
+        "https://h#secret",
+        "secret:9",
+        "https://[secret",
+    )
+    for endpoint in bad:
+        config.write_text(f'[profiles.cold]\nendpoint = "{endpoint}"\n')
+        with pytest.raises(UsageError, match=r"'cold'.*endpoint") as refused:
+            place_of("cold")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        with pytest.raises(NeedsPerson, match="STORAGE_EMULATOR_HOST") as caught:
+            GcsStore("b").head("k", Token(), digest=True)
+        assert "secret" not in f"{refused.value}{caught.value}"
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    config.write_text('[profiles.cold]\nendpoint = "https://h:8443/path"\n')
+    assert place_of("cold").endpoint == "https://h:8443/path"
+
+
+def test_a_process_that_will_fork_loads_what_a_session_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(gcs_client, "preload", lambda: loaded.append("sdk"))
+    opening.preload("gs")
+    assert loaded == ["sdk"]
 
 
 def test_a_bucket_that_is_not_there_is_told_at_the_probe(strict: StrictGcs) -> None:

@@ -184,6 +184,7 @@ def test_a_real_job_shows_its_files_between_nothing_and_their_end(
     assert rates == sorted(rates)
 
 
+@pytest.mark.full
 def test_the_status_of_a_running_job_is_seconds_old_and_shows_what_is_in_flight(
     tmp_path: Path, s3_bucket: Bucket
 ) -> None:

@@ -15,7 +15,7 @@ from scale import scaled
 from submit import OUTCOMES, Ran, Submit
 
 KIB, MIB = 1 << 10, 1 << 20
-SEEDS = range(scaled(80, 10))
+SEEDS = range(scaled(80, 5))
 SIZES = (0, 1, 100, 64 * KIB, 9 * MIB, 17 * MIB)
 
 

@@ -15,10 +15,11 @@ import servers
 from conftest import Bucket
 from midway import LARGE, many_small_files, one_large_file
 from processes import Place, Running, wait_until
+from scale import mostly_full
 from slowproxy import SlowProxy
 
 
-@pytest.fixture(params=["TMPDIR", "XDG_RUNTIME_DIR"])
+@pytest.fixture(params=mostly_full(["XDG_RUNTIME_DIR", "TMPDIR"], 1))
 def litter(request: pytest.FixtureRequest, place: Place, server_dir: Path) -> Iterator[Callable[[], list[str]]]:
     """What lies in the folder for temporary files, and in the session's runtime folder where there is one."""
     folders = []

@@ -178,6 +178,7 @@ def test_following_links_lists_what_leads_nowhere_or_round_in_circles(tmp_path: 
     assert (tmp_path / "to" / "to folder" / "inside").read_bytes() == b"inside"
 
 
+@pytest.mark.full
 def test_links_skip_and_follow_on_a_store_as_they_do_locally(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     hs, bucket = s3
     source, uri = linked(tmp_path), f"s3://{bucket.bucket}"

@@ -121,6 +121,7 @@ def test_a_body_is_the_chunks_of_its_reader_in_order(chunks: list[bytes]) -> Non
     assert whole(iter(chunks)) == b"".join(chunks)  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_each_worker_process_stays_under_its_memory_with_large_files_and_many_small_ones(
     tmp_path: Path, s3_bucket: Bucket
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_destination_that_changes_is_compared_afresh_as_often_as_conflict_retr
 # --- --memory -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_memory_bounds_the_bytes_in_hand_and_what_each_worker_process_takes(
     tmp_path: Path, s3: tuple[Submit, Bucket]
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_store_is_compared_by_contents_or_times_as_asked(tmp_path: Path, s3: t
     assert compare.differences(names, held) == []
 
 
+@pytest.mark.full
 def test_a_dry_run_counts_what_a_run_then_does_and_writes_nothing(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     hs, bucket = s3
     source, uri = tmp_path / "source", f"s3://{bucket.bucket}/x"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.ops import Copy, merge
 from hugesync_tasks.layout import IllegalLayout, uploaded
 from hugesync_tasks.pieces import lay_pieces
-from hugesync_tasks.stores.base import Limits
+from hugesync_tasks.stages.basis import Delta
+from hugesync_tasks.stages.laying import lay
+from hugesync_tasks.stores.base import KIB, MIB, Limits
 
 BLOCKS = Limits("blocks", min_part=1, max_part=100, max_copy=100, max_parts=1000, part_copy="blocks")
 
@@ -91,3 +95,23 @@ def test_too_many_parts_and_a_store_with_a_least_size_are_refused() -> None:
         lay_pieces([], [], 1001, BLOCKS, 1, False)
     with pytest.raises(IllegalLayout):
         lay_pieces([], [], 10, replace(BLOCKS, min_part=5), 5, False)
+
+
+def test_where_pieces_would_be_too_many_parts_fewer_copies_are_made_instead() -> None:
+    """A file of 10,000 blocks changed in 300 places, at a store that takes 500 parts: not sent whole."""
+    block, count = 64 * KIB, 10_000
+    limits = replace(
+        BLOCKS, part_copy="ranges", max_parts=500, max_part=4000 * MIB, max_copy=256 * MIB, copy_proof="crc64nvme"
+    )
+    changed = range(5, count, count // 300)
+    edges = [-1, *changed, count]
+    copies = [
+        Copy((a + 1) * block, (a + 1) * block, (b - a - 1) * block) for a, b in itertools.pairwise(edges) if b - a > 1
+    ]
+    size, pieces = count * block, [(n * 16 * block, 16 * block) for n in range(count // 16)]
+    delta = Delta("upload", "v", size, block, 64 * MIB, False)
+    found = [Matched(0, size, copies)]
+    laid = lay(delta, size, found, [], limits, 16 * MIB, 64 * MIB, pieces)
+    assert laid is not None
+    assert len(laid.rows) <= 500
+    assert size // 2 < laid.delta.lent < size - 300 * block + 1

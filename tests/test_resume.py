@@ -166,6 +166,7 @@ def test_everything_killed_among_small_files_and_the_same_command_again_sends_th
     assert place.submit(*command).finish().summary["files"]["skipped"] == SMALL
 
 
+@pytest.mark.full
 def test_fresh_begins_anew_and_leaves_no_upload_of_the_killed_run(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
 ) -> None:
@@ -237,6 +238,7 @@ def test_a_cancelled_job_stops_at_once_and_can_be_resumed(
     assert_same(large, s3_bucket, "to/")
 
 
+@pytest.mark.full
 def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_id(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_second_run_onto_the_same_destination_is_refused_with_the_first_ones_i
     assert_same(large, s3_bucket, "to/")
 
 
+@pytest.mark.full
 def test_a_second_run_by_another_name_of_the_same_folder_is_refused(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from hugesync_tasks.celery import options
 from hugesync_tasks.config import load
 from processes import REPO, Place, Running, wait_until
 from slowproxy import SlowProxy
+from strict_azure import StrictAzure
+from submit import Submit
 
 MIB = 1 << 20
 PASSWORD = "canary-of-the-broker"  # a word that no pattern of redact.py knows: it must not come as far as that
@@ -273,3 +275,21 @@ def test_the_acl_user_can_do_nothing_to_others(guarded: servers.ValkeyServer, co
     with pytest.raises(redis.exceptions.NoPermissionError):
         r.execute_command(*command.split())
     r.close()
+
+
+def test_of_azure_neither_the_key_nor_a_signature_for_a_copied_range_is_anywhere(tmp_path: Path) -> None:
+    here, state = source(tmp_path), tmp_path / "us"
+    with StrictAzure() as strict:
+        strict.create_container("box")
+        submit = Submit(state, {**strict.env, "HUGESYNC_PART_SIZE": "5MiB"})
+        first = submit(here, "az://box/to", *LARGE, "-v", "--debug")
+        with open(here / "large", "r+b") as file:
+            file.seek(3 * MIB)
+            file.write(b"changed")
+        ran = submit(here, "az://box/to", *LARGE, "-v", "--debug")
+        assert (ran.code, ran.json["transfers"]["delta"]) == (0, 1), (ran.json, ran.err)
+        signed = [asked for asked in strict.requests if "sig=" in asked.headers.get("x-ms-copy-source", "")]
+        assert signed, "a range was copied with a signature, which was seen by the store alone"
+        places = {"what was printed": (first.out + first.err + ran.out + ran.err).encode()}
+        places |= {str(path): path.read_bytes() for path in state.rglob("*") if path.is_file()}
+        assert found(places, [strict.key.encode()]) == []

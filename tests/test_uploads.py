@@ -232,6 +232,20 @@ def test_the_commands_say_it_as_text_and_as_one_object(store: MemoryStore, clock
     assert standing(store) == ([], [])
 
 
+def test_where_nobody_can_delete_parts_that_is_said_and_nothing_is_called_aborted(
+    store: MemoryStore, hugesync: Run, clock: Clock
+) -> None:
+    begun(store, "a", intent=False)
+    clock.now += 9 * DAY
+    limits = replace(S3_LIKE, abort_frees=False)
+    store.bucket.limits = limits
+    code, out, err = hugesync("uploads", "abort", "--older-than", "1d", "s3://bucket/data")
+    assert (code, out) == (2, "")
+    assert "nobody can delete the parts" in err
+    assert len(standing(store)[0]) == 1
+    assert hugesync("uploads", "list", "s3://bucket/data")[0] == 0
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from awscrt.checksums import combine_crc64nvme
@@ -81,11 +82,11 @@ def _rows(
 ) -> list[Row] | None:
     if not limits.remote:
         return rows_of(copies, size, step)
-    try:
-        if pieces or not ranges:
+    parts = None
+    if pieces or not ranges:
+        with suppress(IllegalLayout):
             parts = lay_pieces(copies, pieces, size, limits, min(step, in_hand), ranges)
-        else:
+    if parts is None and ranges:  # also where whole pieces and what lies between them would be too many parts
+        with suppress(IllegalLayout):
             parts = lay_out(copies, size, limits, step, in_hand)
-    except IllegalLayout:
-        return None
-    return [Row(p.start, ((p.length, p.source),)) for p in parts]
+    return None if parts is None else [Row(p.start, ((p.length, p.source),)) for p in parts]

@@ -11,6 +11,7 @@ from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack
 from hugesync_tasks.errors import (
     Corrupted,
+    Disturbed,
     NeedsPerson,
     NoSuchUpload,
     NotFound,
@@ -51,6 +52,8 @@ def send_part(
         if job.copies_parts:
             version, told = large.source.version, large.source_id
             return job.dest.copy_part(upload, number, job.source, key, version, start, length, token, told), b""
+    except Disturbed:
+        raise
     except (VersionMismatch, NotFound) as error:
         raise _moved(error, key) from error
     body = _read(job, large, start, length, token)

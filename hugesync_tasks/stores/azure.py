@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 
 from hugesync_tasks.errors import NotFound, Permanent, TooLarge, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta
+from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.azure_blocks import BlockList, block_of
 from hugesync_tasks.stores.azure_client import READ_TIMEOUT, Answered, AzureClients
-from hugesync_tasks.stores.azure_copies import AzureCopies
+from hugesync_tasks.stores.azure_copies import AzureCopies, Remembered
 from hugesync_tasks.stores.azure_listing import PAGE, AzureListing, instant_ns
 from hugesync_tasks.stores.azure_meta import meta_of, meta_of_headers
 from hugesync_tasks.stores.azure_root import checksum, condition
@@ -51,8 +52,8 @@ class AzureStore(KeepsByCopy, AzureCopies):
     ) -> None:
         super().__init__(container, prefix, AzureClients(profile, endpoint, concurrency, read_timeout), limits)
         self._page_size = page_size
-        self._lists: dict[tuple[str, str], BlockList] = {}
-        self._sizes: dict[tuple[str, str], int] = {}
+        self._lists: Remembered[BlockList] = Remembered(1)
+        self._sizes: Remembered[int] = Remembered(64)
         self._small = AzureSmall(container, self.clients)
 
     @property
@@ -82,7 +83,11 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return ()
 
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
-        return iter(())
+        """No job leaves anything there; what a probe or ``validate`` left that ended half way is found by this."""
+        for row in AzureListing(self.clients, self.container, self.prefix + below, self._page_size).rows(token):
+            key = row.whole[len(self.prefix) :]
+            if is_ours(key) and not row.folder:
+                yield entry_of(key, row.size, row.modified_ns, row.version, row.meta)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         listing = AzureListing(self.clients, self.container, self.prefix, self._page_size)
@@ -184,6 +189,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return ()
 
     def delete(self, key: str, expected: str, token: Token) -> None:
+        if expected != ANY and not self.limits.delete_conditional:
+            head = self.head(key, token)
+            if head is None:
+                return
+            if head.entry.version != expected:
+                raise VersionMismatch("cannot delete: the blob is another version now", key)
         token.requested("delete")
         try:
             self._ask("DELETE", "delete", key, headers=condition(expected) if expected != ANY else {})
@@ -196,7 +207,10 @@ class AzureStore(KeepsByCopy, AzureCopies):
 
     def can_copy_from(self, source: Store) -> bool:
         other = innermost(source)
-        return isinstance(other, AzureStore) and other.clients.account == self.clients.account
+        if not isinstance(other, AzureStore):
+            return False
+        ours, theirs = self.clients, other.clients
+        return theirs.account == ours.account and (ours.account.token is None or theirs.profile == ours.profile)
 
     def close(self) -> None:
         self._small.close()
@@ -210,8 +224,10 @@ class AzureStore(KeepsByCopy, AzureCopies):
     def _digest(self, key: str, answer: Answered, size: int, token: Token) -> int | None:
         """The CRC64NVME of the whole: from those of its blocks, where all are ours and the service checked each when it came."""
         try:
-            listed = self._pinned_list(key, self, unquoted(answer.headers.get("ETag")), token)
-        except (NotFound, VersionMismatch, Permanent):
+            listed = self._block_list(key, "committed", token)
+        except Permanent:
+            return None
+        if listed.version != unquoted(answer.headers.get("ETag")):
             return None
         found = [(block_of(id), id, length) for id, length in listed.committed]
         if not found or any(block is None or block.size != length for block, _, length in found):

@@ -14,7 +14,7 @@ from typing import Any
 
 from hugesync_tasks.errors import BadCredentials
 
-KNOWN = frozenset({"connection_string", "account", "key", "sas_token", "endpoint"})  # keys of a profile
+PROFILE_KEYS = frozenset({"connection_string", "account", "key", "sas_token", "endpoint"})
 
 # What Microsoft publishes for its emulator: no secret.
 _DEVELOPMENT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -26,18 +26,17 @@ _DEVELOPMENT = {
 _CLOUDS = (".blob.core.windows.net", ".blob.storage.azure.net", ".blob.core.chinacloudapi.cn", ".blob.core.usgovcloudapi.net")  # fmt: skip
 
 
-PROFILE_KEYS = frozenset({"connection_string", "account", "key", "sas_token", "endpoint"})
-
-
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One of ``key``, ``sas`` and ``token`` (a TokenCredential) is set. ``endpoint``: a URL without a slash at its end."""
+    """One of ``key``, ``sas`` and ``token`` (a TokenCredential) is set. ``endpoint``: a URL without a slash at its end, and without
+    a credential: it is told to people and travels with jobs. Equal ones are one account with one right to it, but that two
+    ``token`` cannot be compared."""
 
     name: str
     endpoint: str
     key: str = field(default="", repr=False)
     sas: str = field(default="", repr=False)
-    token: Any = field(default=None, repr=False)
+    token: Any = field(default=None, repr=False, compare=False)
 
     @property
     def is_azure(self) -> bool:
@@ -68,11 +67,22 @@ def account_of(given: Mapping[str, str], environment: Mapping[str, str] | None =
     name = parts.get("AccountName", said.get("account", ""))
     key = parts.get("AccountKey", "" if parts else said.get("key", ""))
     sas = parts.get("SharedAccessSignature", "" if parts else said.get("sas_token", ""))
-    endpoint = said.get("endpoint") or parts.get("BlobEndpoint") or _endpoint(name, parts)
+    endpoint = bare(said.get("endpoint", ""), "endpoint") or bare(parts.get("BlobEndpoint", ""), "BlobEndpoint")
+    endpoint = endpoint or _endpoint(name, parts)
     if not endpoint or not (name or sas):
         raise BadCredentials("no storage account was named for Azure (AZURE_STORAGE_CONNECTION_STRING or _ACCOUNT)")
     token = None if key or sas else _identity()
-    return Account(name or _first_label(endpoint), endpoint.rstrip("/"), key, "" if key else sas.lstrip("?"), token)
+    return Account(name or _first_label(endpoint), endpoint, key, "" if key else sas.lstrip("?"), token)
+
+
+def bare(url: str, named: str) -> str:
+    """``url`` without a slash at its end. Raises BadCredentials, which quotes nothing, where it may hold a credential."""
+    if "?" in url or "#" in url or "@" in url.partition("://")[2].partition("/")[0]:
+        raise BadCredentials(
+            f"{named} must be a URL alone, without a query or user info: a shared access signature is sas_token, "
+            "AZURE_STORAGE_SAS_TOKEN, or SharedAccessSignature in a connection string"
+        )
+    return url.rstrip("/")
 
 
 def _parsed(text: str) -> dict[str, str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from hugesync_tasks.errors import Transient
-from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_of
+from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_of, bare
 from hugesync_tasks.stores.azure_errors import error_of, refusal_of, translated
 from hugesync_tasks.stores.base import KIB
 from hugesync_tasks.stores.s3_body import PacedBody
@@ -108,11 +108,7 @@ class AzureClients:
 
                 said = profile(self.profile, PROFILE_KEYS)
             found = account_of(said)
-            self._account = (
-                Account(found.name, self._endpoint.rstrip("/"), found.key, found.sas, found.token)
-                if self._endpoint
-                else found
-            )
+            self._account = replace(found, endpoint=bare(self._endpoint, "endpoint")) if self._endpoint else found
         return self._account
 
     @property

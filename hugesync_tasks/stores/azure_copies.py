@@ -6,14 +6,14 @@ conditions, so they are said as raw headers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
 
 from hugesync_tasks.errors import Corrupted, NotFound, Permanent, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Head, Meta, Part, Upload
 from hugesync_tasks.stores.azure_blocks import Block, BlockList, block_of
-from hugesync_tasks.stores.azure_errors import ForeignBlocks
-from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
+from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import base64_of, condition, crc64_of_base64
 from hugesync_tasks.stores.azure_uploads import AzureUploads
 from hugesync_tasks.stores.base import ANY, Store, Stretch
@@ -21,15 +21,39 @@ from hugesync_tasks.stores.s3_meta import quoted, unquoted
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
-_REMEMBERED = 4  # pinned versions, of which nothing ever changes
 T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What is known of the last ``most`` pinned versions that were asked about, of which nothing ever changes. Whoever wants
+    another waits for the one who asks, so that threads do not each hold the same list of 50,000 ids."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._kept: dict[tuple[str, str], T] = {}
+
+    def get(self, key: str, version: str, ask: Callable[[], T]) -> T:
+        """``version`` "" = not pinned: it may change, and is asked again each time."""
+        if not version:
+            return ask()
+        with self._lock:
+            if (key, version) not in self._kept:
+                while len(self._kept) >= self._most:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key, version] = ask()
+            return self._kept[key, version]
+
+    def known(self, key: str, version: str) -> T | None:
+        with self._lock:
+            return self._kept.get((key, version))
 
 
 class AzureCopies(AzureUploads):
     """The copying half of ``AzureStore``."""
 
-    _lists: dict[tuple[str, str], BlockList]
-    _sizes: dict[tuple[str, str], int]
+    _lists: Remembered[BlockList]
+    _sizes: Remembered[int]
 
     def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         raise NotImplementedError  # the store's
@@ -50,6 +74,10 @@ class AzureCopies(AzureUploads):
         headers.pop("x-ms-blob-content-type", None)  # this request takes the source's, whatever it is told
         if source_version:
             headers["x-ms-source-if-match"] = quoted(source_version)
+        if expected != ANY and not self.limits.copy_conditional:
+            found = self.head(key, token)
+            if (found.entry.version if found else None) != expected:
+                raise VersionMismatch("cannot copy: the blob is another version now", key)
         token.requested("put")
         try:
             answer = self._ask("PUT", "copy", key, headers=headers, slow=True)
@@ -81,11 +109,11 @@ class AzureCopies(AzureUploads):
                 f"cannot copy bytes {start} to {start + length} of {source_key!r}, which has {size}", upload.key
             )
         block = Block(upload.id, number, length, checksum)
-        try:
-            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
-        except ForeignBlocks:
-            drop_foreign_blocks(self, upload.key, token)
-            crc64 = self._block_from_url(upload, block, other, source_key, source_version, start, token)
+
+        def send() -> int | None:
+            return self._block_from_url(upload, block, other, source_key, source_version, start, token)
+
+        crc64 = with_room(self, upload.key, upload.id, token, send)
         token.copied_server_side(length)
         token.moved(length)
         return Part(number, length, block.id(), checksum if checksum is not None else crc64)
@@ -123,29 +151,29 @@ class AzureCopies(AzureUploads):
     @staticmethod
     def _size(key: str, other: AzureCopies, version: str, token: Token) -> int:
         """Bytes of ``version``; asked once for all the parts that a process copies from it."""
-        known = other._lists.get((key, version))
-        size = known.size if known is not None else other._sizes.get((key, version))
-        if size is None:
+
+        def ask() -> int:
             head = other.head(key, token)
             if head is None:
                 raise NotFound("cannot copy a part: the source is gone", key)
             if version and head.entry.version != version:
                 raise VersionMismatch("cannot copy a part: the source is another version now", key)
-            size = head.entry.size
-            _remember(other._sizes, (key, version), size)
-        return size
+            return head.entry.size
+
+        known = other._lists.known(key, version)
+        return known.size if known is not None else other._sizes.get(key, version, ask)
 
     @staticmethod
     def _pinned_list(key: str, other: AzureCopies, version: str, token: Token) -> BlockList:
         """The committed list of ``version``; asked once for all the parts that a process takes over from it."""
-        known = other._lists.get((key, version))
-        if known is not None:
-            return known
-        listed = other._block_list(key, "committed", token)
-        if version and listed.version != version:
-            raise VersionMismatch("cannot copy a part: the source is another version now", key)
-        _remember(other._lists, (key, version), listed)
-        return listed
+
+        def ask() -> BlockList:
+            listed = other._block_list(key, "committed", token)
+            if version and listed.version != version:
+                raise VersionMismatch("cannot copy a part: the source is another version now", key)
+            return listed
+
+        return other._lists.get(key, version, ask)
 
     @staticmethod
     def _reused(number: int, id: str, block: Block, checksum: int | None, key: str, token: Token) -> Part:
@@ -183,10 +211,3 @@ class AzureCopies(AzureUploads):
         if not isinstance(other, AzureCopies):
             raise Unsupported("cannot copy within the service: the source is another kind of store", source_key)
         return other
-
-
-def _remember(known: dict[tuple[str, str], T], at: tuple[str, str], value: T) -> None:
-    if at[1]:  # what is not pinned may change
-        known[at] = value
-    while len(known) > _REMEMBERED:
-        known.pop(next(iter(known)), None)

@@ -1,29 +1,27 @@
-"""What an endpoint honours, measured without leaving a blob; at most 5 requests.
+"""What an endpoint honours, measured on one blob below ``.hugesync/`` that is gone afterwards; at most 14 requests.
 
 1. list: one key. Is the container there, are the credentials right?
-2. put: an If-Match that cannot hold, on a key that is not there. Refused for the condition?
-3. part: a block with a wrong CRC64. Refused?
-4. complete: an If-Match that cannot hold, with a block that does not exist. Refused for the condition?
-5. part copy: Put Block From URL, of a blob that is not there. Known at all?
+2. put: the blob; and once more as if it were not there, and over a version that nothing ever has. Refused for the condition?
+3. complete: an empty list under the same two conditions.
+4. part: a block with a wrong CRC64. Refused?
+5. copy, onto itself: under the same two conditions, and to elsewhere of a version that the source does not have.
+6. part copy: Put Block From URL, of a version that the source does not have. Known at all, and refused?
+7. delete: a version that it does not have. Refused?
 
-Where a service takes 3 or 5 all the same, a block stays that nobody sees and that goes after a week; where it takes 2 or 4,
-the blob is deleted again. Microsoft's own service is taken from the table after the first question.
+Microsoft's own service is taken from the table after the first question.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from hugesync_tasks.errors import (
     Corrupted,
-    NeedsPerson,
-    NotFound,
     Permanent,
     StoreError,
-    Transient,
     Unsupported,
     VersionMismatch,
 )
@@ -32,14 +30,17 @@ from hugesync_tasks.stores.azure import AzureStore
 from hugesync_tasks.stores.azure_blocks import Block, list_xml
 from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_root import AZURE_LIMITS, base64_of, condition
-from hugesync_tasks.stores.base import Limits
+from hugesync_tasks.stores.base import ABSENT, Limits
 from hugesync_tasks.stores.s3_checksum import crc64_of
+from hugesync_tasks.stores.s3_meta import quoted
 from hugesync_tasks.token import Token
 
 UNPROBED_LIMITS = replace(
     AZURE_LIMITS,
     conditional_commit="none",
     part_conditional=False,
+    copy_conditional=False,
+    delete_conditional=False,
     part_copy="none",
     copy_proof="",
     full_crc64=False,
@@ -63,48 +64,71 @@ class _Probe:
         self._store = store
         self._token = token
         self._key = f"{RESERVED_SEGMENT}/probe-{uuid.uuid4().hex}"
+        self._to = f"{self._key}-to"
 
     def run(self, limits: Limits) -> Limits:
-        never, key, generation = condition(_NO_VERSION), self._key, uuid.uuid4().hex
-        block = Block(generation, 1, len(_BODY), crc64_of(_BODY) ^ 1)
+        try:
+            return self._measured(limits)
+        finally:
+            for key in (self._key, self._to):
+                with suppress(StoreError):
+                    self._request("delete", "DELETE", key)
+
+    def _measured(self, limits: Limits) -> Limits:
+        absent, never, key = condition(ABSENT), condition(_NO_VERSION), self._key
         kind = {"x-ms-blob-type": "BlockBlob"}
-        put = self._ask("put", lambda: self._put(body=_BODY, headers=kind | never))
-        crc = {"x-ms-content-crc64": base64_of(crc64_of(_BODY) ^ 1)}
-        part = self._ask("part", lambda: self._put({"comp": "block", "blockid": block.id()}, body=_BODY, headers=crc))
-        missing = list_xml([Block(generation, 2, 1, 0).id()])
-        done = self._ask("complete", lambda: self._put({"comp": "blocklist"}, body=missing, headers=never))
-        copied = self._ask("part_copy", lambda: self._copy(block.id()))
-        if put is None or done is None:
+        self._request("put", "PUT", key, headers=kind | absent, body=_BODY)
+        source = self._store.clients.source(self._store.container, self._store._whole(key))
+        other = {"x-ms-source-if-match": quoted(_NO_VERSION)}
+        copy = source | {"x-ms-requires-sync": "true"}
+        crc64 = crc64_of(_BODY) ^ 1
+        block = {"comp": "block", "blockid": Block(uuid.uuid4().hex, 1, len(_BODY), crc64).id()}
+
+        put = all(self._kept("put", "PUT", key, headers=kind | one, body=_BODY) for one in (absent, never))
+        query, nothing = {"comp": "blocklist"}, list_xml([])
+        done = all(self._kept("complete", "PUT", key, query=query, headers=one, body=nothing) for one in (absent, never))  # fmt: skip
+        headers = {"x-ms-content-crc64": base64_of(crc64)}
+        part = self._refusal("part", "PUT", key, query=block, headers=headers, body=_BODY)
+        copied = all(self._kept("put", "PUT", key, headers=copy | one) for one in (absent, never))
+        pinned = self._kept("put", "PUT", self._to, headers=copy | other)
+        headers = source | other | {"x-ms-source-range": "bytes=0-0"}
+        ranged = self._refusal("part_copy", "PUT", key, query=block, headers=headers)
+        deleted = self._kept("delete", "DELETE", key, headers=never)
+        if part is None or ranged is None:  # a put collects blocks that should not be there
             with suppress(StoreError):
-                self._store.delete(key, "*", self._token)
-        conditional = all(isinstance(error, (VersionMismatch, NotFound)) for error in (put, done))
-        checks, ranges = isinstance(part, Corrupted), not isinstance(copied, Unsupported)
+                self._request("put", "PUT", key, headers=kind, body=_BODY)
+
+        checks, ranges = isinstance(part, Corrupted), not isinstance(ranged, Unsupported)
         return replace(
             limits,
-            conditional_commit="enforced" if conditional else "none",
-            part_conditional=conditional,
+            conditional_commit="enforced" if put and done else "none",
+            copy_conditional=copied and pinned,
+            part_conditional=pinned and (isinstance(ranged, VersionMismatch) or not ranges),
+            delete_conditional=deleted,
             full_crc64=checks,
             part_copy="ranges" if ranges else "blocks",
             copy_proof="crc64nvme" if checks else "",
         )
 
-    def _put(self, query: dict[str, str] | None = None, *, body: bytes | None, headers: dict[str, str]) -> None:
-        self._store._ask(
-            "PUT", f"try out writing below {RESERVED_SEGMENT}/", self._key, query=query, body=body, headers=headers
-        )
-
-    def _copy(self, id: str) -> None:
-        source = self._store.clients.source(self._store.container, self._store._whole(f"{self._key}-not-there"))
-        self._put({"comp": "block", "blockid": id}, body=None, headers=source | {"x-ms-source-range": "bytes=0-0"})
-
-    def _ask(self, name: str, call: Callable[[], None]) -> StoreError | None:
-        """What the service refused it with; what is no answer to the question is raised."""
+    def _request(
+        self, name: str, method: str, key: str, *, query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None, body: bytes | None = None,
+    ) -> None:  # fmt: skip
         self._token.requested(name)
+        self._token.sent(len(body or b""), overhead=True)
+        doing = f"try out writing below {RESERVED_SEGMENT}/"
+        self._store._ask(method, doing, key, query=query, headers=headers, body=body)
+
+    def _refusal(self, name: str, method: str, key: str, **more: Any) -> StoreError | None:
+        """What the service refused it with; what is no answer to the question is raised."""
         try:
-            call()
+            self._request(name, method, key, **more)
         except StoreError as error:
-            answered = isinstance(error, (Permanent, Corrupted))
-            if isinstance(error, NeedsPerson) or (isinstance(error, Transient) and not answered):
+            if not isinstance(error, (Permanent, Corrupted)):
                 raise
             return error
         return None
+
+    def _kept(self, name: str, method: str, key: str, **more: Any) -> bool:
+        """Whether a condition that does not hold was seen. Refusing it in another way is no proof."""
+        return isinstance(self._refusal(name, method, key, **more), VersionMismatch)

@@ -17,6 +17,7 @@ from hugesync_tasks.stores.s3_meta import quoted, unquoted
 from hugesync_tasks.token import Token
 
 MAX_SEGMENTS = 254  # between slashes, of one key
+MAX_CHARACTERS = 1024  # of a key, as UTF-16 counts them
 
 # Microsoft's own service, by its documentation: 50,000 blocks of 4,000 MiB, 5,000 MiB in one Put Blob, 256 MiB in one
 # synchronous copy, keys of 1,024 characters.
@@ -25,10 +26,11 @@ AZURE_LIMITS = Limits(
     min_part=1,
     max_part=4000 * MIB,
     max_parts=50_000,
+    kms_keys=False,
     max_size=50_000 * 4000 * MIB,
     max_put=5000 * MIB,
     max_copy=256 * MIB,
-    max_key=1024,
+    max_key=MAX_CHARACTERS,  # bytes, by which jobs plan: never more than Azure takes, though it would take more of a key that is not ASCII
     list_order="utf16",
     part_conditional=True,
     part_copy="ranges",
@@ -37,7 +39,6 @@ AZURE_LIMITS = Limits(
     listing_has_mtime=True,
     delete_conditional=True,
     abort_frees=False,
-    folds=True,
 )
 
 
@@ -65,15 +66,15 @@ class AzureRoot:
         self._limits = limits
 
     def _whole(self, key: str) -> str:
-        """The blob's whole key. Raises BadName where Azure cannot hold it, or would fold it into another's."""
+        """The blob's whole key. Raises BadName where Azure cannot hold it, or may fold it into another's; ``a//b`` it keeps."""
         whole = self.prefix + key
         try:
             length = len(whole.encode("utf-16-le")) // 2
         except UnicodeEncodeError as exc:
             raise BadName("the key is no valid text", key) from exc
         segments = whole.removesuffix("/").split("/")
-        if not key or length > self.limits.max_key:
-            raise BadName(f"a key has 1 to {self.limits.max_key} characters, this one {length}", key)
+        if not key or length > MAX_CHARACTERS:
+            raise BadName(f"a key has 1 to {MAX_CHARACTERS} characters, this one {length}", key)
         if len(segments) > MAX_SEGMENTS:
             raise BadName(f"a key has at most {MAX_SEGMENTS} segments, this one {len(segments)}", key)
         if any(c < " " or "\x7f" <= c <= "\x9f" for c in whole):

@@ -26,15 +26,15 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml, ours
-from hugesync_tasks.stores.azure_errors import BlocksGone, ForeignBlocks
+from hugesync_tasks.stores.azure_errors import BlocksGone
 from hugesync_tasks.stores.azure_listing import AzureListing
-from hugesync_tasks.stores.azure_recovery import drop_foreign_blocks
+from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import AzureRoot, base64_of, condition
 from hugesync_tasks.stores.base import ANY, NotInPlace, Parts
+from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import unquoted
-from hugesync_tasks.stores.s3_uploads import _check_cover
 from hugesync_tasks.token import Token
 
 _GENERATION = re.compile(r"[0-9a-f]{32}")
@@ -53,11 +53,7 @@ class AzureUploads(AzureRoot, NotInPlace):
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
         block = Block(upload.id, number, len(body), crc64_of(body))
-        try:
-            self._put_block(upload, block, body, token)
-        except ForeignBlocks:
-            drop_foreign_blocks(self, upload.key, token)
-            self._put_block(upload, block, body, token)
+        with_room(self, upload.key, upload.id, token, lambda: self._put_block(upload, block, body, token))
         return block.part(block.id())
 
     def _put_block(self, upload: Upload, block: Block, body: bytes, token: Token) -> None:
@@ -98,7 +94,7 @@ class AzureUploads(AzureRoot, NotInPlace):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        _check_cover(upload, parts)
+        check_cover(upload, parts)
         ids = [_checked_id(upload, part) for part in parts]
         whole = combined(parts)
         if crc64 is not None and whole is None and self.limits.full_crc64:

@@ -238,7 +238,7 @@ class Store(Protocol):
 
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
         """The objects of ours (segments beginning ``.hugesync``) whose keys begin with ``below``, in the server's order: what
-        ``list`` keeps to itself. Empty where ``limits.intents`` is False."""
+        ``list`` keeps to itself. An adapter without intents may yield nothing."""
         ...
 
     def held(self, upload: Upload, token: Token) -> int | None:

@@ -7,17 +7,21 @@ answers alone carry the metadata with the bytes, everything else goes by the JSO
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
-from hugesync_tasks.errors import NotFound, TooLarge, Transient, Unsupported, VersionMismatch
+from hugesync_tasks.errors import Corrupted, NotFound, TooLarge, Transient, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
-from hugesync_tasks.stores.gcs_client import READ_TIMEOUT, GcsClients, Place, segment
+from hugesync_tasks.stores.gcs_client import READ_TIMEOUT, GcsClients, segment
 from hugesync_tasks.stores.gcs_listing import PAGE, GcsListing
-from hugesync_tasks.stores.gcs_meta import entry, head, head_of_headers, head_of_small, resource, version_of
+from hugesync_tasks.stores.gcs_meta import crc32c_of, entry, head, head_of_headers, head_of_small, resource, version_of
+from hugesync_tasks.stores.gcs_place import Place
 from hugesync_tasks.stores.gcs_reader import streamed
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition, generation, kms_key
 from hugesync_tasks.stores.gcs_small import SMALL
@@ -26,6 +30,8 @@ from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
+
+_MD5 = re.compile("[0-9a-f]{32}")
 
 
 class GcsStore(KeepsByCopy, GcsUploads):
@@ -76,8 +82,6 @@ class GcsStore(KeepsByCopy, GcsUploads):
         return hazards(self, token)
 
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
-        if not self.limits.intents:
-            return
         for one in GcsListing(self.clients, self.bucket, self.prefix + below, self.page_size).items(token):
             if is_ours(key := str(one["name"])[len(self.prefix) :]):
                 yield entry(key, one)
@@ -148,12 +152,25 @@ class GcsStore(KeepsByCopy, GcsUploads):
             if (small := self._small.put(whole, body, meta, wanted)) is not None:
                 token.sent(len(body), overhead)
                 token.moved(len(body))
-                md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
-                return Commit(key, small[0], len(body), "md5" if small[1] == md5 else "")
+                return Commit(key, small[0], len(body), self._shown(whole, body, *small, token, key))
         made = self._write(
             "put", whole, body, resource(meta), expected, token, "write", key, overhead=overhead, kms=meta.sse_kms_key
         )
         return Commit(key, version_of(made), len(body), "crc32c")
+
+    def _shown(self, whole: str, body: bytes, version: str, etag: str, token: Token, key: str) -> str:
+        """What the ETag proves of a put that was sent without a checksum. Raises Corrupted. One that looks like an MD5 and is
+        another is none where the object is encrypted in some ways: what the store says that it holds decides."""
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        if etag == md5 or not _MD5.fullmatch(etag):
+            return "md5" if etag == md5 else ""
+        now: dict[str, Any] = {}
+        with suppress(NotFound):
+            now = self._resource(whole, token, "write", key)
+        if version_of(now) != version:
+            raise Corrupted("cannot write: the store held other bytes than were sent, and others again by now", key)
+        self._check_made(now, whole, len(body), crc32c_of(body), token, "write", key)
+        return "crc32c"
 
     def finish_folder(self, key: str, meta: Meta, token: Token) -> tuple[str, ...]:
         self.put(key, b"", meta, ANY, token)

@@ -7,38 +7,19 @@ stopped within it, and choose between two kinds of upload by size: what leaves h
 
 from __future__ import annotations
 
-import json
 import os
 from threading import RLock
-from typing import Any, NamedTuple, cast
+from typing import Any
 from urllib.parse import quote
 
-from hugesync_tasks.errors import BadCredentials
-from hugesync_tasks.profiles import profile
 from hugesync_tasks.stores.gcs_errors import error_of, translated
+from hugesync_tasks.stores.gcs_place import Place, check_endpoint, check_shown, credentials_of
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0
 FIRST_READ_TIMEOUT = 10.0  # of an endpoint that nobody has heard from yet: a person waits for the answer
 SLOW_READ_TIMEOUT = 900.0  # of composing and rewriting
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _GOOGLE = (".googleapis.com", ".googleapis.cn")
-
-
-class Place(NamedTuple):
-    """What a profile of HugeSync's own configuration says; "" = Google's own places decide."""
-
-    endpoint: str = ""
-    credentials: str = ""  # path of a key file
-    project: str = ""
-
-
-_PROFILE_KEYS = frozenset(Place._fields)
-
-
-def place_of(profile_name: str) -> Place:
-    """The place that a profile names; "" = none. Raises UsageError."""
-    return Place(**profile(profile_name, _PROFILE_KEYS)) if profile_name else Place()
 
 
 class GcsClients:
@@ -173,7 +154,8 @@ class GcsClients:
         from google.cloud.storage import Client
         from requests.adapters import HTTPAdapter
 
-        credentials, project = self._credentials()
+        check_endpoint(self.place)
+        credentials, project = credentials_of(self.place)
         session: Any = AuthorizedSession(credentials, max_refresh_attempts=0)  # type: ignore[no-untyped-call]
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=self._concurrency + 10, max_retries=0))
@@ -185,40 +167,9 @@ class GcsClients:
             client_options=options,
             _http=session,
         )
-        return session, str(client.api_endpoint).rstrip("/")
-
-    def _credentials(self) -> tuple[Any, str | None]:
-        import google.auth
-        from google.auth import credentials as kinds
-
-        scopes, nobody = [_SCOPE], cast(Any, kinds).AnonymousCredentials
-        if self.place.credentials:
-            return _of_file(self.place.credentials, scopes), None
-        if os.environ.get("STORAGE_EMULATOR_HOST") or self.place.endpoint.startswith("http://"):
-            return nobody(), None  # no real token must go to an emulator
-        found, project = google.auth.default(scopes=scopes)
-        return found, project
-
-
-def _of_file(path: str, scopes: list[str]) -> Any:
-    """The credentials of a key file that the user's own configuration names."""
-    import google.auth
-    from google.oauth2 import credentials as of_users
-    from google.oauth2 import service_account
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            kind = str(json.load(file)["type"])
-        if kind == "service_account":
-            made: Any = service_account.Credentials
-            return made.from_service_account_file(path, scopes=scopes)
-        if kind == "authorized_user":
-            made = of_users.Credentials
-            return made.from_authorized_user_file(path, scopes=scopes)
-        load: Any = google.auth.load_credentials_from_file
-        return load(path, scopes=scopes)[0]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise BadCredentials(f"cannot read the key file {path}") from exc
+        endpoint = str(client.api_endpoint).rstrip("/")
+        check_shown(credentials, endpoint)
+        return session, endpoint
 
 
 def preload() -> None:

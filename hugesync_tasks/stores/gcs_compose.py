@@ -7,16 +7,21 @@ kill or a lost reply finds it and goes on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
-from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, VersionMismatch
-from hugesync_tasks.model import Upload
-from hugesync_tasks.stores.gcs_parts import Piece, about, at_once, folder_of, mark_of, piece_of
+from hugesync_tasks.errors import AccessDenied, Corrupted, NoSuchUpload, NotFound, VersionMismatch
+from hugesync_tasks.model import Meta, Upload
+from hugesync_tasks.stores.gcs_client import segment
+from hugesync_tasks.stores.gcs_meta import resource
+from hugesync_tasks.stores.gcs_parts import Piece, about, at_once, folder_of, kms_of, mark_of, piece_of
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition, generation, kms_key
 from hugesync_tasks.token import Token
 
 WIDTH = 32  # sources of one compose
+_DOING = "complete the upload"
 
 
 class GcsCompose(GcsRoot):
@@ -37,18 +42,78 @@ class GcsCompose(GcsRoot):
         if len(pieces) == 1:
             return pieces[0]
         name = f"{self.prefix}{folder_of(upload)}{level}-{mark_of(pieces)}"
+        said = about(upload, storage_class=pieces[0].storage_class)
         try:
-            made = self._compose(name, pieces, about(upload), None, token, upload.key)
+            made = self._compose(name, pieces, said, None, token, upload.key, kms=kms_of(upload))
         except VersionMismatch:  # it is there, or a part is not what it was
+            made = self._there(name, token, upload.key)
+        self._check_made(made, name, sum(p.size for p in pieces), combined(pieces), token, _DOING, upload.key)
+        return piece_of(made)
+
+    def _of_one_class(self, upload: Upload, pieces: list[Piece], token: Token) -> list[Piece]:
+        """The same bytes in pieces of the first one's storage class, for one compose takes no others: parts have the bucket's,
+        an old object that is appended to may have any, and rules of the bucket may have changed some meanwhile."""
+        if not all(p.storage_class for p in pieces) or len({p.storage_class for p in pieces}) == 1:
+            return pieces
+        alike: list[Piece] = []
+        for kind, group in groupby(pieces, lambda p: p.storage_class):
+            run = list(group)
+            if kind != pieces[0].storage_class:
+                one = self._joined(upload, 0, token, self._narrowed(upload, run, token))
+                run = [self._changed(upload, one, pieces[0].storage_class, token)]
+            alike += run
+        return alike
+
+    def _changed(self, upload: Upload, piece: Piece, kind: str, token: Token) -> Piece:
+        """A temporary of the same bytes and another storage class, which may be there already."""
+        name = f"{self.prefix}{folder_of(upload)}{kind}-{mark_of([piece])}"
+        said = about(upload, storage_class=kind)
+        try:
+            made = self._moved(piece, name, said, None, token, upload.key, kms_of(upload))
+        except VersionMismatch:
+            made = self._there(name, token, upload.key)
+        self._check_made(made, name, piece.size, combined([piece]), token, _DOING, upload.key)
+        return piece_of(made)
+
+    def _visible(
+        self, upload: Upload, pieces: list[Piece], meta: Meta, note: str, expected: str | None, token: Token
+    ) -> dict[str, Any]:
+        """The object under its final key, of few enough pieces of one storage class. Raises as ``_compose`` does."""
+        whole, kind = self._whole(upload.key), pieces[0].storage_class
+        if meta.storage_class and meta.storage_class != kind:  # a compose does not change the class
+            one = self._joined(upload, 0, token, pieces)
+            return self._moved(one, whole, resource(meta, note), expected, token, upload.key, meta.sse_kms_key)
+        described = resource(replace(meta, storage_class=kind or None), note)
+        ours = all(p.ours for p in pieces)
+        for delete in (True, False) if ours else (False,):
             try:
-                made = self._resource(name, token, "complete the upload", upload.key, "complete")
-            except NotFound as gone:
-                raise NoSuchUpload("cannot complete the upload: a part was replaced", upload.key) from gone
-        found = piece_of(made)
-        self._check_made(
-            made, name, sum(p.size for p in pieces), combined(pieces), token, "complete the upload", upload.key
-        )
-        return found
+                return self._compose(
+                    whole, pieces, described, expected, token, upload.key, delete_sources=delete, kms=meta.sse_kms_key
+                )
+            except AccessDenied:  # perhaps only to delete, which making the object does not need
+                if not delete:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _moved(
+        self, piece: Piece, name: str, described: dict[str, Any], expected: str | None, token: Token, key: str,
+        kms: str | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """One piece under another name, which may change its class. Raises VersionMismatch, NoSuchUpload."""
+        query = condition(expected) | {"ifSourceGenerationMatch": generation(piece.version)}
+        query |= {"destinationKmsKeyName": kms} if kms else {}
+        path = f"{self._path(piece.name)}/rewriteTo/b/{segment(self.bucket)}/o/{segment(name)}"
+        try:
+            return self._rewrite("complete", path, query, described, token, _DOING, key)
+        except NotFound as gone:
+            raise NoSuchUpload("cannot complete the upload: a part is gone", key) from gone
+
+    def _there(self, name: str, token: Token, key: str) -> dict[str, Any]:
+        """The intermediate that stood in the way of ours."""
+        try:
+            return self._resource(name, token, _DOING, key, "complete")
+        except NotFound as gone:
+            raise NoSuchUpload("cannot complete the upload: a part was replaced", key) from gone
 
     def _compose(
         self, name: str, pieces: list[Piece], described: dict[str, Any], expected: str | None, token: Token, key: str, *,
@@ -69,9 +134,7 @@ class GcsCompose(GcsRoot):
         query = condition(expected) | kms_key(kms)
         path = f"{self._path(name)}/compose"
         try:
-            return self._ask(
-                "complete", "POST", path, token, "complete the upload", key, query=query, json=wanted, slow=True
-            )
+            return self._ask("complete", "POST", path, token, _DOING, key, query=query, json=wanted, slow=True)
         except NotFound as gone:
             raise NoSuchUpload("cannot complete the upload: a part is gone", key) from gone
 

@@ -11,19 +11,17 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hugesync_tasks.model import Entry, Head, Meta
 from hugesync_tasks.stores import s3_meta
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.stores.s3_meta import MTIME, entry_of
 
 FIELDS = "name,size,updated,generation,metadata"  # of a listing
 FULL = f"{FIELDS},crc32c,md5Hash,contentType,storageClass"
-_CRC64 = re.compile("[0-9a-f]{16}")
-_BASE = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_NOTE = re.compile("([0-9a-f]{16})-([0-9a-f]{8})-([0-9a-f]{1,16})")
 _PREFIX = "x-goog-meta-"
 CRC64 = "hugesync-crc64"
 
@@ -36,10 +34,9 @@ def custom(meta: Meta) -> dict[str, str]:
     return pairs
 
 
-def resource(meta: Meta, crc64: int | None = None) -> dict[str, Any]:
-    """The object resource that a write carries. ``crc64``: of the whole object, which the service itself does not know: noted
-    once its own CRC32C has shown that these are the bytes, so that a later download of changes can be proven."""
-    noted = {} if crc64 is None else {CRC64: f"{crc64:016x}"}
+def resource(meta: Meta, note: str = "") -> dict[str, Any]:
+    """The object resource that a write carries. ``note``: see ``note_of``."""
+    noted = {CRC64: note} if note else {}
     made: dict[str, Any] = {
         "metadata": custom(meta) | noted,
         "contentType": meta.content_type or "application/octet-stream",
@@ -56,29 +53,6 @@ def meta_of(pairs: Mapping[str, str], content_type: str | None = None, storage_c
     return replace(found, mtime_ns=when) if (when := instant_ns(low.get(MTIME, ""))) is not None else found
 
 
-def rfc3339(ns: int) -> str:
-    """Nanoseconds since 1970; where no such date can be written (years beyond 9999), decimal seconds."""
-    whole, rest = divmod(ns, 10**9)
-    try:
-        at = _BASE + timedelta(seconds=whole)
-    except OverflowError:
-        return s3_meta.seconds(ns)
-    return f"{at.year:04}-{at:%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def instant_ns(text: str) -> int | None:
-    """A date of RFC 3339 as nanoseconds since 1970, exactly; None where it is none."""
-    found = _RFC3339.fullmatch(text)
-    if found is None:
-        return None
-    try:
-        at = datetime.fromisoformat(found[1] + found[3])
-    except ValueError:
-        return None
-    since = at - _BASE
-    return (since.days * 86400 + since.seconds) * 10**9 + int((found[2] or "0").ljust(9, "0"))
-
-
 def entry(key: str, one: Mapping[str, Any]) -> Entry:
     """Of an item of a listing, or of an object's resource."""
     meta = meta_of(one.get("metadata") or {})
@@ -88,8 +62,7 @@ def entry(key: str, one: Mapping[str, Any]) -> Entry:
 def head(key: str, one: Mapping[str, Any]) -> Head:
     found = entry(key, one)
     meta = meta_of(one.get("metadata") or {}, one.get("contentType"), one.get("storageClass"))
-    noted = noted_crc64(one.get("metadata") or {})
-    return Head(found, meta, noted, hex_md5(one.get("md5Hash")), crc32c=crc32c_of_base64(one.get("crc32c")))
+    return Head(found, meta, crc64_of(one), hex_md5(one.get("md5Hash")), crc32c=crc32c_of_base64(one.get("crc32c")))
 
 
 def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
@@ -101,21 +74,33 @@ def head_of_headers(key: str, headers: Mapping[str, str], size: int) -> Head:
     at = int(parsedate_to_datetime(modified).timestamp()) * 10**9 if modified else None
     found = entry_of(key, size, at, headers.get("x-goog-generation", ""), meta)
     digests = hex_md5(hashes.get("md5")), crc32c_of_base64(hashes.get("crc32c"))
-    return Head(found, meta, noted_crc64(pairs), digests[0], crc32c=digests[1])
+    return Head(found, meta, noted_crc64(pairs, digests[1], size), digests[0], crc32c=digests[1])
 
 
 def head_of_small(key: str, result: Any) -> Head:
-    """Of obstore's answer. Its ETag is the MD5 of some objects; which, it does not say."""
+    """Of obstore's answer. Its ETag is the MD5 of some objects; which, it does not say. It shows no CRC32C, so no note is believed."""
     about, pairs = result.meta, dict(result.attributes)
     meta = meta_of(pairs, pairs.pop("Content-Type", None), pairs.pop("Storage-Class", None))
     at = int(about["last_modified"].timestamp()) * 10**9
-    return Head(entry_of(key, int(about["size"]), at, about["version"], meta), meta, noted_crc64(pairs))
+    return Head(entry_of(key, int(about["size"]), at, about["version"], meta), meta)
 
 
-def noted_crc64(pairs: Mapping[str, Any]) -> int | None:
-    """What ``resource`` noted; whoever wrote the object otherwise has left it out. None where it is no such number."""
-    text = str(pairs.get(CRC64, ""))
-    return int(text, 16) if _CRC64.fullmatch(text) else None
+def note_of(crc64: int | None, crc32c: int, size: int) -> str:
+    """The CRC64NVME of an object, which the service itself does not know, for its metadata: once its own CRC32C has shown that
+    these are the bytes, a later download of changes can be proven by it. Metadata outlive the bytes they were written with, so
+    the number is bound to them. "" where there is none."""
+    return "" if crc64 is None else f"{crc64:016x}-{crc32c:08x}-{size:x}"
+
+
+def noted_crc64(pairs: Mapping[str, Any], crc32c: int | None, size: int) -> int | None:
+    """What ``note_of`` noted; None where nothing is, or of other bytes than the store's own CRC32C and size show."""
+    found = _NOTE.fullmatch(str(pairs.get(CRC64, "")))
+    return int(found[1], 16) if found and (int(found[2], 16), int(found[3], 16)) == (crc32c, size) else None
+
+
+def crc64_of(one: Mapping[str, Any]) -> int | None:
+    """The same, of an object's resource."""
+    return noted_crc64(one.get("metadata") or {}, crc32c_of_base64(one.get("crc32c")), int(one.get("size", -1)))
 
 
 def version_of(one: Mapping[str, Any]) -> str:

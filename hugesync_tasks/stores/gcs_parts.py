@@ -18,13 +18,13 @@ import blake3
 
 from hugesync_tasks.errors import NotFound, StoreError
 from hugesync_tasks.model import RESERVED_SEGMENT, Part, Upload
-from hugesync_tasks.stores.gcs_meta import CRC64, crc32c_of_base64, noted_crc64, version_of
+from hugesync_tasks.stores.gcs_meta import CRC64, crc32c_of_base64, crc64_of, version_of
 
 FOLDER = f"{RESERVED_SEGMENT}/parts/"
-FIELDS = "name,size,timeCreated,updated,generation,metadata,crc32c"
-STANDARD = "STANDARD"  # of temporaries, whatever the bucket's: others cost a fee when they are deleted early
+FIELDS = "name,size,timeCreated,updated,generation,metadata,crc32c,storageClass"
 AT_ONCE = 8  # requests of one call at the same time, where there may be thousands
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"((?:.*/)?)([0-9a-f]{32})(?::([^/]+))?", re.DOTALL)  # root below ours, folder, key of a key service
+_TEMPORARY = re.compile(rf"((?:.*?/)?){re.escape(FOLDER)}([0-9a-f]{{32}})/", re.DOTALL)
 _NUMBER = re.compile(r"\d{5}")
 _KEY, _OF = "hugesync-key", "hugesync-generation"
 _WHOLE = re.compile(r"whole:(\d+):(\d+):([0-9a-f]{8}):(.+)", re.DOTALL)
@@ -42,6 +42,7 @@ class Piece:
     crc32c: int
     crc64: int | None = None
     ours: bool = True  # a temporary of this upload
+    storage_class: str = ""  # "" = the store does not say
 
     def etag(self) -> str:
         """How a receipt names an object that is taken over as it is: nothing of it is beside the parts."""
@@ -56,13 +57,23 @@ def whole_of(etag: str) -> Piece | None:
     return Piece(unquote(found[4]), found[1], int(found[2]), int(found[3], 16), None, ours=False)
 
 
-def upload_id(key: str, generation: str, size: int, part_size: int) -> str:
-    return blake3.blake3(f"{key}\0{generation}\0{size}\0{part_size}".encode()).hexdigest(length=16)
+def upload_id(key: str, generation: str, size: int, part_size: int, kms: str | None = None) -> str:
+    """With ``kms``, the name of the key that every temporary is to be encrypted with: who sends a part knows the id alone."""
+    text = f"{key}\0{generation}\0{size}\0{part_size}{f'{chr(0)}{kms}' if kms else ''}"
+    folder = blake3.blake3(text.encode()).hexdigest(length=16)
+    return f"{folder}:{quote(kms, safe='')}" if kms else folder
 
 
 def folder_of(upload: Upload) -> str | None:
     """Where its temporaries lie, below the root; None of an id that cannot be ours: it may come from anywhere."""
-    return f"{FOLDER}{upload.id}/" if _ID.fullmatch(upload.id) else None
+    found = _ID.fullmatch(upload.id)
+    return f"{found[1]}{FOLDER}{found[2]}/" if found else None
+
+
+def kms_of(upload: Upload) -> str | None:
+    """The key that its temporaries are encrypted with; None = the bucket's own."""
+    found = _ID.fullmatch(upload.id)
+    return unquote(found[3]) if found and found[3] else None
 
 
 def name_of(number: int) -> str:
@@ -74,15 +85,13 @@ def mark_of(pieces: Iterable[Piece]) -> str:
     return blake3.blake3("\0".join(f"{p.name}\1{p.version}" for p in pieces).encode()).hexdigest(length=12)
 
 
-def about(upload: Upload, crc64: int | None = None) -> dict[str, Any]:
-    """The metadata of a temporary."""
-    pairs = {_KEY: quote(upload.key), _OF: upload.generation}
-    if crc64 is not None:
-        pairs[CRC64] = f"{crc64:016x}"
+def about(upload: Upload, note: str = "", storage_class: str = "") -> dict[str, Any]:
+    """What a temporary is written with. ``storage_class`` "": the bucket's own, which nobody needs a right to ask for."""
+    pairs = {_KEY: quote(upload.key), _OF: upload.generation, CRC64: note}
+    said = {"contentType": "application/octet-stream", "storageClass": storage_class}
     return {
         "metadata": {name: value for name, value in pairs.items() if value},
-        "contentType": "application/octet-stream",
-        "storageClass": STANDARD,
+        **{name: value for name, value in said.items() if value},
     }
 
 
@@ -94,7 +103,8 @@ def piece_of(one: dict[str, Any]) -> Piece:
         version_of(one),
         int(one["size"]),
         -1 if crc32c is None else crc32c,
-        noted_crc64(one.get("metadata") or {}),
+        crc64_of(one),
+        storage_class=str(one.get("storageClass") or ""),
     )
 
 
@@ -103,21 +113,29 @@ def part_of(one: dict[str, Any]) -> Part | None:
     last = str(one["name"]).rpartition("/")[2]
     if not _NUMBER.fullmatch(last):
         return None
-    return Part(int(last), int(one["size"]), version_of(one), noted_crc64(one.get("metadata") or {}))
+    return Part(int(last), int(one["size"]), version_of(one), crc64_of(one))
 
 
 def uploads_of(items: Iterable[dict[str, Any]], below: int) -> Iterator[tuple[str, str, str]]:
-    """(key, id, when the first was written) of a listing of all temporaries; ``below``: the length of ``FOLDER``'s whole key."""
-    for id, group in groupby(items, lambda one: str(one["name"])[below:].partition("/")[0]):
-        if not _ID.fullmatch(id):
+    """(key, id, when the first was written) of the temporaries in a listing. ``below``: the length of our root's whole key. Those
+    of a root that lies deeper are found too: what its own jobs call ``key`` has that root before it, and so has the id."""
+    for place, group in groupby(items, lambda one: _place_of(str(one["name"])[below:])):
+        if place is None:
             continue
+        root, folder = place
         rows = list(group)
         keys = [unquote(str((one.get("metadata") or {}).get(_KEY, ""))) for one in rows]
         yield (
-            next((k for k in keys if k), ""),
-            id,
+            root + next((k for k in keys if k), ""),
+            root + folder,
             min(str(one.get("timeCreated") or one.get("updated")) for one in rows),
         )
+
+
+def _place_of(name: str) -> tuple[str, str] | None:
+    """The root, below ours, and the upload's folder of a temporary; None of anything else."""
+    found = _TEMPORARY.match(name) if FOLDER in name else None
+    return (found[1], found[2]) if found else None
 
 
 def at_once(call: Callable[[T], R], over: list[T], alive: Callable[[], None]) -> list[R]:

@@ -17,7 +17,7 @@ from hugesync_tasks.stores.base import ABSENT, ANY
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.gcs_client import segment
 from hugesync_tasks.stores.gcs_meta import version_of
-from hugesync_tasks.stores.gcs_parts import Piece, about, name_of
+from hugesync_tasks.stores.gcs_parts import FOLDER, Piece, about, name_of
 from hugesync_tasks.stores.gcs_root import condition, generation
 from hugesync_tasks.stores.raw import Version
 from hugesync_tasks.stores.scratch import validate as ask_all
@@ -117,7 +117,7 @@ class GcsRaw:
         return keys, str(answer.get("nextPageToken") or "")
 
     def uploads(self, prefix: str) -> list[tuple[str, str]]:
-        found = self._store.list_uploads(self._token)
+        found = self._store.uploads_below(FOLDER, self._token)
         return [(key, id) for key, id, _ in found if key.startswith(prefix)]
 
     def versions(self, prefix: str) -> list[Version]:

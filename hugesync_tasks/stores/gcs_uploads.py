@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
 from hugesync_tasks.errors import (
+    AccessDenied,
     Corrupted,
     NoSuchUpload,
     NotFound,
-    Permanent,
     StoreError,
     TooLarge,
     Unsupported,
@@ -19,19 +20,18 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
-from hugesync_tasks.stores.gcs_client import segment
+from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
-from hugesync_tasks.stores.gcs_meta import crc32c_of, instant_ns, resource, version_of
+from hugesync_tasks.stores.gcs_meta import crc32c_of, note_of, version_of
 from hugesync_tasks.stores.gcs_parts import (
     FIELDS,
-    FOLDER,
-    STANDARD,
     Piece,
     about,
     at_once,
     folder_of,
     ignoring_gone,
+    kms_of,
     name_of,
     part_of,
     piece_of,
@@ -40,6 +40,7 @@ from hugesync_tasks.stores.gcs_parts import (
     whole_of,
 )
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition
+from hugesync_tasks.stores.rfc3339 import instant_ns
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
@@ -56,18 +57,20 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         self._whole(key)
         token.check()
         made_for = meta.generation or token_hex(16)
-        return Upload(key, upload_id(key, made_for, size, part_size), meta.generation, size, part_size)
+        return Upload(
+            key, upload_id(key, made_for, size, part_size, meta.sse_kms_key), meta.generation, size, part_size
+        )
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
-        crc64, whole = crc64_of(body), self._temporary(upload, name_of(number))
-        doing = f"send part {number}"
+        crc64, crc32c, whole = crc64_of(body), crc32c_of(body), self._temporary(upload, name_of(number))
+        said, kms, doing = about(upload, note_of(crc64, crc32c, len(body))), kms_of(upload), f"send part {number}"
         try:
-            made = self._write("part", whole, body, about(upload, crc64), ABSENT, token, doing, upload.key)
+            made = self._write("part", whole, body, said, ABSENT, token, doing, upload.key, kms=kms)
         except VersionMismatch:  # it is there: sent before, by us or by another
             made = self._resource(whole, token, doing, upload.key, "part")
             found = piece_of(made)
-            if (found.size, found.crc32c, found.crc64) != (len(body), crc32c_of(body), crc64):
-                made = self._write("part", whole, body, about(upload, crc64), found.version, token, doing, upload.key)
+            if (found.size, found.crc32c, found.crc64) != (len(body), crc32c, crc64):
+                made = self._write("part", whole, body, said, found.version, token, doing, upload.key, kms=kms)
         return Part(number, len(body), version_of(made), crc64)
 
     def copy_part(
@@ -86,8 +89,6 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
             raise Unsupported(
                 f"cannot {doing}: the store takes over only a whole object, as the first part", upload.key
             )
-        if about_it.get("storageClass", STANDARD) != STANDARD:  # one compose takes sources of one class
-            raise Unsupported(f"cannot {doing}: the source is of another storage class than parts", upload.key)
         if checksum is not None and checksum != found.crc32c:
             raise Corrupted(f"cannot {doing}: the source holds other bytes", upload.key)
         token.copied_server_side(length)
@@ -101,32 +102,21 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        _check_cover(upload, parts)
+        check_cover(upload, parts)
         whole, doing = self._whole(upload.key), "complete the upload"
         pieces = self._pieces(upload, parts, token)
         checked(pieces, crc64, upload.key)
-        pieces = self._narrowed(upload, pieces, token)
+        crc32c = combined(pieces)
+        pieces = self._narrowed(upload, self._of_one_class(upload, pieces, token), token)
         self._guard(upload.key, expected, token, doing)
-        ours = all(p.ours for p in pieces)
+        note = note_of(crc64, crc32c, upload.size)
         try:
-            if meta.storage_class in (None, STANDARD):
-                made = self._compose(
-                    whole,
-                    pieces,
-                    resource(meta, crc64),
-                    expected,
-                    token,
-                    upload.key,
-                    delete_sources=ours,
-                    kms=meta.sse_kms_key,
-                )
-            else:  # a compose does not change the class
-                made = self._moved(upload, self._joined(upload, 0, token, pieces), whole, meta, expected, token, crc64)
+            made = self._visible(upload, pieces, meta, note, expected, token)
         except NoSuchUpload:
             for piece in pieces:
                 self._still(piece, token, upload.key)
             raise
-        self._check_made(made, whole, upload.size, combined(pieces), token, doing, upload.key)
+        self._check_made(made, whole, upload.size, crc32c, token, doing, upload.key)
         return Commit(upload.key, version_of(made), upload.size, "crc32c", litter=not self._tidied(upload, token))
 
     def abort(self, upload: Upload, token: Token) -> None:
@@ -141,9 +131,12 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         return sum(found)
 
     def list_uploads(self, token: Token) -> Iterator[tuple[str, str, int]]:
-        folder = self.prefix + FOLDER
-        listing = GcsListing(self.clients, self.bucket, folder, self.page_size)
-        for key, id, begun in uploads_of(listing.items(token, fields=FIELDS), len(folder)):
+        return self.uploads_below("", token)
+
+    def uploads_below(self, below: str, token: Token) -> Iterator[tuple[str, str, int]]:
+        """``list_uploads`` of those whose temporaries' keys begin with ``below``."""
+        listing = GcsListing(self.clients, self.bucket, self.prefix + below, self.page_size)
+        for key, id, begun in uploads_of(listing.items(token, fields=FIELDS), len(self.prefix)):
             yield key, id, instant_ns(begun) or 0
 
     def _pieces(self, upload: Upload, parts: Parts, token: Token) -> list[Piece]:
@@ -154,7 +147,8 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
                 there[part.number] = piece_of(one)
         pieces: list[Piece] = []
         for part in parts:
-            piece = whole_of(part.etag) or there.get(part.number)
+            piece = whole_of(part.etag)
+            piece = there.get(part.number) if piece is None else self._still(piece, token, upload.key)
             if piece is None:
                 raise NoSuchUpload(f"cannot complete the upload: part {part.number} is not there", upload.key)
             same = piece.version == part.etag or not piece.ours or part.crc64 == piece.crc64 is not None
@@ -166,34 +160,20 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
                 raise Corrupted(
                     f"cannot complete the upload: part {part.number} is not the one that was sent", upload.key
                 )
-            if not self.limits.part_conditional:
-                self._still(piece, token, upload.key)
             pieces.append(piece)
         return pieces
 
-    def _moved(
-        self, upload: Upload, piece: Piece, whole: str, meta: Meta, expected: str | None, token: Token,
-        crc64: int | None,
-    ) -> dict[str, Any]:  # fmt: skip
-        query = condition(expected) | {"ifSourceGenerationMatch": piece.version}
-        query |= {"destinationKmsKeyName": meta.sse_kms_key} if meta.sse_kms_key else {}
-        path = f"{self._path(piece.name)}/rewriteTo/b/{segment(self.bucket)}/o/{segment(whole)}"
-        doing = "complete the upload"
-        try:
-            return self._rewrite("complete", path, query, resource(meta, crc64), token, doing, upload.key)
-        except NotFound as gone:
-            raise NoSuchUpload("cannot complete the upload: a part is gone", upload.key) from gone
-
-    def _still(self, piece: Piece, token: Token, key: str) -> None:
-        """Raises VersionMismatch where an object that is taken over is another version now."""
+    def _still(self, piece: Piece, token: Token, key: str) -> Piece:
+        """An object that is taken over, as it is now: rules of the bucket change the class of a version. Raises VersionMismatch
+        where it is another version."""
         if piece.ours:
-            return
-        try:
-            now = version_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
-        except NotFound:
-            now = ""
-        if now != piece.version:
+            return piece
+        now = None
+        with suppress(NotFound):
+            now = piece_of(self._resource(piece.name, token, "complete the upload", key, "complete"))
+        if now is None or now.version != piece.version:
             raise VersionMismatch("cannot complete the upload: what it goes on from is another version now", key)
+        return replace(now, crc64=None, ours=False)
 
     def _tidied(self, upload: Upload, token: Token) -> bool:
         """Whether nothing of the upload stays: the file is there, and this does not fail it."""
@@ -207,8 +187,10 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
             path = self._path(str(one["name"]))
             self._ask("delete", "DELETE", path, token, "remove a part", upload.key, query=condition(version_of(one)))
 
-        found = list(self._temporaries(upload, token, "abort"))
-        return [e for e in at_once(ignoring_gone(remove), found, token.alive) if e is not None]
+        found, quiet = list(self._temporaries(upload, token, "abort")), ignoring_gone(remove)
+        if found and isinstance(first := quiet(found[0]), AccessDenied):
+            return [first]  # who may not delete one may not delete ten thousand
+        return [e for e in at_once(quiet, found, token.alive) if e is not None]
 
     def _temporaries(self, upload: Upload, token: Token, counted: str) -> Iterator[dict[str, Any]]:
         folder = folder_of(upload)
@@ -222,13 +204,3 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
         if folder is None:
             raise NoSuchUpload("there is no such upload", upload.key)
         return self.prefix + folder + name
-
-
-def _check_cover(upload: Upload, parts: Parts) -> None:
-    """A short object under its final name must be impossible, whatever the store checks."""
-    total = sum(part.size for part in parts)
-    if [part.number for part in parts] != list(range(1, len(parts) + 1)) or total != upload.size:
-        raise Permanent(
-            f"cannot complete the upload: {len(parts)} parts of {total} bytes are not the {upload.size} planned",
-            upload.key,
-        )

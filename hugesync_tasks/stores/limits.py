@@ -40,6 +40,7 @@ class Limits:
     delete_conditional: bool = False
     abort_frees: bool = True  # False: what an aborted upload holds stays until the store itself collects it
     finish_every: int = 64  # puts of one PutBatch before its ``finish`` is worth its cost (locally: a syncfs)
+    kms_keys: bool = True  # a write can name a key of a key service (``--sse-kms-key``)
     remote: bool = True  # bytes in and out are traffic (counted by the adapter); False: a mounted filesystem
     in_place: bool = False  # a file's ranges can be written where they stand (``put_pieces``, ``overwrite``)
     probed: bool = False  # measured on this endpoint, not taken from a table

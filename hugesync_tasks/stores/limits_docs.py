@@ -80,7 +80,8 @@ _ROWS: tuple[tuple[str, Callable[[Limits], str]], ...] = (
     ("folders with mode, owner and time", lambda x: "yes" if x.folders else "as objects, with `--dir-metadata`"),
     ("applies mode and owner", lambda x: "yes" if x.posix_metadata else "no, keeps them as metadata"),
     ("`a` beside `a/b`", lambda x: _yes(x.file_and_folder)),
-    ("`a//b` and `a\\b`", lambda x: "refused: the server would store another key" if x.folds else "yes"),
+    ("`a//b`", lambda x: "refused: the server would store another key" if x.folds else "yes"),
+    ("a key of a key service (`--sse-kms-key`)", lambda x: _yes(x.kms_keys and x.remote)),
     ("an intent object beside each upload", lambda x: _yes(x.intents)),
     ("an aborted upload frees its room", lambda x: "at once" if x.abort_frees else "when the store collects it"),
 )

@@ -62,7 +62,8 @@ def _open_s3(opening: Opening) -> Store:
 
 def _open_gcs(opening: Opening) -> Store:
     from hugesync_tasks.stores.gcs import GcsStore
-    from hugesync_tasks.stores.gcs_client import FIRST_READ_TIMEOUT, READ_TIMEOUT, place_of
+    from hugesync_tasks.stores.gcs_client import FIRST_READ_TIMEOUT, READ_TIMEOUT
+    from hugesync_tasks.stores.gcs_place import place_of
 
     return GcsStore(
         opening.location.bucket,
@@ -100,10 +101,14 @@ def preload(scheme: str) -> None:
         preload_sdk()
     elif scheme == "gs":
         import_module("hugesync_tasks.stores.gcs")
-        import_module("google.cloud.storage")
+        from hugesync_tasks.stores.gcs_client import preload as preload_gcs
+
+        preload_gcs()
     elif scheme == "az":
         import_module("hugesync_tasks.stores.azure")
-        import_module("azure.storage.blob")
+        from hugesync_tasks.stores.azure_client import preload as preload_azure
+
+        preload_azure()
 
 
 def register(scheme: str, opener: Opener) -> None:

@@ -12,13 +12,13 @@ from hugesync_tasks.errors import (
     Corrupted,
     NoSuchUpload,
     NotFound,
-    Permanent,
     StoreError,
     TooLarge,
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ANY, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.s3_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
 from hugesync_tasks.stores.s3_dialects import by_name
@@ -111,7 +111,7 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        _check_cover(upload, parts)
+        check_cover(upload, parts)
         proven = crc64 is not None and self.limits.full_crc64
         more: dict[str, Any] = self._of(upload) | condition(expected)
         if crc64 is not None and proven:
@@ -171,13 +171,3 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
 
     def _of(self, upload: Upload) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": self._whole(upload.key), "UploadId": upload.id}
-
-
-def _check_cover(upload: Upload, parts: Parts) -> None:
-    """A short object under its final name must be impossible, whatever the store checks."""
-    total = sum(part.size for part in parts)
-    if [part.number for part in parts] != list(range(1, len(parts) + 1)) or total != upload.size:
-        raise Permanent(
-            f"cannot complete the upload: {len(parts)} parts of {total} bytes are not the {upload.size} planned",
-            upload.key,
-        )

@@ -14,7 +14,12 @@ from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
 
 _PLACE = grouped(
-    click.option("--profile", metavar="NAME", default="", help="AWS profile of URL."),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        default="",
+        help="Profile that URL is reached with (of AWS; gs, az: of the configuration file).",
+    ),
     JSON,
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 )

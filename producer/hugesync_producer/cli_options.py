@@ -168,8 +168,18 @@ RUNNING = grouped(
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
     click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
-    click.option("--source-profile", metavar="NAME", default="", help="AWS profile of SOURCE."),
-    click.option("--dest-profile", metavar="NAME", default="", help="AWS profile of DEST."),
+    click.option(
+        "--source-profile",
+        metavar="NAME",
+        default="",
+        help="Profile that SOURCE is reached with (of AWS; gs, az: of the configuration file).",
+    ),
+    click.option(
+        "--dest-profile",
+        metavar="NAME",
+        default="",
+        help="Profile that DEST is reached with (of AWS; gs, az: of the configuration file).",
+    ),
     _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
 )

@@ -157,6 +157,10 @@ def probed(spec: Spec, meter: Meter, rates: SharedRates, state_dir: Path, observ
         if not limits.remote and (spec.options.storage_class or spec.options.sse_kms_key):
             option = "--storage-class" if spec.options.storage_class else "--sse-kms-key"
             raise UsageError(f"{option} means nothing at {spec.dest.display()}, which is a local path")
+        if spec.options.sse_kms_key and not limits.kms_keys:
+            raise UsageError(
+                f"--sse-kms-key means nothing at {spec.dest.display()}: {limits.name} takes no key with a write"
+            )
         if spec.options.delete and not limits.case_sensitive:
             raise UsageError(
                 f"--delete is not possible at {spec.dest.display()}, which does not tell upper from lower case: what has "

@@ -121,6 +121,11 @@ def abort(url: str, profile: str, older: float, dry_run: bool, clock: Callable[[
     """End those that began more than ``older`` seconds ago, and sweep intents as old whose upload is gone. What fails is in
     the result; raises UsageError and Unreachable where nothing can be looked at."""
     with _opened(url, profile) as (store, location):
+        if not store.limits.abort_frees:
+            raise UsageError(
+                f"{location.display()}: nobody can delete the parts of an unfinished upload there; {store.limits.name} collects them "
+                "itself (Azure: a week after the last one, or when somebody writes the blob)"
+            )
         token, now = Token(), clock()
         done = Aborted(location.display(), dry_run)
         claims = claims_of(store, store.list_ours(token), token)
@@ -145,6 +150,8 @@ def abort(url: str, profile: str, older: float, dry_run: bool, clock: Callable[[
 def claims_of(store: Store, ours: Iterable[Entry], token: Token) -> Claims:
     """Which uploads the intents among ``ours`` claim. What does not lie where its own words would have put it is none."""
     found: Claims = {}
+    if not store.limits.intents:  # ours is then what the uploads themselves consist of
+        return found
     for entry in ours:
         if not entry.key.endswith(_SUFFIX) or entry.size > MOST:
             continue
