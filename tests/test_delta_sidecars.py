@@ -78,6 +78,7 @@ def test_what_is_not_above_the_threshold_gets_no_signature(here: Path, submit: S
     assert keys(s3_bucket) == ["to/above", "to/above.hssig", "to/equal", "to/large", "to/large.hssig"]
 
 
+@pytest.mark.full
 def test_a_signature_is_no_file_whichever_way_a_job_goes(
     tmp_path: Path, here: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:

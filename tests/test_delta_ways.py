@@ -111,6 +111,7 @@ def test_between_two_endpoints_what_changed_passes_through_us_once_each_way(
     assert_moved_nothing(job(one, two, *ends))
 
 
+@pytest.mark.full
 def test_within_an_endpoint_nothing_passes_through_us(
     here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
 ) -> None:
@@ -147,6 +148,7 @@ SIZES = [
 ENDS = [0, 1, LEAST, LEAST + 1, 2 * PART + 1]
 
 
+@pytest.mark.full
 def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
     tmp_path: Path, submit: Submit, s3_bucket: Bucket
 ) -> None:
@@ -201,6 +203,7 @@ def test_whole_file_sends_the_whole_and_keeps_the_signature_fresh(
     assert_same(here, s3_bucket, "to/")
 
 
+@pytest.mark.full
 def test_the_threshold_decides_what_goes_as_a_delta(here: Path, submit: Submit, s3_bucket: Bucket) -> None:
     there = f"s3://{s3_bucket.bucket}/to"
     assert submit(here, there).code == 0
@@ -239,6 +242,7 @@ def test_a_missing_signature_is_generated_by_reading_the_basis_or_the_file_goes_
 
 
 @pytest.mark.parametrize("allowed", [True, False], ids=["may read versions", "may not read versions"])
+@pytest.mark.full
 def test_in_a_bucket_of_versions_every_copy_names_the_version_planned_against(
     allowed: bool, tmp_path: Path, here: Path, s3_bucket: Bucket
 ) -> None:

@@ -591,6 +591,7 @@ def test_thirty_short_jobs_with_s3_end_well(place: Place, s3_bucket: Bucket, tmp
 @pytest.mark.parametrize(
     "marked", mostly_full([True, False], 1), ids=["the producer's folder", "a folder that only workers see"]
 )
+@pytest.mark.full
 def test_a_worker_with_another_folder_of_the_destinations_name_says_why_it_stands_aside_and_the_job_is_done_without_it(
     marked: bool, place: Place, broker: servers.ValkeyServer, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_a_store_of_objects_says_that_it_cannot() -> None:
 # the command
 
 
+@pytest.mark.full
 def test_a_download_changes_the_file_where_it_stands(tmp_path: Path, s3_bucket: Bucket) -> None:
     submit, there = submitting(tmp_path / "us", s3_bucket), f"s3://{s3_bucket.bucket}/t"
     here, back = tmp_path / "here", tmp_path / "back"

@@ -59,7 +59,9 @@ def assert_whole(ended: Ended, found: int) -> None:
     assert (files["found"], files["done"], files["failed"], files["pending"]) == (found, found, 0, 0)
 
 
-@pytest.mark.parametrize(("what", "strike"), [("large", kill_children), ("small", kill_children), ("large", kill_main)])
+@pytest.mark.parametrize(
+    ("what", "strike"), mostly_full([("large", kill_main), ("large", kill_children), ("small", kill_children)], 1)
+)
 def test_a_worker_killed_in_the_middle_of_an_upload_costs_nothing_but_time(
     what: str, strike: Callable[[Place], None], place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -131,7 +133,7 @@ def test_a_worker_killed_between_two_stores_costs_nothing_but_time(
     assert place.left() == []
 
 
-@pytest.mark.parametrize("strike", [kill_children, kill_main])
+@pytest.mark.parametrize("strike", mostly_full([kill_children, kill_main], 1))
 def test_a_worker_killed_between_two_folders_costs_nothing_but_time(
     strike: Callable[[Place], None], place: Place, tmp_path: Path
 ) -> None:

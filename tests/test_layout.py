@@ -92,6 +92,7 @@ def test_with_too_many_parts_as_much_is_kept_as_fits_but_for_about_one_copy(
     assert best <= uploaded(parts) <= best + max((c.length for c in copies), default=0)
 
 
+@pytest.mark.full
 def test_of_many_copies_worth_the_same_as_many_are_kept_as_fit() -> None:
     copies = [Copy(i * 51 * MIB, i * 51 * MIB + 7, 50 * MIB) for i in range(9_000)]
     size = 9_000 * 51 * MIB

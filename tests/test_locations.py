@@ -11,7 +11,7 @@ import pytest
 
 import compare
 from conftest import Bucket
-from scale import scaled
+from scale import mostly_full, scaled
 from submit import Submit, assert_moved_nothing
 
 MIB = 1 << 20
@@ -105,6 +105,7 @@ def test_a_single_large_file_travels_in_parts(tmp_path: Path, s3: tuple[Submit, 
     assert down.json["verified"] == up.json["verified"] == 1
 
 
+@pytest.mark.full
 def test_a_prefix_is_never_taken_for_the_beginning_of_a_name(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     hs, bucket = s3
     for key in ("data/x", "data2/x", "data2", "dat", "data.txt"):
@@ -120,6 +121,7 @@ def test_a_prefix_is_never_taken_for_the_beginning_of_a_name(tmp_path: Path, s3:
     assert "data/a/f" in keys(bucket)
 
 
+@pytest.mark.full
 def test_a_file_url_names_a_path_with_every_byte_it_has(tmp_path: Path, hs: Submit) -> None:
     folder = os.path.join(os.fsencode(tmp_path), b"sp ace#100% \xff")
     os.mkdir(folder)
@@ -232,7 +234,7 @@ def sparse(path: Path, size: int) -> None:
         file.write(b"an island" * 1000)
 
 
-@pytest.mark.parametrize("size", [4 * MIB, 40 * MIB], ids=["in a batch", "in parts"])
+@pytest.mark.parametrize("size", mostly_full([4 * MIB, 40 * MIB], 1), ids=["in a batch", "in parts"])
 def test_a_sparse_file_stays_sparse(tmp_path: Path, s3: tuple[Submit, Bucket], size: int) -> None:
     hs, bucket = s3
     source = tmp_path / "source"
@@ -284,6 +286,7 @@ def test_empty_folders_arrive_everywhere_and_an_empty_tree_is_a_tree(tmp_path: P
     assert (ran.code, ran.files["found"]) == (0, 0)
 
 
+@pytest.mark.full
 def test_a_single_link_is_a_link_under_its_new_name_and_followed_on_request(tmp_path: Path, hs: Submit) -> None:
     source = tmp_path / "source"
     source.mkdir()

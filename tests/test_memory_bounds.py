@@ -161,6 +161,7 @@ def test_each_worker_process_stays_under_its_memory_with_parts_of_64_mib(tmp_pat
     assert filecmp.cmp(tmp_path / "tree" / "large", back / "large", shallow=False)
 
 
+@pytest.mark.full
 def test_a_worker_that_looks_for_what_changed_stays_under_its_memory_or_does_not_begin_to(
     tmp_path: Path, s3_bucket: Bucket
 ) -> None:

@@ -25,6 +25,7 @@ from hugesync_tasks.spec import Options
 from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
+from scale import mostly_full
 from slowproxy import SlowProxy
 from submit import Ran, Submit, assert_moved_nothing
 
@@ -288,6 +289,7 @@ def test_storage_class_and_encryption_are_asked_of_the_store(tmp_path: Path, s3:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.full
 def test_owner_and_group_are_kept_on_request(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
     hs, bucket = s3
     source, uri = tmp_path / "source", f"s3://{bucket.bucket}/x"
@@ -430,7 +432,7 @@ def test_a_failure_is_said_even_quietly_and_all_of_them_on_request(tmp_path: Pat
     assert len(set(re.findall(r"f\d\d\.rclonelink", all_of_them.out))) == 30
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("jobs", mostly_full([3, 1], 1))
 def test_jobs_bounds_what_is_in_flight(tmp_path: Path, s3: tuple[Submit, Bucket], jobs: int) -> None:
     hs, bucket = s3
     put(tmp_path / "source" / "large", os.urandom(31 << 20))

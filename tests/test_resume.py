@@ -92,6 +92,7 @@ def test_everything_killed_in_a_download_and_the_same_command_again_fetches_only
 
 
 @pytest.mark.parametrize("way", mostly_full(STORE_TO_STORE, 1), ids=str)
+@pytest.mark.full
 def test_everything_killed_between_two_stores_and_the_same_command_again_sends_only_what_is_missing(
     way: Way, place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path, tmp_path: Path
 ) -> None:
@@ -184,7 +185,7 @@ def test_fresh_begins_anew_and_leaves_no_upload_of_the_killed_run(
     assert_same(large, s3_bucket, "to/")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("how", mostly_full([signal.SIGINT, signal.SIGTERM], 1))
 def test_an_interrupted_job_says_so_and_resume_finishes_it(
     how: signal.Signals, place: Place, proxy: SlowProxy, s3_bucket: Bucket, large: Path
 ) -> None:

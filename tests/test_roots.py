@@ -124,6 +124,7 @@ def test_a_job_that_no_worker_has_a_root_for_ends_after_fifteen_seconds_and_name
     assert f"-{killed.pid} " not in last
 
 
+@pytest.mark.full
 def test_a_job_goes_on_with_a_worker_that_came_back_under_another_root_name(
     place: Place, broker: servers.ValkeyServer, data: Path
 ) -> None:

@@ -73,7 +73,7 @@ UP = {
 }
 
 
-@pytest.mark.parametrize("at", mostly_full(UP, 4))
+@pytest.mark.parametrize("at", mostly_full(UP, 3))
 def test_ctrl_c_ends_an_upload_to_a_silent_store_at_once(
     at: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path
 ) -> None:
@@ -94,7 +94,7 @@ DOWN = {
 }
 
 
-@pytest.mark.parametrize("at", mostly_full(DOWN, 3))
+@pytest.mark.parametrize("at", mostly_full(DOWN, 2))
 def test_ctrl_c_ends_a_download_from_a_silent_store_at_once(
     at: str, place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +108,7 @@ def test_ctrl_c_ends_a_download_from_a_silent_store_at_once(
     assert place.left() == []
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_a_dry_run_that_looks_at_a_silent_stores_objects(
     place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path
 ) -> None:

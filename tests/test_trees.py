@@ -170,6 +170,7 @@ def test_rclone_would_transfer_nothing(journey: Journey, way: str) -> None:
     assert "--dry-run" not in planned.stderr, planned.stderr  # "Skipped copy as --dry-run is set"
 
 
+@pytest.mark.full
 def test_within_one_endpoint_the_store_copies_and_nothing_passes_through_us(journey: Journey) -> None:
     copied = journey.hs(journey.uri, f"s3://{journey.bucket}/copy", timeout=1800)
     assert copied.code == 0, copied.failures
