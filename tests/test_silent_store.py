@@ -25,7 +25,7 @@ from processes import Place, Running, wait_until
 from scale import mostly_full
 from slowproxy import SlowProxy
 
-PROMPT = 3.0  # seconds from the signal to the end
+PROMPT = 10.0  # seconds from the signal to the end, on a slow machine too; the sockets would wait 60
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_cancelled_job_ends_at_once_and_its_worker_is_free_at_its_sockets_time
     assert (ended.code, ended.summary["state"]) == (130, "cancelled"), ended.err
 
     wait_until(lambda: "Cancelled" in worker.said() or "cancelled" in worker.said(), what="the child")
-    assert time.monotonic() - told < SECONDS + 3
+    assert time.monotonic() - told < SECONDS + PROMPT
     assert [e for e in proxy.exchanges[asked:] if e.method == method and part in e.path] == [], (
         "nothing is asked after that"
     )
