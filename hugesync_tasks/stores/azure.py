@@ -17,16 +17,17 @@ from hugesync_tasks.stores.azure_copies import AzureCopies, Remembered
 from hugesync_tasks.stores.azure_listing import PAGE, AzureListing, instant_ns
 from hugesync_tasks.stores.azure_meta import meta_of, meta_of_headers
 from hugesync_tasks.stores.azure_root import checksum, condition
-from hugesync_tasks.stores.azure_small import SMALL, AzureSmall
+from hugesync_tasks.stores.azure_small import AzureSmall
 from hugesync_tasks.stores.azure_uploads import combined
 from hugesync_tasks.stores.base import ABSENT, ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
+from hugesync_tasks.stores.obstore_calls import SMALL
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_listing import datetime_ns
 from hugesync_tasks.stores.s3_meta import entry_of, quoted, unquoted
-from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
@@ -110,7 +111,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
             if head is None:
                 raise NotFound("cannot read: there is no such blob", key)
             checked_version(key, version, head.entry.version)
-            return S3Reader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
+            return ObjectReader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
         headers = {"If-Match": quoted(version)} if version else {}
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
@@ -135,7 +136,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         except Exception:
             answer.close()
             raise
-        return S3Reader(head, answer.chunks(key), wanted, token, overhead)
+        return ObjectReader(head, answer.chunks(key), wanted, token, overhead)
 
     def _read_small(
         self, key: str, whole: str, version: str, start: int, length: int | None, token: Token, overhead: bool
@@ -150,7 +151,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         head = Head(entry_of(key, int(about["size"]), modified, etag, meta), meta)
         checked_version(key, version, head.entry.version)
         wanted = checked_span(key, head.entry.size, start, length)
-        return S3Reader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
+        return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)

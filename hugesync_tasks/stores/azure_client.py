@@ -20,7 +20,7 @@ from hugesync_tasks.errors import Transient
 from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_of, bare
 from hugesync_tasks.stores.azure_errors import error_of, refusal_of, translated
 from hugesync_tasks.stores.base import KIB
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.paced_body import PacedBody
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0

@@ -11,7 +11,7 @@ from hugesync_tasks.stores.azure_blocks import BlockList, blocks_of
 from hugesync_tasks.stores.azure_client import Answered, Ask, AzureClients
 from hugesync_tasks.stores.azure_meta import PREFIX, metadata
 from hugesync_tasks.stores.base import ANY, MIB, Limits
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import quoted, unquoted
 from hugesync_tasks.token import Token

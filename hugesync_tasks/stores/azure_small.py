@@ -3,7 +3,7 @@
 Measured against the strict fake (4 KiB, ms of CPU): GET 0.17 here, 1.7 by ``azure_client``, 3.2 by the SDK's own method; PUT
 0.19, 1.6, 2.5; HEAD 0.15, 1.6, 2.9. Puts go by ``azure_client`` all the same: obstore cannot send the CRC64 by which the
 service proves each. So do HEADs: obstore does not tell the access tier, nor the code of a refusal without a body.
-What ``s3_small`` says of forks, threads and the end of the interpreter holds here.
+What ``obstore_calls`` says of forks, threads and the end of the interpreter holds here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from hugesync_tasks.errors import Cancelled, StoreError, Transient
 from hugesync_tasks.stores.azure_client import CONNECT_TIMEOUT, AzureClients
 from hugesync_tasks.stores.azure_errors import Refusal, error_of
 from hugesync_tasks.stores.base import MIB
+from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, maps_to_itself
 from hugesync_tasks.stores.s3_meta import quoted
-from hugesync_tasks.stores.s3_small import SMALL as SMALL
-from hugesync_tasks.stores.s3_small import _answer_of_text, _gate, maps_to_itself
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -54,7 +53,7 @@ class AzureSmall:
             start, length = span
             options["range"] = {"offset": start} if length is None else (start, start + length)
         try:
-            with _gate.call():
+            with GATE.call():
                 return obstore.get(self._store(), whole, options=options)  # type: ignore[arg-type]
         except Exception as exc:
             raise _translated(exc, key) from exc
@@ -64,7 +63,7 @@ class AzureSmall:
         stream = None
         while True:
             try:
-                with _gate.call():
+                with GATE.call():
                     if size <= MIB:
                         chunk = bytes(result.bytes())
                     else:
@@ -112,7 +111,7 @@ class AzureSmall:
 def _translated(exc: Exception, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    said = _answer_of_text(str(exc))
+    said = answer_of_text(str(exc))
     if not said.status and not said.code:
         return Transient("cannot read: the service could not be reached or the connection broke", key)
     return error_of(Refusal(said.status, said.code, said.message), "read", key)

@@ -32,7 +32,7 @@ from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import AzureRoot, base64_of, condition
 from hugesync_tasks.stores.base import ANY, NotInPlace, Parts
 from hugesync_tasks.stores.covering import check_cover
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import unquoted
 from hugesync_tasks.token import Token

@@ -24,10 +24,10 @@ from hugesync_tasks.stores.gcs_meta import crc32c_of, entry, head, head_of_heade
 from hugesync_tasks.stores.gcs_place import Place
 from hugesync_tasks.stores.gcs_reader import streamed
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition, generation, kms_key
-from hugesync_tasks.stores.gcs_small import SMALL
 from hugesync_tasks.stores.gcs_uploads import GcsUploads
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
+from hugesync_tasks.stores.obstore_calls import SMALL
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
@@ -109,7 +109,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
             if found is None:
                 raise NotFound("cannot read: there is no such object", key)
             checked_version(key, version, found.entry.version)
-            return S3Reader(found, iter(()), checked_span(key, found.entry.size, start, 0), token, overhead)
+            return ObjectReader(found, iter(()), checked_span(key, found.entry.size, start, 0), token, overhead)
         if (length is None or length <= SMALL) and self._small.usable(whole):
             token.requested("get")
             result = self._small.get(whole, None if start == 0 and length is None else (start, length))
@@ -117,7 +117,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
                 found = head_of_small(key, result)
                 checked_version(key, version, found.entry.version)
                 wanted = checked_span(key, found.entry.size, start, length)
-                return S3Reader(found, self._small.chunks(result, key, wanted), wanted, token, overhead)
+                return ObjectReader(found, self._small.chunks(result, key, wanted), wanted, token, overhead)
             # larger than was to be expected: one answer without its body is the price of not having asked first
         headers = {"Accept-Encoding": "gzip"}  # or the service unpacks what was stored packed
         if version:
@@ -135,7 +135,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         except Exception:
             answer.close()
             raise
-        return S3Reader(found, chunks, wanted, token, overhead)
+        return ObjectReader(found, chunks, wanted, token, overhead)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.token import Token
 
 _NO_LINES = {ord("\r"): None, ord("\n"): None}

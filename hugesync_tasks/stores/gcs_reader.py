@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hugesync_tasks.stores.gcs_errors import translated
-from hugesync_tasks.stores.s3_reader import CHUNK
+from hugesync_tasks.stores.object_reader import CHUNK
 
 
 def streamed(answer: Any, key: str) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ obstore speaks the XML API: a put carries ``x-goog-if-generation-match`` and the
 metadata, its answer the generation and, where the service gives it for an ETag, the MD5. A read is not conditional: the
 generation is in the answer, before the body. What obstore cannot do goes by the session: keys that it changes, an encryption
 key, credentials it does not know (its puts sign with credentials of its own alone), emulators without the XML API's put.
-What ``s3_small`` says of forks, threads and the end of the interpreter holds here.
+What ``obstore_calls`` says of forks, threads and the end of the interpreter holds here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from hugesync_tasks.stores.base import ANY, MIB
 from hugesync_tasks.stores.gcs_client import CONNECT_TIMEOUT, GcsClients
 from hugesync_tasks.stores.gcs_errors import error_of
 from hugesync_tasks.stores.gcs_meta import resource
-from hugesync_tasks.stores.s3_small import SMALL as SMALL
-from hugesync_tasks.stores.s3_small import _answer_of_text, _gate, maps_to_itself
+from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, maps_to_itself
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -68,10 +67,10 @@ class GcsSmall:
         mode: Any = "create" if expected is None else "overwrite" if expected == ANY else {"version": expected}
         try:
             store = self._store()
-            with _gate.call():
+            with GATE.call():
                 done = obstore.put(store, key, body, attributes=attributes, mode=mode, use_multipart=False)
         except Exception as exc:
-            if _answer_of_text(str(exc)).status == 400 and not self._clients.is_google:
+            if answer_of_text(str(exc)).status == 400 and not self._clients.is_google:
                 self._puts = False  # fake-gcs-server
                 return None
             raise _translated(exc, "write", key) from exc
@@ -87,7 +86,7 @@ class GcsSmall:
             options["range"] = {"offset": start} if length is None else (start, start + length)
         try:
             store = self._store()
-            with _gate.call():
+            with GATE.call():
                 found = obstore.get(store, key, options=options)  # type: ignore[arg-type]
         except Exception as exc:
             raise _translated(exc, "look at it" if head else "read", key) from exc
@@ -98,7 +97,7 @@ class GcsSmall:
         stream = None
         while True:
             try:
-                with _gate.call():
+                with GATE.call():
                     if size <= MIB:
                         chunk = bytes(result.bytes())
                     else:
@@ -157,7 +156,7 @@ _NOBODY = {"disable_oauth": True, "client_email": "", "private_key": "", "privat
 def _translated(exc: Exception, doing: str, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    answer = _answer_of_text(str(exc))
+    answer = answer_of_text(str(exc))
     if not answer.status:
         return Transient(f"cannot {doing}: the store could not be reached or the connection broke", key)
     body = f"<Error><Code>{answer.code}</Code></Error>" if answer.code else answer.message

@@ -10,28 +10,23 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hugesync_tasks.errors import (
-    Corrupted,
-    NotFound,
-    Permanent,
-    TooLarge,
-    VersionMismatch,
-)
+from hugesync_tasks.errors import Corrupted, NotFound, Permanent, TooLarge, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
+from hugesync_tasks.stores.obstore_calls import SMALL
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64, md5_of
 from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.stores.s3_listing import PAGE, S3Listing, datetime_ns
 from hugesync_tasks.stores.s3_meta import entry_of, meta_of, quoted, unquoted, version_id_of
-from hugesync_tasks.stores.s3_reader import S3Reader, checked_span, checked_version, streamed
 from hugesync_tasks.stores.s3_root import condition
-from hugesync_tasks.stores.s3_small import SMALL
+from hugesync_tasks.stores.s3_stream import streamed
 from hugesync_tasks.stores.s3_uploads import S3Uploads
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
@@ -129,7 +124,7 @@ class S3Store(KeepsByCopy, S3Uploads):
             if head is None:
                 raise NotFound("cannot read: there is no such object", key)
             checked_version(key, version, head.entry.version)
-            return S3Reader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
+            return ObjectReader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
         span = None if start == 0 and length is None else (start, length)
         if (length is None or length <= SMALL) and self._small.usable(whole):
             token.requested("get")
@@ -138,7 +133,7 @@ class S3Store(KeepsByCopy, S3Uploads):
                 head = self._small_head(key, result)
                 checked_version(key, version, head.entry.version)
                 wanted = checked_span(key, head.entry.size, start, length)
-                return S3Reader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
+                return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
             # larger than was to be expected: one answer without its body is the price of not having asked first
         token.requested("get")
         more: dict[str, Any] = {"IfMatch": quoted(version)} if version else {}
@@ -157,7 +152,7 @@ class S3Store(KeepsByCopy, S3Uploads):
         except Exception:
             answer["Body"].close()
             raise
-        return S3Reader(head, chunks, wanted, token, overhead)
+        return ObjectReader(head, chunks, wanted, token, overhead)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)

@@ -1,34 +1,28 @@
 """Small GET, PUT and HEAD through obstore: a tenth of boto3's CPU (4 KiB PUT 0.15 ms against 1.4, HEAD 0.10 against 1.0).
 
-Only for keys that obstore maps to themselves; it changes or refuses the others in silence. Only its synchronous calls and
-no Python callback: a Rust thread that enters Python while the interpreter ends aborts the process (seen with
-``put_async`` in a daemon thread). ``_Gate`` makes sure that no call is under way by then. Credentials are therefore asked
-of the boto chain before each call and the Rust store is rebuilt when they have been renewed. Nothing of obstore lives at
-module level, and it must never be called in a process that will fork: its threads do not survive that and the child hangs.
+``obstore_calls`` says what holds for every use of it. It calls nothing of ours back, so credentials are asked of the boto chain before
+each call and the Rust store is rebuilt when they have been renewed.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Condition, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hugesync_tasks.errors import Cancelled, StoreError, Transient
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY, MIB
-from hugesync_tasks.stores.s3_client import CONNECT_TIMEOUT, READ_TIMEOUT, Credentials, S3Clients
-from hugesync_tasks.stores.s3_errors import Answer, error_of
+from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, maps_to_itself
+from hugesync_tasks.stores.s3_client import CONNECT_TIMEOUT, Credentials, S3Clients
+from hugesync_tasks.stores.s3_errors import error_of
 from hugesync_tasks.stores.s3_meta import quoted, user_metadata
 
 if TYPE_CHECKING:
     from obstore import GetResult
 
-SMALL = 8 * MIB  # bytes of body up to which obstore is used
 _REGION_ERRORS = ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
 # What obstore takes from the environment and no argument of ours takes back.
 _STUBBORN = (
@@ -37,47 +31,6 @@ _STUBBORN = (
     "AWS_SSE_CUSTOMER_KEY_BASE64",
     "AWS_SSE_BUCKET_KEY_ENABLED",
 )
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
-_MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
-
-
-def maps_to_itself(key: str) -> bool:
-    """Whether obstore sends exactly this key: no control character, no empty, ``.`` or ``..`` segment, no slash at an end."""
-    if any(c < " " or c == "\x7f" for c in key):
-        return False
-    return all(segment not in ("", ".", "..") for segment in key.split("/"))
-
-
-class _Gate:
-    """Counts the calls inside Rust; closed when the interpreter ends, after which none begins and the last is awaited."""
-
-    def __init__(self) -> None:
-        self._calls = 0
-        self._closed = False
-        self._changed = Condition(Lock())
-
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        with self._changed:
-            if self._closed:
-                raise Cancelled("the process is ending")
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._calls -= 1
-                self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.wait_for(lambda: self._calls == 0, READ_TIMEOUT + CONNECT_TIMEOUT)
-
-
-_gate = _Gate()
-atexit.register(_gate.close)  # threads are still alive then, the interpreter still whole
 
 
 class S3Small:
@@ -111,7 +64,7 @@ class S3Small:
             attributes["Storage-Class"] = meta.storage_class
         mode: Any = "create" if expected is None else "overwrite" if expected == ANY else {"e_tag": quoted(expected)}
         try:
-            with _gate.call():
+            with GATE.call():
                 done = obstore.put(self._store(), key, body, attributes=attributes, mode=mode, use_multipart=False)
         except Exception as exc:
             if self._must_go_elsewhere(exc):
@@ -130,7 +83,7 @@ class S3Small:
             start, length = span
             options["range"] = {"offset": start} if length is None else (start, start + length)
         try:
-            with _gate.call():
+            with GATE.call():
                 return obstore.get(self._store(), key, options=options)  # type: ignore[arg-type]
         except Exception as exc:
             if self._must_go_elsewhere(exc):
@@ -142,7 +95,7 @@ class S3Small:
         stream = None
         while True:
             try:
-                with _gate.call():
+                with GATE.call():
                     if size <= MIB:
                         chunk = bytes(result.bytes())
                     else:
@@ -160,7 +113,7 @@ class S3Small:
             self._made = None
 
     def _must_go_elsewhere(self, exc: Exception) -> bool:
-        answer = _answer_of_text(str(exc))
+        answer = answer_of_text(str(exc))
         if answer.status in (301, 307) or answer.code in _REGION_ERRORS:
             self._wrong_region = self._clients.is_aws  # boto3 follows a bucket to its region, obstore does not
         return self._wrong_region
@@ -210,19 +163,10 @@ class S3Small:
         return S3Store(self._bucket, config=config, client_options=options, retry_config={"max_retries": 0})  # type: ignore[arg-type]
 
 
-def _answer_of_text(text: str) -> Answer:
-    """obstore gives status and error body only in its text."""
-    said = text.partition("\n\nDebug source")[0]
-    status = _STATUS.search(said)
-    code = _CODE.search(said)
-    message = _MESSAGE.search(said)
-    return Answer(int(status[1]) if status else 0, code[1] if code else "", message[1] if message else "")
-
-
 def _translated(exc: Exception, doing: str, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    answer = _answer_of_text(str(exc))
+    answer = answer_of_text(str(exc))
     if not answer.status and not answer.code:
         return Transient(f"cannot {doing}: the store could not be reached or the connection broke", key)
     return error_of(answer, doing, key)

@@ -19,7 +19,7 @@ from hugesync_tasks.errors import (
 from hugesync_tasks.model import Commit, Meta, Part, Upload
 from hugesync_tasks.stores.base import ANY, NoBlocks, NotInPlace, Parts, Store
 from hugesync_tasks.stores.covering import check_cover
-from hugesync_tasks.stores.s3_body import PacedBody
+from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
 from hugesync_tasks.stores.s3_dialects import by_name
 from hugesync_tasks.stores.s3_errors import translated

@@ -1,20 +1,18 @@
-"""Reading one pinned object: small ones through obstore, the rest streamed by boto3."""
+"""Reading one pinned object of a store, from whatever fetches its chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from hugesync_tasks.errors import Permanent, SourceChanged, VersionMismatch
 from hugesync_tasks.model import Head
 from hugesync_tasks.stores.base import KIB
-from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.token import Token
 
 CHUNK = 256 * KIB  # bytes read from the socket between two looks at the token
 
 
-class S3Reader:
+class ObjectReader:
     """A Reader over chunks that the adapter fetches. ``length``: what must come, no more and no less."""
 
     def __init__(self, head: Head, chunks: Iterator[bytes], length: int, token: Token, overhead: bool) -> None:
@@ -38,28 +36,13 @@ class S3Reader:
             key = self.head.entry.key
             raise SourceChanged(f"{key!r} gave {came} bytes of the {self._length} that were announced", key)
 
-    def __enter__(self) -> S3Reader:
+    def __enter__(self) -> ObjectReader:
         return self
 
     def __exit__(self, *exc: object) -> None:
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
-
-
-def streamed(body: Any, key: str) -> Iterator[bytes]:
-    """The chunks of a botocore ``StreamingBody``; closed however iteration ends."""
-    try:
-        while True:
-            try:
-                chunk = body.read(CHUNK)
-            except Exception as exc:
-                raise translated(exc, "read", key) from exc
-            if not chunk:
-                return
-            yield chunk
-    finally:
-        body.close()
 
 
 def checked_span(key: str, size: int, start: int, length: int | None) -> int:

@@ -1,0 +1,24 @@
+"""The body of an answer of boto3, in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hugesync_tasks.stores.object_reader import CHUNK
+from hugesync_tasks.stores.s3_errors import translated
+
+
+def streamed(body: Any, key: str) -> Iterator[bytes]:
+    """The chunks of a botocore ``StreamingBody``; closed however iteration ends."""
+    try:
+        while True:
+            try:
+                chunk = body.read(CHUNK)
+            except Exception as exc:
+                raise translated(exc, "read", key) from exc
+            if not chunk:
+                return
+            yield chunk
+    finally:
+        body.close()
