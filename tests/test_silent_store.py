@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import servers
@@ -25,7 +26,12 @@ from processes import Place, Running, wait_until
 from scale import mostly_full
 from slowproxy import SlowProxy
 
-PROMPT = 10.0  # seconds from the signal to the end, on a slow machine too; the sockets would wait 60
+PROMPT = 3.0  # seconds from the signal to the end
+
+
+def prompt(start: float) -> float:
+    """``PROMPT``; where this machine took longer than that to come from the run's ``start`` to where it is held, as long."""
+    return max(PROMPT, time.monotonic() - start)
 
 
 @pytest.fixture
@@ -53,12 +59,13 @@ def source(tmp_path: Path) -> Path:
 
 def interrupted(run: Running) -> None:
     """Ctrl-C, and what must come of it."""
+    bound = prompt(psutil.Process(run.pid).create_time() - time.time() + time.monotonic())
     began = time.monotonic()
     run.process.send_signal(signal.SIGINT)
     ended = run.finish(90)
     took = time.monotonic() - began
     assert (ended.code, ended.summary.get("state")) == (130, "interrupted"), ended.err
-    assert took < PROMPT, f"{took:.1f} s"
+    assert took < bound, f"{took:.1f} s"
     assert ended.err.strip().splitlines()[-1] == "hugesync-submit: interrupted"
 
 
@@ -150,23 +157,25 @@ def test_a_cancelled_job_ends_at_once_and_its_worker_is_free_at_its_sockets_time
     worker = fleet_worker(place, broker, tmp_path)
     method, part = UP[at]
     proxy.hold_at(method, part)
+    started = time.monotonic()
     run = place.submit(*fleet, source, f"s3://{s3_bucket.bucket}/up")
     proxy.held()
+    held = time.monotonic()
+    bound = prompt(started)
     (job,) = [line.split()[0] for line in place.command("jobs", *fleet).out.splitlines()[1:]]
     assert place.command("cancel", job, *fleet).code == 0
     told = time.monotonic()
-    asked = len(
-        proxy.exchanges
-    )  # a slow machine may take longer to cancel than the socket's time-out: it is asked again then
+    already = len(proxy.exchanges)
     ended = run.finish()
-    assert time.monotonic() - told < PROMPT
+    assert time.monotonic() - told < bound
     assert (ended.code, ended.summary["state"]) == (130, "cancelled"), ended.err
 
     wait_until(lambda: "Cancelled" in worker.said() or "cancelled" in worker.said(), what="the child")
-    assert time.monotonic() - told < SECONDS + PROMPT
-    assert [e for e in proxy.exchanges[asked:] if e.method == method and part in e.path] == [], (
-        "nothing is asked after that"
-    )
+    assert time.monotonic() - told < SECONDS + bound
+    asked = [e for e in proxy.exchanges if e.method == method and part in e.path]
+    twice = len(asked) - len({e.path for e in asked})
+    assert twice <= (told - held) // SECONDS, "nothing is asked twice, but for time-outs that passed before the cancel"
+    assert [e for e in proxy.exchanges[already:] if e.method == method and part in e.path] == [], "or after it"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "f").write_text("x")
     assert place.submit(*fleet, tmp_path / "other", tmp_path / "out").finish().code == 0
