@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from awscrt.checksums import crc64nvme
 
+from flows import noise, sign
+from hugesync_producer.foresee import foresee
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import (
     AccessDenied,
@@ -33,7 +35,7 @@ from hugesync_tasks.stages.execute import BatchRun
 from hugesync_tasks.stages.intents import abandon, intent_key
 from hugesync_tasks.stages.parts import send_part
 from hugesync_tasks.stages.steady import TRIES
-from hugesync_tasks.stores.base import ANY, Store
+from hugesync_tasks.stores.base import ANY, MIB, Store
 from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
@@ -684,3 +686,24 @@ def test_a_put_is_conditional_on_the_version_it_was_planned_against() -> None:
     theirs = bench.put("f", b"v1", bench.dest, mtime=5)
     assert bench.one(listed(bench.put("f", b"v2!"), theirs)).state == "done"
     assert bench.holds("f") == b"v2!"
+
+
+@pytest.mark.parametrize(("change", "saved"), [(None, 2 * MIB), (700_000, 0)])
+def test_an_estimate_for_a_store_that_takes_over_only_the_whole_is_all_of_it_or_nothing(
+    change: int | None, saved: int
+) -> None:
+    limits = replace(S3_LIKE, min_part=1, part_copy="whole", copy_proof="crc32c")
+    source, dest = MemoryStore(prefix="s/"), MemoryStore(limits=limits)
+    source.limits = replace(source.limits, remote=False)  # a folder's file, whose bytes can be read
+    old, token = noise(3, 2 * MIB), Token()
+    new = bytearray(old + b"grown" * 1000)
+    if change is not None:
+        new[change] ^= 1
+    there = dest.put("f", old, Meta(), None, token)
+    sign(dest, "f", old, there)
+    source.put("f", bytes(new), Meta(), None, token)
+    head = source.head("f", token)
+    assert head is not None
+    options = Options(delta_threshold=MIB)
+    job = JobContext(Spec("j", Location("file"), Location("gs"), options=options), source, dest)
+    assert foresee(job, Transfer(head.entry, there.version), token, estimate=True).reused == saved

@@ -77,6 +77,8 @@ def _guess(job: JobContext, source: Entry, key: str, delta: Delta, token: Token)
     for number in chosen:
         read(number * delta.block, block)
         equal += hash_blocks(block, delta.block) == signature.records[number * RECORD : (number + 1) * RECORD]
+    if job.dest.limits.part_copy == "whole":  # all of it or nothing
+        return delta.basis_size if chosen and equal == len(chosen) else 0
     least = job.dest.limits.min_part if job.dest.limits.remote else delta.block
     return max(0, min(both * delta.block * equal // len(chosen), source.size - least)) if chosen else 0
 
