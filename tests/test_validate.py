@@ -253,6 +253,13 @@ def test_a_store_that_breaks_its_word_on_copies_has_everything_pass_through_work
     assert JobContext(unsafe, source, dest).server_copy
 
 
+def test_a_copied_range_that_was_seen_makes_no_store_copy_more_than_it_is_known_to() -> None:
+    for known in ("ranges", "blocks", "whole", "none"):
+        limits = replace(S3_LIKE, part_copy=known)
+        assert applied(limits, {"part_copy_range": "yes"}).part_copy == known
+        assert applied(limits, {"part_copy_range": "no"}).part_copy == "none"
+
+
 def test_a_store_that_copies_other_ranges_gets_no_delta() -> None:
     source, dest = MemoryStore(), MemoryStore(limits=replace(S3_LIKE, part_copy="none"))
     body = bytes(6 << 20)

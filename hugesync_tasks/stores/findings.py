@@ -81,9 +81,10 @@ def applied(limits: Limits, answers: Mapping[str, str]) -> Limits:
         found = _all(answers, names)
         if found is not None:
             changes[field] = found
-    ranges = _all(answers, ("part_copy_range",))
-    if ranges is not None:
-        changes["part_copy"] = "ranges" if ranges else "none"
+    if _no(
+        answers, ("part_copy_range",)
+    ):  # a yes raises nothing: a provider may state that it copies none, a store less
+        changes["part_copy"] = "none"
     kept = _all(answers, KEYS)
     if kept is not None:
         changes["folds"] = not kept
