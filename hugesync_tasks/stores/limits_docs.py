@@ -45,12 +45,14 @@ _ORDERS = {
 
 
 def _proof(limits: Limits) -> str:
+    if limits.copy_proof == "crc64nvme":
+        return "the store checks a CRC64NVME of every block, and they must add up to the file's"
+    if limits.copy_proof == "crc32c":
+        return "the CRC32C that the store made of it, of small objects the MD5, is compared with what was sent"
     if limits.full_crc64:
         return "the store checks a CRC64NVME of the whole"
     if limits.etag_is_md5:
         return "ETags that are MD5"
-    if limits.copy_proof:
-        return f"the store checks a {limits.copy_proof.upper()} of every part"
     return "nothing by itself; `--verify transferred` reads back"
 
 
