@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from hugesync_tasks.delta.ops import Copy
 from hugesync_tasks.layout import COPY_STEP, IllegalLayout, PlannedPart, check
@@ -38,7 +40,7 @@ def _of_copy(copy: Copy, pieces: Sequence[Stretch], most: int) -> Iterator[tuple
     """(offset in the new file, bytes, offset in the old object) of what is taken of one copy, in order. ``most``: bytes of a
     range, 0 = pieces alone."""
     shift, at, end = copy.at - copy.source, copy.source, copy.source + copy.length
-    for start, length in pieces[_first(pieces, copy.source) :]:
+    for start, length in pieces[bisect_left(pieces, copy.source, key=itemgetter(0)) :]:
         if start + length > end:
             break
         if most:
@@ -47,15 +49,6 @@ def _of_copy(copy: Copy, pieces: Sequence[Stretch], most: int) -> Iterator[tuple
         at = start + length
     if most:
         yield from ((s + shift, n, s) for s, n in _steps(at, end, most))
-
-
-def _first(pieces: Sequence[Stretch], at: int) -> int:
-    """The first piece that begins at ``at`` or behind it."""
-    low, high = 0, len(pieces)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if pieces[middle][0] < at else (low, middle)
-    return low
 
 
 def _steps(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:

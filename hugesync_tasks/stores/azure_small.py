@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hugesync_tasks.errors import Cancelled, StoreError, Transient
 from hugesync_tasks.stores.azure_client import CONNECT_TIMEOUT, AzureClients
 from hugesync_tasks.stores.azure_errors import Refusal, error_of
-from hugesync_tasks.stores.base import MIB
-from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, maps_to_itself
+from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, chunks, maps_to_itself
 from hugesync_tasks.stores.s3_meta import quoted
 
 if TYPE_CHECKING:
@@ -59,22 +58,7 @@ class AzureSmall:
             raise _translated(exc, key) from exc
 
     def chunks(self, result: GetResult, key: str, size: int) -> Iterator[bytes]:
-        """The body of ``result`` in chunks of 1 MiB or less."""
-        stream = None
-        while True:
-            try:
-                with GATE.call():
-                    if size <= MIB:
-                        chunk = bytes(result.bytes())
-                    else:
-                        stream = stream or result.stream(min_chunk_size=MIB // 2)
-                        chunk = bytes(next(stream, b""))
-            except Exception as exc:
-                raise _translated(exc, key) from exc
-            for at in range(0, len(chunk), MIB):
-                yield chunk[at : at + MIB]
-            if size <= MIB or not chunk:
-                return
+        return chunks(result, size, lambda exc: _translated(exc, key))
 
     def close(self) -> None:
         with self._lock:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import atexit
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Lock
+from typing import TYPE_CHECKING
 
 from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.stores.s3_errors import Answer
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 SMALL = 8 * MIB  # bytes of body up to which obstore is used
 LONGEST = 65.0  # seconds that one call may take: to connect, and to read
@@ -70,3 +74,22 @@ def answer_of_text(text: str) -> Answer:
     code = _CODE.search(said)
     message = _MESSAGE.search(said)
     return Answer(int(status[1]) if status else 0, code[1] if code else "", message[1] if message else "")
+
+
+def chunks(result: GetResult, size: int, translated: Callable[[Exception], Exception]) -> Iterator[bytes]:
+    """The body of ``result`` in chunks of 1 MiB or less. ``translated``: what becomes of an error of obstore's."""
+    stream = None
+    while True:
+        try:
+            with GATE.call():
+                if size <= MIB:
+                    chunk = bytes(result.bytes())
+                else:
+                    stream = stream or result.stream(min_chunk_size=MIB // 2)
+                    chunk = bytes(next(stream, b""))
+        except Exception as exc:
+            raise translated(exc) from exc
+        for at in range(0, len(chunk), MIB):
+            yield chunk[at : at + MIB]
+        if size <= MIB or not chunk:
+            return

@@ -48,8 +48,8 @@ SUBMIT = "hugesync-submit"
 def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:
     """Make DEST hold what SOURCE holds, sending only what differs.
 
-    Each is a path, file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The contents of a directory or prefix are mirrored into DEST; a
-    single file goes to DEST, or into DEST if that ends in / or is a directory. Nothing is deleted without
+    Each is a path, file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The contents of a
+    directory or prefix are mirrored into DEST; a single file goes to DEST, or into DEST if that ends in / or is a directory. Nothing is deleted without
     --delete. Endpoints and credentials are those of each cloud's own tools: AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on;
     Google's default credentials; AZURE_STORAGE_CONNECTION_STRING and the like.
 
