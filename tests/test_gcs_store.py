@@ -42,6 +42,7 @@ from hugesync_tasks.stores.gcs_meta import meta_of, note_of
 from hugesync_tasks.stores.gcs_parts import about
 from hugesync_tasks.stores.gcs_place import Place, place_of
 from hugesync_tasks.stores.gcs_small import GcsSmall
+from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.token import Token
 from strict_gcs import Seen, StrictGcs
@@ -908,3 +909,24 @@ def test_a_session_is_made_anew_in_a_forked_child(store: GcsStore) -> None:
 
 def test_the_checksum_is_spelled_as_the_service_does() -> None:
     assert gcs_root.base64_of(crc32c(b"hello")) == base64.b64encode(crc32c(b"hello").to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_more_than_one_write_a_second_to_a_name_is_throttled_and_comes_through_by_repeating(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_800_000_000.0]
+    with StrictGcs(buckets=("bucket",), clock=lambda: now[0], writes_per_second=1) as it:
+        only_google_of(it.env, monkeypatch)
+        if not small:
+            monkeypatch.setattr(GcsSmall, "puts", lambda self, key: False)
+        store = GcsStore("bucket", "root/")
+        first = store.put("f", b"one", META, ABSENT, Token())
+        with pytest.raises(Throttled):
+            store.put("f", b"two", META, first.version, Token())
+        token = Token()
+        patient = RetryingStore(store, 3, sleep=lambda seconds: now.__setitem__(0, now[0] + 1))
+        patient.put("f", b"two", META, first.version, token)
+        assert it.objects("bucket")["root/f"].data == b"two"
+        assert token.meter.take()["throttled"] >= 1
+        store.close()
