@@ -33,8 +33,9 @@ stall_timeout = "2h"
 worker_roots = ["data=/mnt/data", "/srv/export"]
 ```
 
-Endpoints and credentials of stores are not configured here but where their own tools look for them: `AWS_PROFILE`,
-`AWS_ENDPOINT_URL_S3` and `~/.aws`.
+Endpoints and credentials of stores are not among these keys: they come from where the clouds' own tools look for them (`AWS_PROFILE`,
+`AWS_ENDPOINT_URL_S3` and `~/.aws`; Google's default credentials; `AZURE_STORAGE_*`). For Google Cloud Storage and Azure Blob the file may
+hold others by name, in tables `[profiles.NAME]` that `--source-profile` and `--dest-profile` choose from ([stores.md](stores.md)).
 
 | key | environment | default | meaning |
 | --- | --- | --- | --- |
