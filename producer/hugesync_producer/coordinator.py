@@ -196,7 +196,7 @@ class Coordinator:
         return State.DONE_WITH_ERRORS if differs else State.DONE
 
     def _drained(self) -> bool:
-        if not self.dispatcher.at_work or self._clock() >= self._until:
+        if not self.dispatcher.in_hand or self._clock() >= self._until:
             self.observing.inside.look()
             return True
         return False
@@ -222,7 +222,8 @@ class Coordinator:
             if self._workers_died:
                 self.dispatcher.workers_died()
                 self._workers_died = False
-            self._pool.look(bool(self.dispatcher.out) and not self._held, self.dispatcher.progress)
+            out, running = (0, 0) if self._held else (len(self.dispatcher.out), self.dispatcher.running)
+            self._pool.look(out, self.dispatcher.progress, running)
 
     def _tend_workers(self) -> None:
         """Raises Stalled where the embedded processes cannot go on."""
@@ -237,8 +238,7 @@ class Coordinator:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
-        pause = "1" if self._paused else "0"
-        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), pause=pause)
+        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), pause=str(int(self._paused)))
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
         self._pool.announce()
@@ -269,23 +269,15 @@ class Coordinator:
         return None
 
     def _observe(self) -> None:
-        now = self._clock()
+        now, rates_due = self._clock(), self._is_due("rates", RATES_EVERY)
         if self._is_due("inside", CHECK_EVERY):
             self.observing.inside.look()
-        snapshot, total = self.observing.snapshot(
-            now,
-            now - self._began,
-            self.scan_complete,
-            self._waiting_for(),
-            self._paused,
-            self._is_due("rates", RATES_EVERY),
-        )
+        waits = stopping(self.stop, True) if self.stop is not None else self._pool.waiting_for
+        shot = (now, now - self._began, self.scan_complete, waits, self._paused, rates_due)
+        snapshot, total = self.observing.snapshot(*shot)
         self._observer.on_progress(snapshot)
         if self._is_due("tell", TELL_EVERY):
             self.observing.tell(snapshot, total)
-
-    def _waiting_for(self) -> str:
-        return stopping(self.stop, True) if self.stop is not None else self._pool.waiting_for
 
     def _ledger_may_return(self, error: HugeSyncError, since: float) -> bool:
         self._tend_workers()  # embedded, the ledger is a child of ours, and whether it lives is known at once

@@ -91,6 +91,7 @@ class Dispatcher:
         self._checked = clock()
         self.out: dict[str, Out] = {}
         self.resent = 0
+        self.ended = 0  # tasks that were settled
         self.progress: object = None  # changes whenever something moves
 
     def send(self, tasks: Iterable[tuple[Task, Any]]) -> None:
@@ -113,6 +114,7 @@ class Dispatcher:
         """The task's event came; None for one that is not (or no longer) ours."""
         out = self.out.pop(task_id, None)
         if out is not None:
+            self.ended += 1
             self._queues[out.task.queue].saw_at_work(out.task.seq, self._clock())
         return out
 
@@ -122,7 +124,12 @@ class Dispatcher:
         return [self.out.pop(task) for task in taken]
 
     @property
-    def at_work(self) -> int:
+    def running(self) -> int:
+        """How many tasks workers had begun at the last look."""
+        return sum(1 for o in self.out.values() if o.seen.state == "running")
+
+    @property
+    def in_hand(self) -> int:
         """How many tasks a worker had in hand at the last look. One that was not looked at since it was sent counts, too."""
         return sum(1 for o in self.out.values() if not (o.missing >= 2 or o.seen.lease_left_ms < 0))
 

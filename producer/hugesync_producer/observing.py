@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
-from hugesync_producer import latest
+from hugesync_producer import human, latest
 from hugesync_producer.inside import Inside
 from hugesync_producer.pace import SLOWED, Slowdown
 from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.pool import SAY_AFTER
 from hugesync_producer.units import Units
 from hugesync_producer.window import Counters
 from hugesync_tasks.errors import Unreachable
@@ -28,6 +29,7 @@ class Observing:
         self.traffic: dict[str, int] = {}
         self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
         self._slowdown = Slowdown()
+        self._met, self._met_at = -1, 0.0  # entries that the listings had brought, and since when they are so many
         self._limited = False
 
     def begin(self) -> None:
@@ -64,7 +66,8 @@ class Observing:
         total, dispatcher = self.total(), self._units.dispatcher
         told = {name: self.traffic.get(f"bytes.{name}", 0) for name in MOVED}
         moved = sum(told.values())
-        dispatcher.progress = (moved, self._units.window.key, len(dispatcher.out))
+        worked = self.traffic.get("worked", 0)  # also where nothing crosses a network: what is hashed, or compared
+        dispatcher.progress = (moved, worked, self._units.window.key, len(dispatcher.out), dispatcher.ended)
         slow = self._slowdown.saw(self._throttled(), now)
         if (slow or self._limited) and rates_due:
             self._limited = self._look_at_rates()
@@ -76,12 +79,21 @@ class Observing:
             elapsed,
             self._units.in_flight(),
             slow,
-            waiting_for,
+            waiting_for or self._listings(now, scan_complete),
             skipped_by=total.tally.skipped_by,
             traffic=told,
             paused=paused,
         )
         return shot, total
+
+    def _listings(self, now: float, scan_complete: bool) -> str:
+        """What is said of listings that bring nothing, while nothing else is left to be done. They end by their own time-outs, but
+        for a filesystem that hangs: of that nothing is known but this."""
+        if self._planner.met != self._met or self._units.dispatcher.out or scan_complete:
+            self._met, self._met_at = self._planner.met, now
+        if now - self._met_at < SAY_AFTER:
+            return ""
+        return f"the listings have brought nothing for {human.duration(now - self._met_at)}"
 
     def tell(self, snapshot: Snapshot, total: Counters) -> None:
         self._ledger.tell(self._job, json.dumps(latest.wire(snapshot, total, self.traffic)))

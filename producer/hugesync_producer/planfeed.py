@@ -44,6 +44,7 @@ class PlanFeed:
         self._stopped = False
         self._feeds: list[Feed | SingleFeed] = []
         self._thread = Thread(target=self._run, name="plan", daemon=True)
+        self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
@@ -136,7 +137,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = join(self._feeds[0], self._feeds[1])
+        items = self._counted(join(self._feeds[0], self._feeds[1]))
         extras = (
             extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if spec.options.delete else None
         )
@@ -147,6 +148,11 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+
+    def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+        for item in items:
+            self.met += item is not None
+            yield item
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
