@@ -30,7 +30,9 @@ def commands(line: str) -> list[list[str]]:
     """Each of our commands in a line of a shell, as words; $(...) stands for one word."""
     plain = re.sub(r"\$\([^)]*\)", "WORD", line)
     parts = re.split(r" (?:&&|\|\||\|) ", plain)
-    found = [re.fullmatch(rf"(?:sudo -u \w+ env )?(?:[A-Z_]+=\S+ )*(?:\S*/)?((?:{NAMES})(?: .*)?)", part) for part in parts]
+    found = [
+        re.fullmatch(rf"(?:sudo -u \w+ env )?(?:[A-Z_]+=\S+ )*(?:\S*/)?((?:{NAMES})(?: .*)?)", part) for part in parts
+    ]
     return [shlex.split(match[1], comments=True) for match in found if match]
 
 
@@ -110,7 +112,9 @@ def test_getting_started_can_be_followed_to_its_end(tmp_path: Path) -> None:
         ("hugesync-worker", "hugesync_worker.__main__:main"),
     ):
         module, function = target.split(":")
-        (path / name).write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        (path / name).write_text(
+            f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
         (path / name).chmod(0o700)
     s3, redis = start_seaweedfs(tmp_path / "s3"), start_valkey(tmp_path / "redis")
     s3_client(s3).create_bucket(Bucket="photos")

@@ -139,12 +139,12 @@ def test_the_version_is_written_once() -> None:
     version = re.compile(rf"\b{re.escape(hugesync_tasks.__version__)}\b")
     sources = [path for _, path in modules()] + [REPO / "pyproject.toml"]
 
-    assert [str(p.relative_to(REPO)) for p in sources if version.search(p.read_text())] == ["hugesync_tasks/__init__.py"]
+    assert [str(p.relative_to(REPO)) for p in sources if version.search(p.read_text())] == [
+        "hugesync_tasks/__init__.py"
+    ]
 
 
-def test_the_source_built_elsewhere_and_later_gives_the_same_bytes(
-    archives: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_source_built_elsewhere_and_later_gives_the_same_bytes(archives: dict[str, Path], tmp_path: Path) -> None:
     sdist = next(path for name, path in archives.items() if name.endswith(".tar.gz"))
     with tarfile.open(sdist) as tar:
         tar.extractall(tmp_path, filter="data")
@@ -165,14 +165,29 @@ def test_the_source_archive_holds_all_that_make_needs_and_nothing_that_was_made(
     with tarfile.open(next(path for name, path in archives.items() if name.endswith(".tar.gz"))) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
 
-    assert {"Makefile", ".ci/run", "requirements.lock", "tests/conftest.py", "docs/roadmap.md", "pyproject.toml"} <= names
+    assert {
+        "Makefile",
+        ".ci/run",
+        "requirements.lock",
+        "tests/conftest.py",
+        "docs/roadmap.md",
+        "pyproject.toml",
+    } <= names
     assert not [n for n in names if re.search(r"__pycache__|node_modules|(^|/)\.venv|_cache/", n)]
 
 
 def bare_environment(folder: Path, wheel_file: Path, *, libraries: str) -> Path:
     """An environment with the wheel in it and nothing of this checkout; returns its folder of commands."""
     venv.create(folder, with_pip=False, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(folder / "bin/python")]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--python",
+        str(folder / "bin/python"),
+    ]
     if libraries == "locked":
         subprocess.run(
             [*pip, "install", "--require-hashes", "-r", str(REPO / "requirements.lock")], check=True, timeout=1800
