@@ -67,6 +67,8 @@ def section(context: click.Context) -> str:
 
 def _names(option: click.Option, context: click.Context) -> str:
     """``-j``, ``--jobs N`` as ``--help`` spells them."""
+    if option.name == "help":  # click makes it once, of the first context that asked for it
+        return f"`{', '.join(context.help_option_names)}`"
     names, _ = _record(option, context)
     return f"`{names.replace('|', chr(92) + '|')}`"
 
