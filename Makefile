@@ -141,8 +141,8 @@ dist: $(VENV)/.runtime ## Build wheel and sdist into dist/, the same bytes from 
 	env -u SOURCE_DATE_EPOCH $(PY) -m hatchling build -t sdist -t wheel
 	cd dist && sha256sum *.tar.gz *.whl | tee SHA256SUMS
 
-bench: $(DEV) $(BENCH) ## The benchmark table, beside s5cmd, rclone, aws, rsync and cp
-	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)
+bench: $(DEV) $(if $(BASE),,$(BENCH)) ## The table beside s5cmd, rclone, aws, rsync and cp; make bench BASE=REV compares with a revision of ours
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)
