@@ -17,6 +17,7 @@ from hugesync_producer.cli_options import (
     DELETING,
     DELTA,
     FLEET,
+    ITEMIZE,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -44,6 +45,7 @@ SUBMIT = "hugesync-submit"
 @RUNNING
 @FLEET
 @SHOWING
+@ITEMIZE
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:

@@ -22,7 +22,7 @@ from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_help import SectionedGroup
-from hugesync_producer.cli_options import FLEET, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.cli_setup import completion_command, config_command
@@ -121,13 +121,16 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @click.argument("job")
 @FLEET
 @SHOWING
+@ITEMIZE
 def resume_command(job: str, **given: Any) -> int:
     """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
+        from hugesync_producer.cli_request import refuse_pairs
         from hugesync_producer.jobs import resume
 
+        refuse_pairs(given)
         return resume(job, _settings(given), observer)
 
     return run(out, work)

@@ -212,6 +212,16 @@ FLEET = grouped(
 
 JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."), section=SHOWN)
 
+ITEMIZE = grouped(
+    _flag(
+        "-i",
+        "--itemize-changes",
+        "itemize",
+        help="Print a line for each file that is sent or deleted, as rsync does: what of it changes, and its name.",
+    ),
+    section=SHOWN,
+)
+
 SHOWING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
@@ -224,6 +234,26 @@ SHOWING = grouped(
     click.option(
         "--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"
     ),
-    click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
+    click.option(
+        "-P/ ",
+        "--progress/--no-progress",
+        "progress",
+        default=True,
+        help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
+    ),
+    click.option(
+        "--events",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append what happens, each file's outcome too, to FILE: one JSON object per line.",
+    ),
+    click.option(
+        "--log-file",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append to FILE what -v would log, whatever stderr shows.",
+    ),
     section=SHOWN,
 )
