@@ -252,7 +252,7 @@ def test_an_option_of_verify_changes_its_value_and_nothing_else(
 def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
     tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
-    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress"}
+    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P", "--events", "--log-file"}
     command = cli_jobs.hugesync_commands.commands["verify"]
     declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
     assert declared == tested
@@ -297,7 +297,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
-    tested |= {"--progress", "--no-progress"}
+    tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }
@@ -391,11 +391,24 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
         (["--backup-dir", ".hugesync-trash", "/a", "/b"], ".hugesync"),
         (["--backup-dir", "old", "--inplace", "/a", "/b"], "--inplace"),
         (["--backup-dir", "old", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
+        (["--events", "-", "/a", "/b"], "--events"),
+        (["--log-file", "/does/not/exist/f", "/a", "/b"], "/does/not/exist/f"),
+        (["-i", "/a", "/b"], "--events FILE"),
+        (["-q", "-i", "/a", "/b"], "--itemize-changes"),
+        (["--broker", "redis://x", "--detach", "--events", "f", "/a", "/b"], "--detach and --events"),
+        (["--broker", "redis://x", "--detach", "--log-file", "f", "/a", "/b"], "--detach and --log-file"),
+        (["--broker", "redis://x", "--detach", "-i", "/a", "/b"], "--detach and --itemize-changes"),
     ],
 )
 def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(
-    library: FakeLibrary, capsys: pytest.CaptureFixture[str], args: list[str], named: str
+    library: FakeLibrary,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert submit("--json", *args) == 2
 
     out, err = capsys.readouterr()

@@ -40,6 +40,10 @@ _CONTRADICTIONS = (
     ("no_metadata", "dir_metadata"),
     ("detach", "dry_run"),
     ("detach", "verbose"),
+    ("detach", "events"),
+    ("detach", "log_file"),
+    ("detach", "itemize"),
+    ("quiet", "itemize"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
 )
@@ -73,6 +77,10 @@ def refuse_pairs(given: Given) -> None:
     for one, other in _CONTRADICTIONS:
         if given.get(one) and given.get(other):
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+    if given.get("itemize") and given.get("as_json"):
+        raise UsageError(
+            "-i prints lines on stdout, where --json has one object: give --events FILE, which holds the same"
+        )
 
 
 def refuse_without_fleet(given: Given, settings: Settings) -> None:
@@ -234,4 +242,4 @@ def _size(name: str, given: Given) -> int | None:
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--itemize-changes" if name == "itemize" else "--" + name.replace("_", "-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
 
@@ -43,7 +44,8 @@ class PlanFeed:
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
         self._feeds: list[Feed | SingleFeed] = []
-        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
+        self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
