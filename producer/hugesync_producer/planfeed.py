@@ -46,6 +46,7 @@ class PlanFeed:
         self._feeds: list[Feed | SingleFeed] = []
         context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
         self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
+        self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
@@ -139,7 +140,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = join(self._feeds[0], self._feeds[1])
+        items = self._counted(join(self._feeds[0], self._feeds[1]))
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -147,6 +148,11 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+
+    def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+        for item in items:
+            self.met += item is not None
+            yield item
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
