@@ -184,6 +184,13 @@ RUNNING = grouped(
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
 )
 
+MEASURING = grouped(
+    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    _flag(
+        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
+    ),
+)
+
 FLEET = grouped(
     click.option(
         "--broker", metavar="URL", help="Redis of a fleet of workers. Without it everything is on this machine."
