@@ -205,6 +205,14 @@ RUNNING = grouped(
     section="How the job runs",
 )
 
+MEASURING = grouped(
+    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    _flag(
+        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
+    ),
+    section="How the job runs",
+)
+
 FLEET = grouped(
     click.option(
         "--broker", metavar="URL", help="Redis of a fleet of workers. Without it everything is on this machine."

@@ -59,6 +59,11 @@ def refuse_contradictions(given: Given) -> None:
     refuse_pairs(given)
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
+    for option in ("preflight", "auto"):
+        if given[option] and given["dry_run"]:
+            raise UsageError(
+                f"{_option(option)} writes at DEST to measure it, and a dry run does not: hugesync preflight measures"
+            )
     for option in ("delete_excluded", "max_delete"):
         if given[option] and not given["delete"]:
             raise UsageError(f"{_option(option)} is of --delete: give that too")
