@@ -199,6 +199,6 @@ class Deletes:
             aside.notes[_KEPT[outcome.reason]] += 1
         else:
             aside.extras(outcome)
-            filelog.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
+            filelog.delete_failed(removal, outcome.reason, f"not deleted: {outcome.message}")
             aside.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
             self.conflict_stop |= outcome.reason == FailureClass.CONFLICT and self._job.options.on_conflict == "fail"

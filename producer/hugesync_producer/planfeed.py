@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
 
@@ -43,7 +44,8 @@ class PlanFeed:
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
         self._feeds: list[Feed | SingleFeed] = []
-        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
+        self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
         self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
@@ -109,14 +111,15 @@ class PlanFeed:
 
     def _planned(self) -> Iterator[Segment | None]:
         job, spec = self._job, self._job.spec
-        select = Filter.of(spec.selection)
+        select, deletes = Filter.of_job(spec), spec.options.delete
+        extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
         if spec.single_file:
             self._feeds = [
                 SingleFeed(job.source, spec.single_source, spec.single_file, Token(self._meter), "source"),
                 SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
             ]
         else:
-            self._feeds = [*listings(job, self._meter, self._start_after)[:2]]
+            self._feeds = [*listings(job, self._meter, self._start_after, extras)[:2]]
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -138,9 +141,6 @@ class PlanFeed:
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
         items = self._counted(join(self._feeds[0], self._feeds[1]))
-        extras = (
-            extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if spec.options.delete else None
-        )
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -177,14 +177,20 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
-def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed, Feed, WithoutSidecars]:
+def listings(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> tuple[Feed, Feed, WithoutSidecars]:
     """Both ends' listings, begun: source and destination, without what is ours and without the folder of ``--backup-dir``; and
-    what the latter reads, which knows what it left out."""
-    select, options = Filter.of(job.spec.selection), job.spec.options
-    everything = options.delete and options.delete_excluded
+    what the latter reads, which knows what it left out. ``extras`` are told of folders of the destination that are not
+    entered."""
+    select, options = Filter.of_job(job.spec), job.spec.options
+    entered = select.enter_to_delete if options.delete else select.enter
 
     def enter(folder: str) -> bool:
-        return folder != options.backup_dir and (everything or select.enter(folder))
+        enters = folder != options.backup_dir and entered(folder)
+        if not enters and extras is not None and job.dest.limits.folders:  # elsewhere a folder needs nothing in it
+            extras.passed_over(folder)
+        return enters
 
     there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
     source, dest = WithoutSidecars(_MustBeThere(job.source, job.spec.source)), WithoutSidecars(there)
@@ -198,7 +204,7 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
 def extras_of(job: JobContext, found: Callable[[Removal], object]) -> Extras:
     options = job.spec.options
     keep_both = options.on_conflict == "keep-both"
-    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found, keep_both)
+    return Extras(Filter.of_job(job.spec), options.backup_dir, found, keep_both, job.source.limits.folders)
 
 
 def _only_counted(removal: Removal) -> None:

@@ -17,6 +17,7 @@ from hugesync_producer.embedded import Embedded
 from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
+from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.leadership import keep_lock, place_of
 from hugesync_producer.openjob import UNFINISHED, open_job
@@ -64,6 +65,7 @@ def run_job(
             open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
+        stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
             return dry_run(job, meter, observer, began, spec.options.estimate)

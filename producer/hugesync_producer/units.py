@@ -204,12 +204,12 @@ class Units:
             self._add_large(segment, expected, transfer.source.size, outcome.conflicts)
             return
         if transfer.source.kind is Kind.DIR:  # folders are not counted as files
+            filelog.settled(transfer, outcome)
             segment.counters.extras(outcome)
             if outcome.state == "failed":
-                filelog.failed(transfer.key, outcome.reason, outcome.message)
                 segment.counters.failed(transfer.key, outcome.reason, outcome.message)
             return
-        filelog.settled(transfer.key, transfer.source.size, outcome)
+        filelog.settled(transfer, outcome)
         segment.counters.settle(transfer.key, transfer.source.size, outcome)
         if outcome.reason == FailureClass.CONFLICT and self.job.options.on_conflict == "fail":
             self.conflict_stop = True
