@@ -187,7 +187,11 @@ RUNNING = grouped(
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
-    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
+    ),
     click.option(
         "--source-profile",
         metavar="NAME",

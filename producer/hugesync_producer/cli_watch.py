@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hugesync_producer import human
 from hugesync_producer.cli_options import FLEET, SHOWING
 from hugesync_producer.cli_run import Output, conclude, run, sentence, stoppable
 from hugesync_producer.report import FAILURES_SHOWN, to_json, to_text
@@ -45,7 +46,7 @@ def _several(out: Output, jobs: tuple[str, ...], given: dict[str, Any]) -> int:
         row = observers[job]
         if hasattr(row, "ended"):
             row.ended()
-        row.on_notice(summary.reason or f"the job has ended: {summary.state}")
+        row.on_notice(summary.reason or f"the job has ended: {human.state(summary.state)}")
 
     try:
         for option in ("events", "log_file"):

@@ -18,20 +18,9 @@ def watch_all(
 ) -> dict[str, Summary]:
     """Until all of them have ended; ``observers`` by job. ``ended`` is told of each as it ends. Raises UsageError for one that nobody
     knows before any is followed, Unreachable where the ledger stays away."""
-    found = {job: status(job, settings) for job in dict.fromkeys(jobs)}
-    summaries: dict[str, Summary] = {}
+    left, summaries = list(dict.fromkeys(jobs)), dict[str, Summary]()
     away_since: float | None = None
     while True:
-        for job, stands in found.items():
-            if stands["state"] != State.RUNNING:
-                summaries[job] = latest.ended(stands)
-                ended(job, summaries[job])
-            else:
-                observers[job].on_progress(latest.snapshot(stands))
-        left = [job for job in found if job not in summaries]
-        if not left:
-            return {job: summaries[job] for job in dict.fromkeys(jobs)}
-        time.sleep(WATCH_EVERY)
         try:
             found, away_since = {job: status(job, settings) for job in left}, None
         except Unreachable as error:
@@ -39,5 +28,15 @@ def watch_all(
             if time.monotonic() - away_since > LEDGER_PATIENCE:
                 raise
             observers[left[0]].on_notice(f"waiting for the ledger: {error}")
-            found = {}
+            time.sleep(WATCH_EVERY)
             continue
+        for job, stands in found.items():
+            if stands["state"] != State.RUNNING:
+                summaries[job] = latest.ended(stands)
+                ended(job, summaries[job])
+            else:
+                observers[job].on_progress(latest.snapshot(stands))
+        left = [job for job in left if job not in summaries]
+        if not left:
+            return {job: summaries[job] for job in dict.fromkeys(jobs)}
+        time.sleep(WATCH_EVERY)
