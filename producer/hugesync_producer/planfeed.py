@@ -24,7 +24,7 @@ from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled, NotFound
 from hugesync_tasks.model import Entry, Kind, Removal
-from hugesync_tasks.spec import Location
+from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.equality import range_size
 from hugesync_tasks.stores.base import Store
@@ -113,13 +113,7 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        if spec.single_file:
-            self._feeds = [
-                SingleFeed(job.source, spec.single_source, spec.single_file, Token(self._meter), "source"),
-                SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
-            ]
-        else:
-            self._feeds = [*listings(job, self._meter, self._start_after, extras)[:2]]
+        self._feeds = sides(job, self._meter, self._start_after, extras)
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -177,6 +171,26 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
+def sides(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> list[Feed | SingleFeed]:
+    """What is joined: the listings of both ends, or of a single file a look at either."""
+    spec = job.spec
+    if spec.single_file:
+        return [
+            SingleFeed(job.source, spec.single_source, spec.single_file, Token(meter), "source"),
+            SingleFeed(job.dest, spec.single_file, spec.single_file, Token(meter), "destination"),
+        ]
+    return [*listings(job, meter, start_after, extras)[:2]]
+
+
+def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
+    """The source's listing, begun: without what is ours."""
+    there = WithoutSidecars(_MustBeThere(source, spec.source))
+    enter = Filter.of_job(spec).enter
+    return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
+
+
 def listings(
     job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
 ) -> tuple[Feed, Feed, WithoutSidecars]:
@@ -193,9 +207,9 @@ def listings(
         return enters
 
     there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
-    source, dest = WithoutSidecars(_MustBeThere(job.source, job.spec.source)), WithoutSidecars(there)
+    dest = WithoutSidecars(there)
     return (
-        Feed(source, Token(meter), name="source", start_after=start_after, enter=select.enter).start(),
+        source_listing(job.source, job.spec, meter, start_after),
         Feed(dest, Token(meter), name="destination", start_after=start_after, enter=enter).start(),
         dest,
     )
