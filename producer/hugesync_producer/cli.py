@@ -18,6 +18,7 @@ from hugesync_producer.cli_options import (
     DELTA,
     FLEET,
     ITEMIZE,
+    MEASURING,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -43,6 +44,7 @@ SUBMIT = "hugesync-submit"
 @DELETING
 @DELTA
 @RUNNING
+@MEASURING
 @FLEET
 @SHOWING
 @ITEMIZE
@@ -73,6 +75,11 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
         selection = request.selection_of(given, filters_given(ctx))
+        options = request.options_of(given, settings)
+        if given["preflight"] or given["auto"]:
+            from hugesync_producer.cli_preflight import before_job
+
+            options, settings = before_job(out, source, dest, given, settings, options, selection)
         from hugesync_producer.sync import sync
 
         return sync(
@@ -81,7 +88,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             settings=settings,
             rules=request.rules_of(given, settings),
             selection=selection,
-            options=request.options_of(given, settings),
+            options=options,
             source_profile=given["source_profile"],
             dest_profile=given["dest_profile"],
             dry_run=given["dry_run"],

@@ -22,7 +22,9 @@ from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_help import SectionedGroup
+from hugesync_producer.cli_manifest import manifest_command
 from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.cli_setup import completion_command, config_command
@@ -60,8 +62,8 @@ def hugesync_commands() -> None:
 
 
 for _command in (
-    sign_command, delta_command, patch_command, providers_command, uploads_commands, validate_command, verify_command,
-    config_command, completion_command,
+    sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
+    verify_command, manifest_command, config_command, completion_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 

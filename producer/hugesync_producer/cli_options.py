@@ -15,11 +15,11 @@ from hugesync_producer.cli_types import PLACE, Choice
 
 Decorator = Callable[[Any], Any]
 SHOWN = "What is shown"
-FILTERS = ("exclude", "include", "exclude_from", "include_from")
+FILTERS = ("filter", "exclude", "include", "exclude_from", "include_from")
 
 
 class FilteringCommand(SectionedCommand):
-    """Keeps the order in which the four filter options were given, across them, as rsync does: the first that matches
+    """Keeps the order in which the five filter options were given, across them, as rsync does: the first that matches
     decides. ``filters_given`` reads them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -31,7 +31,7 @@ class FilteringCommand(SectionedCommand):
 
 
 def filters_given(ctx: click.Context) -> tuple[tuple[str, str], ...]:
-    """(option, value) of ``--exclude``, ``--include``, ``--exclude-from``, ``--include-from`` as typed."""
+    """(option, value) of ``--filter``, ``--exclude``, ``--include``, ``--exclude-from``, ``--include-from`` as typed."""
     given: tuple[tuple[str, str], ...] = ctx.meta.get("hugesync.filters", ())
     return given
 
@@ -67,6 +67,9 @@ COMPARING = grouped(
 )
 
 SELECTING = grouped(
+    click.option(
+        "-f", "--filter", multiple=True, metavar="RULE", help="A filter rule of rsync: '- *.tmp', 'P logs/', '. FILE'."
+    ),
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in rsync."),
     click.option("--include", multiple=True, metavar="PATTERN", help="Take what matches. The first match decides."),
     click.option(
@@ -204,6 +207,14 @@ RUNNING = grouped(
     ),
     _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
+    section="How the job runs",
+)
+
+MEASURING = grouped(
+    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    _flag(
+        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
+    ),
     section="How the job runs",
 )
 

@@ -127,7 +127,8 @@ def _coordinate(
     try:
         if resumed is not None:
             failed_first(job, window, coordinator.units, meter, coordinator.keep)
-        state = coordinator.run()
+        state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
+        reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:

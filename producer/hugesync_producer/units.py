@@ -31,7 +31,7 @@ class Batch:
     number: int
     segment: OpenSegment
     items: list[Transfer]
-    task: Task | None = None
+    finished: Mapping[int, Outcome] = field(default_factory=dict)  # while it is out: those that have a receipt
 
 
 @dataclass(eq=False)
@@ -147,6 +147,18 @@ class Units:
             payload = json.dumps([f.wire() for f in some])
             task = Task(f"d{self.epoch}.{self._next()}", "folders", self.pool.queue, 0, payload)
             tasks.append((task, self._finishing))
+
+    def take_back(self) -> None:
+        """What no worker has begun is taken back from the queue, and waits here again."""
+        for out in reversed(self.dispatcher.recall()):
+            if isinstance(out.unit, Batch):
+                self._ready.appendleft(out.unit)
+            elif isinstance(out.unit, Folders):
+                self._finishing = None
+            elif isinstance(out.unit, DeleteBatch):
+                out.unit.owner.put_back(out.unit)
+            else:
+                out.unit.file.put_back(out.task)
 
     # events
     def on_event(self, event: Event) -> None:
