@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     retries: int = Field(
         default=_JOB.retries, ge=1, le=100, description="Attempts at one task before its file is given up as failed."
     )
+    retry_max_wait: Seconds = Field(
+        default=_JOB.retry_max_wait,
+        description="Longest pause between two attempts at one request to a store, even where the store asks for more. "
+        "0: 20s, and as long as the store asks.",
+    )
     conflict_retries: int = Field(
         default=_JOB.conflict_retries,
         ge=0,
@@ -186,6 +191,7 @@ OPTIONS = {
     "jobs": "--jobs",
     "memory": "--memory",
     "retries": "--retries",
+    "retry_max_wait": "--retry-max-wait",
     "conflict_retries": "--conflict-retries",
     "stall_timeout": "--stall-timeout",
     "modify_window": "--modify-window",

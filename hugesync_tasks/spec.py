@@ -70,6 +70,7 @@ class Options:
     storage_class: str | None = None
     sse_kms_key: str | None = None
     retries: int = 5
+    retry_max_wait: float = 0.0  # seconds between two attempts at one request, at most; 0 = as the store asks
     conflict_retries: int = 3
     on_conflict: str = "retry"  # retry | skip | keep-both | fail
     unsafe_no_conflict_check: bool = False

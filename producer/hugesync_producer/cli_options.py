@@ -188,6 +188,11 @@ RUNNING = grouped(
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
     click.option(
+        "--retry-max-wait",
+        metavar="TIME",
+        help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
         "--stall-timeout",
         metavar="TIME",
         help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",

@@ -22,6 +22,7 @@ _SETTINGS = {
     "jobs": "jobs",
     "memory": "memory",
     "retries": "retries",
+    "retry_max_wait": "retry_max_wait",
     "conflict_retries": "conflict_retries",
     "stall_timeout": "stall_timeout",
     "modify_window": "modify_window",
@@ -130,6 +131,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         storage_class=given["storage_class"],
         sse_kms_key=given["sse_kms_key"],
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
         conflict_retries=settings.conflict_retries,
         on_conflict="fail" if given["fail_on_conflict"] else given["on_conflict"] or "retry",
         unsafe_no_conflict_check=given["unsafe_no_conflict_check"],
@@ -175,6 +177,7 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     return Options(
         jobs=settings.jobs,
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
