@@ -83,13 +83,14 @@ class _Framer:
 class SlowProxy:
     """Listens on ``endpoint`` from construction to ``close``; forwards to the HTTP ``target``.
 
-    ``rate``: bytes per second over all connections, each direction; ``latency``: seconds before each request goes on.
+    ``rate``: bytes per second over all connections, each direction; ``latency``: seconds before each request goes on;
+    ``buffers``: bytes that the system may hold of what comes and goes, so that counts are close to what the client took.
     """
 
-    def __init__(self, target: str, rate: float | None = None, latency: float = 0.0) -> None:
+    def __init__(self, target: str, rate: float | None = None, latency: float = 0.0, buffers: int = 0) -> None:
         split = urlsplit(target)
         self._target = (split.hostname or "127.0.0.1", split.port or 80)
-        self.rate, self.latency = rate, latency
+        self.rate, self.latency, self.buffers = rate, latency, buffers
         self.exchanges: list[Exchange] = []
         self.up = self.down = 0  # bytes on the wire, heads included
         self._gate = threading.Condition()
@@ -199,6 +200,8 @@ class SlowProxy:
             server.settimeout(None)
             for s in (client, server):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.buffers:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.buffers)
                 self._sockets.add(s)
             pending: list[Exchange] = []
             for pump in (

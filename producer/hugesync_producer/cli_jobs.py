@@ -21,6 +21,7 @@ import click
 from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
+from hugesync_producer.cli_limit import limit_command
 from hugesync_producer.cli_options import FLEET, JSON, SHOWING
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
@@ -47,7 +48,7 @@ def hugesync_commands() -> None:
 
 
 for _command in (
-    sign_command, delta_command, patch_command, providers_command, uploads_commands, validate_command, verify_command,
+    sign_command, delta_command, patch_command, limit_command, providers_command, uploads_commands, validate_command, verify_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 

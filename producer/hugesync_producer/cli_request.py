@@ -20,6 +20,7 @@ _SETTINGS = {
     "broker": "broker_url",
     "state": "state_url",
     "jobs": "jobs",
+    "bwlimit": "bwlimit",
     "memory": "memory",
     "retries": "retries",
     "conflict_retries": "conflict_retries",
@@ -111,6 +112,7 @@ def options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         metadata=not given["no_metadata"],
         owner=given["archive"] or (given["owner"] and given["group"]),
         dir_metadata=given["dir_metadata"],
@@ -161,6 +163,7 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         retries=settings.retries,
         memory=settings.memory,
         part_size=settings.part_size,

@@ -21,6 +21,7 @@ from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
+from hugesync_tasks.config_units import show_rate
 from hugesync_tasks.errors import HugeSyncError, Unreachable
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger
@@ -72,6 +73,7 @@ class Coordinator:
         self._slowdown = Slowdown()
         self._look_at_rates = look_at_rates  # of the stores; says with -v what changed, answers whether one is limited
         self._limited = False
+        self.bwlimit = job.spec.options.bwlimit  # as the ledger has it
         self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
 
     def run(self) -> State:
@@ -214,7 +216,7 @@ class Coordinator:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
-        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch))
+        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), bwlimit=str(self.bwlimit))
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
         self._pool.announce()
@@ -239,7 +241,15 @@ class Coordinator:
                 return State.CANCELLED
             if "state" not in meta:  # flushed: new tasks must not meet a ledger that does not know their job
                 self._restore()
+            else:
+                self._hear_limit(int(meta.get("bwlimit", self.bwlimit)))
         return None
+
+    def _hear_limit(self, rate: int) -> None:
+        if rate != self.bwlimit:
+            self.bwlimit = rate
+            self._checkpoint.keep(bwlimit=rate)
+            self._observer.on_notice(f"the bandwidth limit is {show_rate(rate)} now")
 
     def _observe(self) -> None:
         total = self.window.total()
@@ -261,7 +271,7 @@ class Coordinator:
         )
         self._observer.on_progress(snapshot)
         if self._is_due("tell", TELL_EVERY):
-            self._ledger.tell(self._id, json.dumps(latest.wire(snapshot, total, self.traffic)))
+            self._ledger.tell(self._id, json.dumps(latest.wire(snapshot, total, self.traffic, self.bwlimit)))
 
     def _throttled(self) -> int:
         """How often a store asked for less, or a call waited for that: the workers, the listings, and the second looks at
