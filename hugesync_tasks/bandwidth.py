@@ -86,6 +86,8 @@ class Bandwidth:
 
     def _turn(self, now: float, n: int) -> float:
         """Seconds until ``n`` bytes may go."""
+        if not self._rate and now < self._look:
+            return 0.0
         if self._left and now > self._next + self._left * self._gap + STALE:
             self._left = 0
         if self._left < n:

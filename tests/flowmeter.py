@@ -29,12 +29,14 @@ class Flowmeter:
         while not self._over.wait(0.02):
             self.samples.append((time.monotonic(), self._count()))
 
-    def rates(self, seconds: float, beyond: int, settle: float = 0.5, since: float = 0.0) -> list[float]:
+    def rates(
+        self, seconds: float, beyond: int, settle: float = 0.5, since: float = 0.0, until: float = float("inf")
+    ) -> list[float]:
         """Bytes per second over each window of ``seconds`` that lies between the moment when more than ``beyond`` bytes had passed
-        (and ``since``) and the last byte, ``settle`` seconds away from either."""
+        (and ``since``) and the last byte (and ``until``), ``settle`` seconds away from either."""
         first, last = self.samples[0][1], self.samples[-1][1]
         begun = next(t for t, n in self.samples if n > first + beyond and t >= since) + settle
-        ended = next(t for t, n in self.samples if n >= last) - settle
+        ended = min(until, next(t for t, n in self.samples if n >= last)) - settle
         times = [t for t, _ in self.samples]
         rates = []
         for t, n in self.samples:

@@ -21,13 +21,16 @@ BEGUN = 9  # bytes of an answer that is lost after it began: "HTTP/1.1 " and no 
 
 @dataclass(eq=False)
 class Exchange:
-    """One HTTP request and its answer. ``path`` has the query; byte counts are of bodies as they passed on the wire."""
+    """One HTTP request and its answer. ``path`` has the query; byte counts are of bodies as they passed on the wire; ``began`` and
+    ``ended`` (0 = not yet): when its head came and when its answer began."""
 
     method: str
     path: str
     sent: int = 0
     received: int = 0
     status: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
 
 
 @dataclass
@@ -272,7 +275,7 @@ class SlowProxy:
             if 100 <= status < 200:
                 return None  # 100 Continue: the answer comes later
             exchange = pending.pop(0)
-            exchange.status = status
+            exchange.status, exchange.ended = status, time.monotonic()
             current[:] = [exchange]
             framer.lost = self._loses is not None and self._loses(exchange)
             return 0 if exchange.method == "HEAD" or status in (204, 304) else _length(lines)
