@@ -140,7 +140,15 @@ class AzureStore(KeepsByCopy, AzureCopies):
         return ObjectReader(head, answer.chunks(key), wanted, token, overhead, paid)
 
     def _read_small(
-        self, key: str, whole: str, version: str, start: int, length: int | None, token: Token, overhead: bool, paid: int
+        self,
+        key: str,
+        whole: str,
+        version: str,
+        start: int,
+        length: int | None,
+        token: Token,
+        overhead: bool,
+        paid: int,
     ) -> Reader | None:
         """None where it is more than SMALL."""
         result = self._small.get(whole, version, None if start == 0 and length is None else (start, length), key)

@@ -35,7 +35,7 @@ class AsOf:
         }
 
 
-def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], bwlimit: int) -> dict[str, Any]:
+def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], bwlimit: int = 0) -> dict[str, Any]:
     """What a coordinator tells; small, whatever the job's size."""
     return {
         **total.tally.wire(),
