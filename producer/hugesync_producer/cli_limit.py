@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from hugesync_producer.cli_options import FLEET, JSON
+from hugesync_producer.cli_help import SectionedCommand
+from hugesync_producer.cli_options import FLEET, JSON, SHOWN, grouped
 from hugesync_producer.cli_run import Output, answer
 from hugesync_producer.streams import show
 from hugesync_tasks.errors import UsageError
@@ -15,7 +16,7 @@ from hugesync_tasks.errors import UsageError
 NAME = "hugesync limit"
 
 
-@click.command("limit")
+@click.command("limit", cls=SectionedCommand)
 @click.argument("job")
 @click.option(
     "--bwlimit",
@@ -25,7 +26,7 @@ NAME = "hugesync limit"
 )
 @FLEET
 @JSON
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@grouped(click.option("--debug", is_flag=True, help="Show tracebacks."), section=SHOWN)
 def limit_command(job: str, bwlimit: str, as_json: bool, **given: Any) -> int:
     """Change the bandwidth limit of JOB while it runs; hugesync status shows it. It stays when the job is resumed."""
 
