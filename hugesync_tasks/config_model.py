@@ -190,6 +190,7 @@ OPTIONS = {
     "broker_url": "--broker",
     "state_url": "--state",
     "jobs": "--jobs",
+    "bwlimit": "--bwlimit",
     "memory": "--memory",
     "retries": "--retries",
     "conflict_retries": "--conflict-retries",
