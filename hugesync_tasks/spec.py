@@ -80,6 +80,9 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    bwlimit: int = (
+        0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
+    )
     whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
     delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
     block_size: int = 0  # bytes per block of a signature; 0 = by the file's size

@@ -52,6 +52,9 @@ class FakeLibrary:
     def cancel(self, job_id: str, settings: Any) -> None:
         self.calls.append(("cancel", (job_id, settings), {}))
 
+    def limit(self, job_id: str, settings: Any, bwlimit: int) -> None:
+        self.calls.append(("limit", (job_id, settings, bwlimit), {}))
+
     def list_jobs(self, settings: Any) -> list[JobLine]:
         self.calls.append(("list_jobs", (settings,), {}))
         return [JobLine("job1", State.INTERRUPTED, 0.0, "/a\nb", "s3://b/p/", resumable=True)]
@@ -77,7 +80,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLib
     fake = FakeLibrary()
     for module in ("sync", "jobs", "verify"):
         stand_in = types.ModuleType(f"hugesync_producer.{module}")
-        for name in ("sync", "verify", "resume", "watch", "cancel", "list_jobs", "status"):
+        for name in ("sync", "verify", "resume", "watch", "cancel", "limit", "list_jobs", "status"):
             setattr(stand_in, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
@@ -140,6 +143,8 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["-j", "7"], "options", {"jobs": 7}),
     (["--jobs", "7"], "options", {"jobs": 7}),
     (["--memory", "1GiB"], "options", {"memory": 1 << 30}),
+    (["--bwlimit", "10M"], "options", {"bwlimit": 10 << 20}),
+    (["--bwlimit", "off"], "options", {}),
     (["--retries", "9"], "options", {"retries": 9}),
     (["--retry-max-wait", "5s"], "options", {"retry_max_wait": 5.0}),
     (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
@@ -237,6 +242,7 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["-j", "7"], "options", Options(jobs=7)),
     (["--jobs", "7"], "options", Options(jobs=7)),
     (["--memory", "1GiB"], "options", Options(memory=1 << 30)),
+    (["--bwlimit", "1.5MiB"], "options", Options(bwlimit=3 << 19)),
     (["--retries", "9"], "options", Options(retries=9)),
     (["--retry-max-wait", "5s"], "options", Options(retry_max_wait=5.0)),
     (["--stall-timeout", "2m"], "options", Options(stall_timeout=120.0)),
@@ -318,6 +324,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     ("option", "key"),
     [
         ("memory", "memory"),
+        ("bwlimit", "bwlimit"),
         ("retries", "retries"),
         ("conflict_retries", "conflict_retries"),
         ("stall_timeout", "stall_timeout"),
@@ -395,6 +402,8 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--modify-window", "soon", "/a", "/b"], "modify_window"),
         (["--retry-max-wait", "-1s", "/a", "/b"], "retry_max_wait"),
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
+        (["--bwlimit", "fast", "/a", "/b"], "bwlimit"),
+        (["--bwlimit", "10K", "/a", "/b"], "the lowest rate is 64KiB/s"),
         (["--log-format", "xml", "/a", "/b"], "log_format"),
         (["--on-conflict", "keep", "/a", "/b"], "--on-conflict"),
         (["--on-conflict", "keep-both", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
@@ -703,6 +712,28 @@ def test_cancel_tells_the_job(library: FakeLibrary, capsys: pytest.CaptureFixtur
     assert hugesync("cancel", "job1") == 0
     assert library.calls[-1][:1] == ("cancel",)
     assert "job1" in capsys.readouterr().out
+
+
+def test_limit_tells_the_job_its_bandwidth(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hugesync("limit", "job1", "--bwlimit", "10M", "--state", "redis://h/3") == 0
+    name, (job, settings, rate), _ = library.calls[-1]
+    assert (name, job, settings.state_url, rate) == ("limit", "job1", "redis://h/3", 10 << 20)
+    assert capsys.readouterr().out == "job job1 is limited to 10MiB/s\n"
+    assert hugesync("limit", "job1", "--bwlimit", "off") == 0
+    assert library.calls[-1][1][2] == 0
+    assert capsys.readouterr().out == "job job1 has no bandwidth limit any more\n"
+    assert hugesync("limit", "job1", "--bwlimit", "1MB/s", "--json") == 0
+    assert only_object(capsys.readouterr().out) == {"job_id": "job1", "bwlimit": 1_000_000}
+
+
+@pytest.mark.parametrize("rate", ["fast", "63K"])
+def test_a_limit_that_cannot_be_is_bad_usage(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    assert hugesync("limit", "job1", "--bwlimit", rate) == 2
+    assert "--bwlimit" in capsys.readouterr().err
+    assert hugesync("limit", "job1") == 2
+    assert not library.calls
 
 
 def test_config_shows_each_value_and_its_origin_without_passwords(

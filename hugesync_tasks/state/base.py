@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hugesync_tasks import bucket
 from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
 
@@ -226,6 +227,11 @@ class Ledger(Protocol):
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
         """How fast the process ``sharer`` may ask the store at ``place`` (``aimd``); what every process tells of it counts
         together. Answers within a second or two or raises Unreachable: requests wait for it. A repeat counts twice."""
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        """Bytes of the job's bandwidth (``bwlimit`` of its ``meta``, bytes per second, 0 = no limit) for the process ``sharer``:
+        ``need``, of a ``busy`` one somewhat more (``bucket``). Answers within a second or two or raises Unreachable: bytes wait
+        for it. A repeat draws twice."""
 
     def announce(self, queue: str, needs: str) -> None: ...
     def retract(self, queue: str) -> None: ...

@@ -186,6 +186,12 @@ RUNNING = grouped(
         help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
+        " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
+    ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
     click.option(
         "--retry-max-wait",

@@ -20,6 +20,7 @@ _SETTINGS = {
     "broker": "broker_url",
     "state": "state_url",
     "jobs": "jobs",
+    "bwlimit": "bwlimit",
     "memory": "memory",
     "retries": "retries",
     "retry_max_wait": "retry_max_wait",
@@ -125,6 +126,7 @@ def options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         metadata=not given["no_metadata"],
         owner=given["archive"] or (given["owner"] and given["group"]),
         dir_metadata=given["dir_metadata"],
@@ -176,6 +178,7 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         retries=settings.retries,
         retry_max_wait=settings.retry_max_wait,
         memory=settings.memory,

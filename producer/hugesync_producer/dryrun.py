@@ -12,6 +12,7 @@ from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
@@ -27,7 +28,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
     total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
-    token, slowdown = Token(meter), Slowdown()
+    token, slowdown = Token(meter, pace=Bandwidth(None, job.options.bwlimit)), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter)
     feed.start()

@@ -79,11 +79,13 @@ def open_job(
     else:
         ledger.open_job(spec.job, json.dumps(spec.wire()))
         ledger.set_meta(
-            spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0"
+            spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0",
+            bwlimit=str(spec.options.bwlimit),
         )  # fmt: skip
     if folder is not None:
         folder.save(
             job=spec.job, spec=spec.wire(), state="running", started=time.time(), summary=None,
+            bwlimit=spec.options.bwlimit,
             **({} if resumed else {"checkpoint": None}),
         )  # fmt: skip
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from kombu.exceptions import OperationalError
 
@@ -29,6 +30,7 @@ from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
@@ -129,6 +131,7 @@ def _coordinate(
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
         look_at_rates=rates.look if rates is not None else _no_rates,
     )  # fmt: skip
+    coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
