@@ -69,23 +69,24 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.sync import sync
 
-        return sync(
-            source,
-            dest,
-            settings=settings,
-            rules=request.rules_of(given, settings),
-            selection=selection,
-            options=request.options_of(given, settings),
-            source_profile=given["source_profile"],
-            dest_profile=given["dest_profile"],
-            dry_run=given["dry_run"],
-            fresh=given["fresh"],
-            detach=given["detach"],
-            observer=observer,
-        )
+        with request.chosen(given, filters_given(ctx)) as (selection, names):
+            return sync(
+                source,
+                dest,
+                settings=settings,
+                rules=request.rules_of(given, settings),
+                selection=selection,
+                options=request.options_of(given, settings),
+                source_profile=given["source_profile"],
+                dest_profile=given["dest_profile"],
+                dry_run=given["dry_run"],
+                fresh=given["fresh"],
+                detach=given["detach"],
+                observer=observer,
+                files_from=names,
+            )
 
     return run(out, work)
 

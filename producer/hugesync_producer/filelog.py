@@ -91,6 +91,12 @@ def failed(key: str, failure_class: str, message: str) -> None:
         _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
 
 
+def missing(key: str) -> None:
+    """A list names it, and the source lacks it."""
+    if _switch.isEnabledFor(logging.WARNING):
+        _log.warning("file missing", path=key, reason="it is in the list of names, and not in the source")
+
+
 def deleted(removal: Removal) -> None:
     if _switch.isEnabledFor(logging.INFO):
         _log.info(f"{_what(removal)} deleted", path=removal.key, size=removal.size)

@@ -18,7 +18,9 @@ from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.keptnames import kept_names, refuse_large
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
@@ -51,8 +53,10 @@ def run_job(
     began: float,
     rates: SharedRates | None = None,
     owner: str = "",
+    names: NameList | None = None,
 ) -> Summary:
-    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused
+    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). ``names``: the list that the job
+    is given; of a job that is gone on with, None: it is found where it was kept. Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     with ExitStack() as stack:
@@ -66,7 +70,7 @@ def run_job(
         stack.callback(job.close)
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate)
+            return dry_run(job, meter, observer, began, spec.options.estimate, names)
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
@@ -79,13 +83,15 @@ def run_job(
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
         else:
+            refuse_large(names)
             tend = _nothing_to_tend
         configure(app, settings)
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        names = stack.enter_context(kept_names(spec, names, ledger, folder))
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, names)
 
 
 def _coordinate(
@@ -99,9 +105,10 @@ def _coordinate(
     began: float,
     owner: str = "",
     rates: SharedRates | None = None,
+    names: NameList | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner)
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, names)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -113,7 +120,7 @@ def _coordinate(
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, _publisher(), PlanFeed(job, meter, key, names), window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
         look_at_rates=rates.look if rates is not None else _no_rates,
     )  # fmt: skip
