@@ -190,11 +190,14 @@ def listed_run(seed: int, kind: str, tmp_path: Path) -> None:
         finally:
             sim.end()
     files = dict(summary.files)
-    assert (files["found"], files["missing"], files["failed"], files["pending"]) == (len(chosen), len(gone), 0, 0), seed
+    failed = {f.path for f in summary.failures}  # a ledger that forgot may fail a file, and says so
+    assert (files["found"], files["missing"], files["pending"]) == (len(chosen), len(gone), 0), seed
+    assert files["failed"] == len(failed) == len(failed & chosen)
+    assert not failed or kind in ("failover", "all", "flaky")
     assert set(summary.missing) == gone
-    for key in chosen:
+    for key in chosen - failed:
         assert sim.dest_bucket.get("dst/" + key).body == sim.source_bucket.get("src/" + key).body
-    assert {k for k in sim.keys(sim.dest_bucket, "dst/") if ".hssig" not in k} == before | chosen
+    assert {k for k in sim.keys(sim.dest_bucket, "dst/") if ".hugesync" not in k} - failed == (before | chosen) - failed
 
 
 def given(names: NameList) -> Callable[..., Any]:
