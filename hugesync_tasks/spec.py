@@ -51,12 +51,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of the source takes part; part of the job's identity. ``filters`` are ("+"/"-", pattern) in order."""
+    """What of the source takes part; part of the job's identity. ``filters`` are (flags, pattern) in order:
+    ``hugesync_producer.filterrules``."""
 
     filters: tuple[tuple[str, str], ...] = ()
     min_size: int | None = None
     max_size: int | None = None
     links: str = "keep"  # keep | follow | skip
+    listed: str = ""  # digest of the list of names that were given; "" = none was, and everything is looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,7 @@ def test_an_option_of_verify_changes_its_value_and_nothing_else(
 def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
     tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
+    tested |= {"--files-from", "--files-from0"}
     tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P", "--events", "--log-file"}
     command = cli_jobs.hugesync_commands.commands["verify"]
     declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
@@ -314,6 +315,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
+    tested |= {"--files-from", "--files-from0"}
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }
@@ -368,11 +370,39 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
     assert library.request["selection"].filters == (("-", "b"),)
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "names"),
+    [("--files-from", b"#\nb\n./a\r\n", ["a", "b"]), ("--files-from0", b"#\0b\na\0", ["#", "b\na"])],
+)
+@pytest.mark.parametrize("command", [submit, lambda *args: hugesync("verify", *args)])
+def test_a_list_of_names_reaches_the_library(
+    library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., int], option: str, content: bytes, names: list[str],
+) -> None:  # fmt: skip
+    seen: list[list[str]] = []
+
+    def outcome(observer: Any) -> Summary:
+        seen.append(list(library.request["files_from"]))
+        return DONE
+
+    library.outcome = outcome
+    (tmp_path / "list").write_bytes(content)
+    assert command(option, str(tmp_path / "list"), "/src", "/dst") == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert command(option, "-", "/src", "/dst") == 0
+    assert seen == [names, names]
+    assert not library.request["files_from"].path.exists()
+    library.outcome = lambda observer: DONE
+    assert command("/src", "/dst") == 0
+    assert library.request["files_from"] is None
+
+
 def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert submit("--filter", "merge,- -", "/src", "/dst") == 0
     assert library.request["selection"].filters == (("-", "a"), ("-", "b"))
     assert submit("--exclude-from", "-", "--filter", ". -", "/src", "/dst") == 2
+    assert submit("--exclude-from", "-", "--files-from", "-", "/src", "/dst") == 2
 
 
 # --- bad usage --------------------------------------------------------------------------------------------------------
@@ -392,6 +422,10 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--min-size", "0-1", "/a", "/b"], "--min-size"),
         (["--max-size", "-1", "/a", "/b"], "--max-size"),
         (["--max-size", "1K+2", "/a", "/b"], "--max-size"),
+        (["--files-from", "/does/not/exist", "/a", "/b"], "--files-from /does/not/exist"),
+        (["--files-from", "x", "--files-from0", "y", "/a", "/b"], "--files-from0"),
+        (["--files-from", "x", "--delete", "/a", "/b"], "--delete"),
+        (["--files-from0", "x", "--delete", "/a", "/b"], "--delete"),
         (["--filter", "dir-merge .rules", "/a", "/b"], "dir-merge"),
         (["--filter", "-x user.*", "/a", "/b"], "extended attributes"),
         (["--filter", ". /does/not/exist", "/a", "/b"], "/does/not/exist"),

@@ -66,7 +66,7 @@ def preflight_command(ctx: click.Context, /, source: str, dest: str, **given: An
         from hugesync_tasks.config import load
 
         settings = load({"broker_url": given["broker"]} if given["broker"] is not None else {})
-        selection = request.selection_of(given, filters_given(ctx))
+        selection = request.selection_of(given, filters_given(ctx), request.Inputs())
         options = request.comparing_options_of(given, settings)
         with stoppable():
             report = _measured(out, source, dest, given, settings, options, selection)

@@ -101,7 +101,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    notes += coordinator.deletes.notes
+    notes += [*coordinator.deletes.notes, *coordinator.plan_notes]
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,
@@ -118,6 +118,7 @@ def summarise(
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
+        missing=tuple(total.missing),
         reason=reason,
         notes=tuple(notes),
         resumable=str(state) in UNFINISHED,

@@ -22,7 +22,9 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.keptnames import kept_names, refuse_large
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
@@ -58,9 +60,11 @@ def run_job(
     rates: SharedRates | None = None,
     owner: str = "",
     retry: Retry | None = None,
+    names: NameList | None = None,
 ) -> Summary:
     """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
-    (``openjob``). Raises UsageError, Refused
+    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
+    Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     with ExitStack() as stack:
@@ -75,7 +79,7 @@ def run_job(
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate)
+            return dry_run(job, meter, observer, began, spec.options.estimate, names)
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
@@ -88,13 +92,15 @@ def run_job(
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
         else:
+            refuse_large(names)
             tend = _nothing_to_tend
         configure(app, settings)
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry)
+        names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names)
 
 
 def _coordinate(
@@ -109,10 +115,11 @@ def _coordinate(
     owner: str = "",
     rates: SharedRates | None = None,
     retry: Retry | None = None,
+    names: NameList | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
     left = (retry.key, retry.counters) if retry is not None else None
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left)
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left, names)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -125,7 +132,7 @@ def _coordinate(
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
-    planner = PlanFeed(job, meter, key) if retry is None else NothingToPlan(job, meter, key)
+    planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
         job, ledger, _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
