@@ -10,50 +10,24 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from threading import Lock
+from collections.abc import Callable
 
-from hugesync_producer.preflight.values import KIB, MIB
+from hugesync_producer.preflight.samples import SMALL, Read
+from hugesync_producer.preflight.values import MIB
 from hugesync_tasks.model import Entry
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.stores import local_kernel
 
-SMALL = 4 * KIB
 PER_SYNC = 64  # small files that share one syncfs; a job's batches share it among up to 512
 _NOATIME = getattr(os, "O_NOATIME", 0)
 
 
-class LocalFiles:
-    """Reads files of a source: SRC is left as it is, its times of access too where the system lets us."""
+def reader_of(root: str) -> Read:
+    """Reads files below ``root``, which are left as they are, their times of access too where the system lets us."""
+    folder = os.fsencode(root)
 
-    def __init__(self, root: str, some: Sequence[Entry], largest: Sequence[Entry]) -> None:
-        self._root = os.fsencode(root)
-        self._some, self._largest = list(some), [e for e in largest if e.size >= MIB]
-        self._turn = itertools.count()
-        self._places: dict[int, int] = {}
-        self._lock = Lock()
-
-    @property
-    def has_chunks(self) -> bool:
-        return bool(self._largest)
-
-    def read_small(self) -> int:
-        """The first 4 KiB of one file: opened, read, closed."""
-        entry = self._some[next(self._turn) % len(self._some)]
-        return self._read(entry, 0, min(SMALL, entry.size))
-
-    def read_chunk(self, size: int) -> int:
-        """The next ``size`` bytes of one of the largest files, each stretch once before any comes again."""
-        with self._lock:
-            at = next(self._turn) % len(self._largest)
-            entry = self._largest[at]
-            start = self._places.get(at, 0)
-            length = min(size, entry.size - start)
-            self._places[at] = start + length if start + length < entry.size else 0
-        return self._read(entry, start, length)
-
-    def _read(self, entry: Entry, start: int, length: int) -> int:
-        fd = open_quietly(os.path.join(self._root, decode_name(entry.key)))
+    def read(entry: Entry, start: int, length: int) -> int:
+        fd = open_quietly(os.path.join(folder, decode_name(entry.key)))
         try:
             drop(fd, start, length)
             read = 0
@@ -66,6 +40,8 @@ class LocalFiles:
             return read
         finally:
             os.close(fd)
+
+    return read
 
 
 class LocalScratch:
