@@ -18,6 +18,7 @@ from conftest import Bucket
 from hugesync_producer import cli_jobs
 from hugesync_producer.cli import invoke, submit_command
 from hugesync_producer.preflight import removal, run
+from hugesync_producer.preflight.disks import disk_of
 from hugesync_producer.preflight.host import Host, host_facts
 from hugesync_producer.preflight.removal import MARKER, remove_all
 from hugesync_producer.preflight.report import Report
@@ -197,6 +198,33 @@ def test_an_endless_listing_is_cut_and_called_a_sample(
     assert "for all of them it is longer" in text
 
 
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="nobody else tells what is in the page cache")
+def test_nothing_that_is_read_to_measure_comes_from_the_page_cache(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if disk_of(str(tmp_path)).kind == "memory":
+        pytest.skip("what lies in memory cannot be dropped")
+    os.sync()
+    for path in source.rglob("*"):
+        if path.is_file():
+            path.read_bytes()
+    real, cached = os.pread, []
+
+    def pread(fd: int, n: int, at: int) -> bytes:
+        if n:
+            try:
+                cached.append(os.preadv(fd, [bytearray(min(n, 4 * KIB))], at, os.RWF_NOWAIT))
+            except BlockingIOError:
+                cached.append(0)
+        return real(fd, n, at)
+
+    monkeypatch.setattr(os, "pread", pread)
+    report = measure(source, tmp_path / "dest")
+    assert report.measured.source.small
+    assert len(cached) > 20
+    assert sum(n > 0 for n in cached) <= len(cached) // 20  # the same file may be in two streams
+
+
 # --- what is told ---------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +339,7 @@ def test_files_that_cannot_be_read_are_told_and_block_only_where_all_are(
     assert measure("s3://bucket/data/", tmp_path / "dest").blockers == ("reading: access denied",)
 
 
+@pytest.mark.full
 def test_a_folder_that_may_not_be_written_blocks(source: Path, tmp_path: Path) -> None:
     dest = tmp_path / "dest"
     dest.mkdir(0o555)
@@ -498,10 +527,11 @@ def test_a_job_with_preflight_prints_it_goes_on_and_auto_reaches_the_specificati
     assert ran.code == 0, ran.err
     assert ran.files["done"] == 23
     assert "Recommended" in ran.err
-    assert "--auto: jobs " in ran.err
     (job,) = (tmp_path / "us" / "state").rglob("job.json")
     options = json.loads(job.read_text())["spec"]["options"]
-    said = dict(pair.rsplit(" ", 1) for pair in ran.err.partition("--auto: ")[2].splitlines()[0].split(", "))
+    said = dict(
+        pair.rsplit(" ", 1) for pair in ran.err.partition("hugesync-submit: --auto: ")[2].splitlines()[0].split(", ")
+    )
     assert set(said) == {"jobs", "batch_files", "batch_bytes", "memory"}
     assert {key: str(options[key]) for key in said} == said
     assert options["part_size"] == 9 * MIB  # set by the user, and kept

@@ -29,14 +29,15 @@ def reader_of(root: str) -> Read:
     def read(entry: Entry, start: int, length: int) -> int:
         fd = open_quietly(os.path.join(folder, decode_name(entry.key)))
         try:
-            drop(fd, start, length)
+            alone(fd)
+            drop(fd)
             read = 0
             while read < length:
                 body = os.pread(fd, min(MIB, length - read), start + read)
                 if not body:
                     break  # it is shorter now
                 read += len(body)
-            drop(fd, start, length)
+            drop(fd)
             return read
         finally:
             os.close(fd)
@@ -75,7 +76,7 @@ class LocalScratch:
         try:
             self._fill(fd, size)
             os.fsync(fd)
-            drop(fd, 0, size)
+            drop(fd)
             return size
         finally:
             os.close(fd)
@@ -83,13 +84,14 @@ class LocalScratch:
     def reader(self, size: int) -> tuple[Callable[[], int], Callable[[], None]]:
         """(reads that written file back from the disk in chunks of up to 1 MiB, lets go of it)."""
         fd, turn = self._unlinked(), itertools.count()
+        alone(fd)
         self._fill(fd, size)
         os.fsync(fd)
 
         def read() -> int:
             step = min(MIB, size)
             start = next(turn) * step % size
-            drop(fd, start, step)
+            drop(fd)
             return len(os.pread(fd, step, start))
 
         return read, lambda: os.close(fd)
@@ -128,10 +130,17 @@ def open_quietly(path: bytes) -> int:
         return os.open(path, flags)
 
 
-def drop(fd: int, start: int, length: int) -> None:
-    """Forget what the page cache holds of this stretch. What is not on the disk yet stays."""
+def drop(fd: int) -> None:
+    """Forget what the page cache holds of this file. The whole of it: a kernel that caches in large pieces keeps those which a
+    shorter stretch only cuts. What is not on the disk yet stays."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def alone(fd: int) -> None:
+    """Nothing is read ahead: what one stream asks for does not come to another for nothing."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def may_write(folder: str) -> str:

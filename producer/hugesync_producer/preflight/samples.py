@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Lock
 
@@ -25,6 +26,7 @@ class Samples:
         self._some, self._largest = list(some), [e for e in largest if e.size >= LONG]
         self._turn = 0
         self._places: dict[str, int] = {}
+        self._read_now: Counter[str] = Counter()
         self._lock = Lock()
         self.passed_over: dict[str, str] = {}  # key -> why
 
@@ -50,8 +52,8 @@ class Samples:
     def _from(self, entries: list[Entry], stretch: Callable[[Entry], tuple[int, int]]) -> int:
         while True:
             with self._lock:
-                self._turn += 1
-                entry = entries[self._turn % len(entries)]
+                entry = self._next(entries)
+                self._read_now[entry.key] += 1
                 start, length = stretch(entry)
             try:
                 return self._read(entry, start, length)
@@ -63,3 +65,15 @@ class Samples:
                         entries.remove(entry)
                     elif entry in entries:
                         raise
+            finally:
+                with self._lock:
+                    self._read_now.subtract([entry.key])
+
+    def _next(self, entries: list[Entry]) -> Entry:
+        """Not one that another stream reads, if there is another: what one has read, the other finds in the cache."""
+        for _ in entries:
+            self._turn += 1
+            entry = entries[self._turn % len(entries)]
+            if not self._read_now[entry.key]:
+                break
+        return entry
