@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Bucket
+from conftest import Bucket, azure_environment
 from hugesync_producer import cli_jobs
 from hugesync_producer.cli import invoke, submit_command
 from hugesync_producer.preflight import removal, run
@@ -33,10 +33,13 @@ from hugesync_tasks.stores.base import ABSENT
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.memory_objects import S3_LIKE
+from hugesync_tasks.stores.opening import open_store
 from hugesync_tasks.summary import State, Summary
 from hugesync_tasks.token import Token
+from hugesync_tasks.uri import parse_location
 from processes import Place, wait_until
 from slowproxy import SlowProxy
+from strict_azure import StrictAzure
 from submit import Submit
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -161,6 +164,9 @@ def test_where_an_abort_frees_nothing_small_objects_are_written_and_deleted(
     report = measure(source, "s3://bucket/data")
     there = MemoryStore(bucket, "data/")
     assert report.measured.dest.small
+    made = {op for op, _ in bucket.log}
+    assert {"put", "delete"} <= made
+    assert "create" not in made
     assert list(there.list_uploads(Token())) == list(there.list_ours(Token())) == []
 
 
@@ -425,6 +431,7 @@ def test_an_upload_that_arrives_after_the_death_of_its_process_is_removed_too(
     others = there.create_upload("another's", MIB, MIB, Meta(), Token())
     monkeypatch.setattr(removal.time, "sleep", late)
     assert remove_all(Location("s3", "bucket"), tag, again=True)
+    assert len(looks) >= 2  # it was waited for
     assert [id for _, id, _ in there.list_uploads(Token())] == [others.id]
 
 
@@ -471,6 +478,49 @@ def test_struck_in_the_middle_of_an_upload_nothing_stays_at_the_store(
         assert running.finish(60).code == 130
     wait_until(lambda: not place.living(), 120, "the watchdog")
     assert left_in(s3_bucket) == []
+
+
+@pytest.fixture
+def strict_azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictAzure]:
+    with StrictAzure() as it:
+        it.create_container("box")
+        azure_environment(monkeypatch, it.env)
+        yield it
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_every_kind_of_store_is_measured_as_either_end_and_left_as_it_was(
+    scheme: str, request: pytest.FixtureRequest, source: Path, tmp_path: Path
+) -> None:
+    place = request.getfixturevalue({"s3": "s3_bucket", "gs": "gcs_bucket", "az": "strict_azure"}[scheme])
+    url = f"{scheme}://{'box' if scheme == 'az' else place.bucket}/data"
+    up = measure(source, url, max_seconds=15.0, max_bytes=32 * MIB)
+    m = up.measured
+    assert (m.dest.notes, up.blockers, up.left) == ((), (), ())
+    assert m.dest.request and m.dest.small and m.dest.write  # noqa: PT018
+    there = open_store(parse_location(url), None, Options(), role="place")
+    assert [*there.list_ours(Token()), *there.list_uploads(Token())] == []
+    assert list(there.list(Token())) == []
+    if scheme == "az":
+        assert not place.staged("box")
+    there.put("small", b"x" * 5000, Meta(), ABSENT, Token())
+    there.put("large", os.urandom(3 * MIB), Meta(), ABSENT, Token())
+    down = measure(f"{url}/", tmp_path / "dest", max_seconds=15.0, max_bytes=32 * MIB)
+    assert (down.measured.source.notes, down.blockers, down.measured.sizes.files) == ((), (), 2)
+    assert down.measured.source.request and down.measured.source.small and down.measured.source.read  # noqa: PT018
+    there.close()
+
+
+@pytest.mark.full
+def test_what_a_store_copies_by_itself_is_measured_without_a_trace(s3_bucket: Bucket) -> None:
+    for i in range(3):
+        s3_bucket.client.put_object(Bucket=s3_bucket.bucket, Key=f"from/{i}", Body=os.urandom(7 * MIB))
+    root = f"s3://{s3_bucket.bucket}"
+    report = measure(f"{root}/from/", f"{root}/to/", max_seconds=15.0, max_bytes=64 * MIB)
+    assert report.measured.server_copy
+    assert report.measured.dest.copy
+    assert left_in(s3_bucket) == [f"from/{i}" for i in range(3)]
 
 
 # --- before a job ---------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ LARGEST = 8 * MIB
 LASTING = 0.4  # seconds that one chunk should take: long beside its latency, short beside a rung
 CHUNKS = 48  # about as many as a ladder moves at least
 COPIED = 6 * MIB  # S3 copies ranges only out of objects above 5 MB
+MOST_COPIES = 60  # held by the store until the end
 MANY = (1, 16)  # small files travel by sixteen threads in each task
 _SHARES = {"request": 0.1, "small": 0.3, "chunks": 0.6}
 
@@ -141,7 +142,7 @@ def _measure_store(
             assert copies is not None
             scratch.prepare(COPIED)
             samples = Samples(scratch.copier(copies[0], COPIED), [], large)
-            mine = allowance.portion(0.3, 0.25)
+            mine = Allowance(0.3 * allowance.left, MOST_COPIES * COPIED)  # nothing of it passes through here
             copied.extend(climb(lambda: samples.read_chunk(COPIED), mine.left / 4, mine, COPIED, lambda r: r.rate))
 
         told.attempt("writing", write_small)
