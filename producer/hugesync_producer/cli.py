@@ -17,6 +17,7 @@ from hugesync_producer.cli_options import (
     DELETING,
     DELTA,
     FLEET,
+    ITEMIZE,
     MEASURING,
     RUNNING,
     SELECTING,
@@ -26,6 +27,7 @@ from hugesync_producer.cli_options import (
     filters_given,
 )
 from hugesync_producer.cli_run import Output, conclude, lost, run
+from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import stand_in, unwritten
 from hugesync_tasks import __version__
 from hugesync_tasks.summary import Observer, State, Summary
@@ -34,8 +36,8 @@ SUBMIT = "hugesync-submit"
 
 
 @click.command(SUBMIT, cls=FilteringCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source")
-@click.argument("dest")
+@click.argument("source", type=PLACE)
+@click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
 @WRITING
@@ -45,6 +47,7 @@ SUBMIT = "hugesync-submit"
 @MEASURING
 @FLEET
 @SHOWING
+@ITEMIZE
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:

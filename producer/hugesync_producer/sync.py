@@ -16,6 +16,7 @@ from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
+from hugesync_producer.selecting import identity_of, refuse_unfit
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
@@ -67,6 +68,7 @@ def sync(
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        refuse_unfit(selection, ends.source, ends.dest, options)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
         spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
@@ -111,9 +113,9 @@ def _spec(
     ):  # left out at its default, or jobs left unfinished by an earlier release would not be found
         kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
-    identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
+    what = {**identity_of(selection), "rules": asdict(rules), "kept": kept, "single": single}
     spec = Spec(
-        identity.job_id(ends.source.identity(), ends.dest.identity(), identity_of),
+        identity.job_id(ends.source.identity(), ends.dest.identity(), what),
         source,
         dest,
         single_file=ends.single_dest,
