@@ -583,8 +583,10 @@ def test_a_job_that_breaks_off_reports_what_was_counted_until_then(
     library.outcome = stop
 
     assert submit("--json", "/src", "/dst") == 130
-    found = only_object(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    found = only_object(out)
     assert (found["job_id"], found["files"]["done"], found["files"]["pending"]) == ("job7", 2, 3)
+    assert err == "hugesync-submit: interrupted; to go on: hugesync resume job7\n"
 
     assert submit("/src", "/dst") == 130
     assert "hugesync resume job7" in capsys.readouterr().out
