@@ -6,6 +6,7 @@ import time
 
 from hugesync_producer.ends import open_end
 from hugesync_producer.openjob import open_job
+from hugesync_producer.stopping import until
 from hugesync_tasks.config import Settings
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
@@ -15,6 +16,7 @@ from hugesync_tasks.summary import Observer, State, Summary
 def hand_to_fleet(spec: Spec, settings: Settings, observer: Observer, *, fresh: bool, began: float) -> Summary:
     """Open the job without a coordinator. Raises Refused (it is being run, another job writes there, or with
     ``--delete`` the source is on another device), Unreachable."""
+    spec = until(spec, began)
     ledger = open_ledger(settings)
     try:
         ledger.check_server()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
@@ -25,9 +26,10 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
+from hugesync_producer.stopping import asked, until
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
-from hugesync_tasks.celery import app, configure
+from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
@@ -38,6 +40,9 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = get_logger(__name__)
 
@@ -56,6 +61,8 @@ def run_job(
     """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
+    if not owner:  # else the run goes on whose time was begun elsewhere
+        spec = until(spec, began)
     with ExitStack() as stack:
         job = JobContext(
             spec,
@@ -68,7 +75,7 @@ def run_job(
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate)
+            return dry_run(job, meter, observer, began, spec.options.estimate, asked(spec, observer))
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
@@ -82,12 +89,12 @@ def run_job(
             tend = embedded.tend
         else:
             tend = _nothing_to_tend
-        configure(app, settings)
+        publish = _publisher(stack.enter_context(publishing(settings)))
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, publish)
 
 
 def _coordinate(
@@ -101,6 +108,7 @@ def _coordinate(
     began: float,
     owner: str = "",
     rates: SharedRates | None = None,
+    publish: Publish | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
     opened = open_job(ledger, spec, folder, observer, fresh, device, owner)
@@ -115,9 +123,9 @@ def _coordinate(
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, publish or _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
-        look_at_rates=rates.look if rates is not None else _no_rates,
+        look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
@@ -191,11 +199,13 @@ def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
 
-def _publisher() -> Publish:
+def _publisher(sender: Celery | None = None) -> Publish:
+    sender = sender or app
+
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
-            app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
-        except (OperationalError, *app.connection_for_write().connection_errors) as error:
+            sender.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
+        except (OperationalError, *sender.connection_for_write().connection_errors) as error:
             raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
 
     return publish
