@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     stall_timeout: Seconds = Field(
         default=_JOB.stall_timeout,
         gt=0,
-        description="How long a job waits for workers that vanished before it stops as stalled (resumable).",
+        description="How long nothing of a job may move, workers that vanished or stand still, before it stops as stalled (resumable).",
     )
     modify_window: Seconds = Field(
         default=0.0, description="Modification times that differ by no more than this count as equal."

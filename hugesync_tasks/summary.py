@@ -181,6 +181,7 @@ class JobLine:
     dest: str
     resumable: bool = False
     compares: bool = False  # it only compared both
+    paused: bool = False  # it runs, and nothing is sent until somebody resumes it
 
 
 class Observer(Protocol):

@@ -198,7 +198,11 @@ RUNNING = grouped(
         help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
         "  [default: never]",
     ),
-    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
+    ),
     click.option(
         "--source-profile",
         metavar="NAME",

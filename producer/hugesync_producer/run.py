@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
+from hugesync_producer import human
+from hugesync_producer.again import NothingToPlan, Retry
 from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.coordinator import Coordinator
@@ -33,6 +35,7 @@ from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
@@ -57,8 +60,10 @@ def run_job(
     began: float,
     rates: SharedRates | None = None,
     owner: str = "",
+    retry: Retry | None = None,
 ) -> Summary:
-    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused
+    """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
+    (``openjob``). Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     if not owner:  # else the run goes on whose time was begun elsewhere
@@ -94,7 +99,7 @@ def run_job(
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, publish)
+        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, publish)
 
 
 def _coordinate(
@@ -108,10 +113,12 @@ def _coordinate(
     began: float,
     owner: str = "",
     rates: SharedRates | None = None,
+    retry: Retry | None = None,
     publish: Publish | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner)
+    left = (retry.key, retry.counters) if retry is not None else None
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -119,11 +126,14 @@ def _coordinate(
         job, meter, window, resumed is not None, device,
         lambda: sweep(job, started, Token(meter)) if resumed is not None else None,
     )  # fmt: skip
+    if retry is not None:
+        deletes.forgo("nothing was deleted: only what had failed was tried again")
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
+    planner = PlanFeed(job, meter, key) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
-        job, ledger, publish or _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, publish or _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
         look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
@@ -133,10 +143,16 @@ def _coordinate(
     )  # fmt: skip
     reason = ""
     try:
-        if resumed is not None:
+        if retry is not None:
+            coordinator.save()  # before anything is done: a run that is killed now is resumed from here
+            planner.first = _again(job, window, coordinator, meter, observer, retry)
+        elif resumed is not None:
             failed_first(job, window, coordinator.units, meter, coordinator.keep)
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
+        if retry is not None and retry.state_after(state) != state:
+            state, coordinator.scan_complete = retry.state_after(state), False
+            reason = f"only what had failed was tried again; the rest waits for: hugesync resume {spec.job}"
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:
@@ -158,6 +174,24 @@ def _coordinate(
     ended_well = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
     devices = updated(opened.devices, device) if ended_well else opened.devices
     return end(ledger, pool, spec, place, folder, summary, coordinator, devices)
+
+
+def _again(
+    job: JobContext, window: Window, coordinator: Coordinator, meter: Meter, observer: Observer, retry: Retry
+) -> Entry | None:
+    """Plan what is to be tried again; the first file of it."""
+    wanted = sum(map(retry.wants, window.base.failures))
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants)
+    gone = wanted - len(planned)
+    found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
+    omitted = sum(window.base.omitted.values())
+    more = (
+        f"; {human.count(omitted)} more were only counted: the same command again looks at every file"
+        if omitted
+        else ""
+    )
+    observer.on_notice(f"trying {human.counted(len(planned), 'file')} again{found}{more}")
+    return next((entry for entry in planned if entry.kind is Kind.FILE), None)
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
