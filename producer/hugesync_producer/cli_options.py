@@ -205,6 +205,12 @@ RUNNING = grouped(
         help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
     ),
     click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
+    ),
+    click.option(
         "--stall-timeout",
         metavar="TIME",
         help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",

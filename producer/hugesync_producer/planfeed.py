@@ -94,9 +94,10 @@ class PlanFeed:
         for feed in self._feeds:
             feed.stop(max(0.0, until - time.monotonic()))
 
-    def segments(self) -> Iterator[Segment]:
-        """All of them, one after another (a dry run)."""
+    def segments(self, before_each: Callable[[], object] = lambda: None) -> Iterator[Segment]:
+        """All of them, one after another (a dry run). ``before_each`` look, ten times a second at least, it may raise."""
         while True:
+            before_each()
             item = self.poll(0.1)
             if isinstance(item, Signal):
                 return
