@@ -67,7 +67,9 @@ def section(context: click.Context) -> str:
 
 def _names(option: click.Option, context: click.Context) -> str:
     """``-j``, ``--jobs N`` as ``--help`` spells them."""
-    if option is context.command.get_help_option(context):  # click makes it once, of the first context that asked for it
+    if option is context.command.get_help_option(
+        context
+    ):  # click makes it once, of the first context that asked for it
         return f"`{', '.join(context.help_option_names)}`"
     names, _ = _record(option, context)
     return f"`{names.replace('|', chr(92) + '|')}`"

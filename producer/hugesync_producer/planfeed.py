@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
 
@@ -14,20 +15,22 @@ from hugesync_producer.extras import Extras
 from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
-from hugesync_producer.join import JoinItem, join
+from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.named import Named
+from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
+from hugesync_producer.presence import MissingIsEmpty, MustBeThere
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
-from hugesync_tasks.errors import Cancelled, NotFound
+from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.model import Entry, Kind, Removal
-from hugesync_tasks.spec import Location
+from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.equality import range_size
 from hugesync_tasks.stores.base import Store
-from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
 
@@ -38,12 +41,16 @@ STOPPING = 0.5  # seconds for its threads to end, all together
 class PlanFeed:
     """Segments of one job from ``start_after`` on. ``poll`` gives one, None where none is ready yet, or END."""
 
-    def __init__(self, job: JobContext, meter: Meter, start_after: str = "") -> None:
-        self._job, self._meter, self._start_after = job, meter, start_after
+    def __init__(self, job: JobContext, meter: Meter, start_after: str = "", names: NameList | None = None) -> None:
+        """``names``: the list of them that the job was given."""
+        self._job, self._meter, self._start_after, self._names = job, meter, start_after, names
+        self._named: Named | None = None
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
-        self._feeds: list[Feed | SingleFeed] = []
-        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        self._feeds: list[Feed | SingleFeed | Named] = []
+        context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
+        self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
+        self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
@@ -59,6 +66,14 @@ class PlanFeed:
         if isinstance(item, BaseException):
             raise item
         return item
+
+    @property
+    def notes(self) -> list[str]:
+        """For the summary."""
+        bare = self._named.bare if self._named is not None else 0
+        if not bare:
+            return []
+        return [f"{bare} × a folder was named without / at its end: it was looked at alone, without what is in it"]
 
     @property
     def throttled(self) -> int:
@@ -108,14 +123,13 @@ class PlanFeed:
 
     def _planned(self) -> Iterator[Segment | None]:
         job, spec = self._job, self._job.spec
-        select = Filter.of(spec.selection)
-        if spec.single_file:
-            self._feeds = [
-                SingleFeed(job.source, spec.single_source, spec.single_file, Token(self._meter), "source"),
-                SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
-            ]
+        select, deletes = Filter.of_job(spec), spec.options.delete
+        extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
+        if self._names is not None and not spec.single_file:
+            self._named = Named(job, self._names, self._meter, select, self._start_after)
+            self._feeds = [self._named]
         else:
-            self._feeds = [*listings(job, self._meter, self._start_after)[:2]]
+            self._feeds = [*sides(job, self._meter, self._start_after, extras)]
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -136,10 +150,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = join(self._feeds[0], self._feeds[1])
-        extras = (
-            extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if spec.options.delete else None
-        )
+        items = self._counted(self._named.items() if self._named is not None else join(*self._sides()))
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -147,6 +158,15 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+
+    def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+        for item in items:
+            self.met += item is not None
+            yield item
+
+    def _sides(self) -> tuple[Side[Entry], Side[Entry]]:
+        source, dest = (feed for feed in self._feeds if not isinstance(feed, Named))
+        return source, dest
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
@@ -171,19 +191,45 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
-def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed, Feed, WithoutSidecars]:
+def sides(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> list[Feed | SingleFeed]:
+    """What is joined: the listings of both ends, or of a single file a look at either."""
+    spec = job.spec
+    if spec.single_file:
+        return [
+            SingleFeed(job.source, spec.single_source, spec.single_file, Token(meter), "source"),
+            SingleFeed(job.dest, spec.single_file, spec.single_file, Token(meter), "destination"),
+        ]
+    return [*listings(job, meter, start_after, extras)[:2]]
+
+
+def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
+    """The source's listing, begun: without what is ours."""
+    there = WithoutSidecars(MustBeThere(source, spec.source))
+    enter = Filter.of_job(spec).enter
+    return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
+
+
+def listings(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> tuple[Feed, Feed, WithoutSidecars]:
     """Both ends' listings, begun: source and destination, without what is ours and without the folder of ``--backup-dir``; and
-    what the latter reads, which knows what it left out."""
-    select, options = Filter.of(job.spec.selection), job.spec.options
-    everything = options.delete and options.delete_excluded
+    what the latter reads, which knows what it left out. ``extras`` are told of folders of the destination that are not
+    entered."""
+    select, options = Filter.of_job(job.spec), job.spec.options
+    entered = select.enter_to_delete if options.delete else select.enter
 
     def enter(folder: str) -> bool:
-        return folder != options.backup_dir and (everything or select.enter(folder))
+        enters = folder != options.backup_dir and entered(folder)
+        if not enters and extras is not None and job.dest.limits.folders:  # elsewhere a folder needs nothing in it
+            extras.passed_over(folder)
+        return enters
 
-    there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
-    source, dest = WithoutSidecars(_MustBeThere(job.source, job.spec.source)), WithoutSidecars(there)
+    there = MustBeThere(job.dest, job.spec.dest) if job.spec.compares else MissingIsEmpty(job.dest)
+    dest = WithoutSidecars(there)
     return (
-        Feed(source, Token(meter), name="source", start_after=start_after, enter=select.enter).start(),
+        source_listing(job.source, job.spec, meter, start_after),
         Feed(dest, Token(meter), name="destination", start_after=start_after, enter=enter).start(),
         dest,
     )
@@ -192,7 +238,7 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
 def extras_of(job: JobContext, found: Callable[[Removal], object]) -> Extras:
     options = job.spec.options
     keep_both = options.on_conflict == "keep-both"
-    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found, keep_both)
+    return Extras(Filter.of_job(job.spec), options.backup_dir, found, keep_both, job.source.limits.folders)
 
 
 def _only_counted(removal: Removal) -> None:
@@ -205,37 +251,3 @@ def _seen_by(extras: Extras, items: Iterable[JoinItem | None]) -> Iterator[JoinI
             extras.take(item)
         yield item
     extras.close()
-
-
-class _MustBeThere(Wrapper):
-    """What must be there; a prefix below which nothing lies is missing, as a folder that is not there would be."""
-
-    def __init__(self, inner: Store, location: Location) -> None:
-        super().__init__(inner)
-        self._location = location
-
-    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
-        excluded: list[str] = []
-
-        def asked(folder: str) -> bool:
-            if enter is None or enter(folder):
-                return True
-            excluded[:] = [folder]
-            return False
-
-        empty = True
-        for entry in self.inner.list(token, start_after, asked):
-            empty = False
-            yield entry
-        if empty and self._location.prefix and not start_after and not excluded:
-            raise NotFound(f"{self._location.display()}: nothing is there")
-
-
-class _MissingIsEmpty(Wrapper):
-    """The destination; a root that is not there yet lists as an empty one."""
-
-    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
-        try:
-            yield from self.inner.list(token, start_after, enter)
-        except NotFound:
-            return

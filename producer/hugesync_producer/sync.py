@@ -14,8 +14,10 @@ from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
+from hugesync_producer.selecting import identity_of, listing, refuse_unfit
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
@@ -47,17 +49,18 @@ def sync(
     fresh: bool = False,
     detach: bool = False,
     observer: Observer | None = None,
+    files_from: NameList | None = None,
 ) -> Summary:
     """Bring SOURCE to DEST and say truthfully what became of each file.
 
     With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
     source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. Raises UsageError, Refused,
+    this returns at once. ``files_from``: only these names (``namelist_read``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
     observer = observer or Unobserved()
-    rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
+    rules, selection, options = rules or Rules(), listing(selection, files_from), options or Options()
     if options.part_size > options.memory // PARTS_IN_MEMORY:
         part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(
@@ -67,14 +70,15 @@ def sync(
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        refuse_unfit(selection, ends.source, ends.dest, options, ends.single_source)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
         spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         if detach:
-            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
-        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
+            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began, names=files_from)
+        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from)
 
 
 @contextmanager
@@ -111,9 +115,9 @@ def _spec(
     ):  # left out at its default, or jobs left unfinished by an earlier release would not be found
         kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
-    identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
+    what = {**identity_of(selection), "rules": asdict(rules), "kept": kept, "single": single}
     spec = Spec(
-        identity.job_id(ends.source.identity(), ends.dest.identity(), identity_of),
+        identity.job_id(ends.source.identity(), ends.dest.identity(), what),
         source,
         dest,
         single_file=ends.single_dest,
