@@ -72,6 +72,7 @@ class Options:
     storage_class: str | None = None
     sse_kms_key: str | None = None
     retries: int = 5
+    retry_max_wait: float = 0.0  # seconds between two attempts at one request, at most; 0 = as the store asks
     conflict_retries: int = 3
     on_conflict: str = "retry"  # retry | skip | keep-both | fail
     unsafe_no_conflict_check: bool = False
@@ -81,6 +82,9 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    bwlimit: int = (
+        0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
+    )
     whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
     delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
     block_size: int = 0  # bytes per block of a signature; 0 = by the file's size

@@ -21,11 +21,21 @@ def known(head: Head) -> Entry:
 def look_again(job: JobContext, source: Entry, dest: Head | None, token: Token) -> Decision:
     """The pure decision over what is there now; reads bytes only under ``--checksum`` and ``--verify all``
     (of links, their targets)."""
-    rules = job.spec.rules
-    if dest is not None and not job.source.limits.listing_has_mtime and source.mtime_ns is None:
+    return look_closer(job, source if dest is None else with_time(job, source, token), dest, token)
+
+
+def with_time(job: JobContext, source: Entry, token: Token) -> Entry:
+    """``source`` with the mtime that its store keeps with it; a HEAD where the listing has none."""
+    if not job.source.limits.listing_has_mtime and source.mtime_ns is None:
         head = job.source.head(job.source_key(source.key), token)
         if head is not None and head.entry.version == source.version:
-            source = replace(source, mtime_ns=head.meta.mtime_ns)
+            return replace(source, mtime_ns=head.meta.mtime_ns)
+    return source
+
+
+def look_closer(job: JobContext, source: Entry, dest: Head | None, token: Token) -> Decision:
+    """As ``look_again``, of a source ``with_time``."""
+    rules = job.spec.rules
     decision = decide(source, known(dest) if dest else None, rules, headed=True)
     if dest is None or not (decision is Decision.UNKNOWN or (decision is Decision.SAME and compares_same(job, source))):
         return decision

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hugesync_tasks import bucket
 from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
 
@@ -74,7 +75,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """For re-dispatch. ``state`` is "queued", "running", or "" where there is no record."""
+    """For re-dispatch. ``state`` is "queued", "running", "recalled", or "" where there is no record."""
 
     state: str
     seq: int = 0
@@ -159,6 +160,10 @@ class Ledger(Protocol):
     def put_tasks(self, job: str, tasks: Iterable[Task]) -> None:
         """Each becomes ``queued`` (attempts and receipts kept), unless it runs under a lease that has not expired."""
 
+    def recall(self, job: str, tasks: list[str]) -> list[str]:
+        """Take back those that nobody has begun; they are answered, also by a repeat. A claim finds them GONE until they are put
+        again, attempts and receipts kept. What runs, or ran under a lease that has expired, is left as it is."""
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         """OK and POISON make the caller the owner of a new attempt; all other answers change nothing."""
 
@@ -182,6 +187,9 @@ class Ledger(Protocol):
         """False, and nothing changed, where the task is gone, or a ``fence`` is given and a later attempt has begun."""
 
     def statuses(self, job: str, tasks: list[str]) -> list[TaskStatus]: ...
+    def finished(self, job: str, known: Mapping[str, int]) -> dict[str, dict[int, Any]]:
+        """Of each batch that has more receipts than are ``known`` of it: all of them. Those of a settled one are gone."""
+
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         """Wait at most ``timeout`` s for an event, then take what is there."""
 
@@ -225,6 +233,11 @@ class Ledger(Protocol):
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
         """How fast the process ``sharer`` may ask the store at ``place`` (``aimd``); what every process tells of it counts
         together. Answers within a second or two or raises Unreachable: requests wait for it. A repeat counts twice."""
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        """Bytes of the job's bandwidth (``bwlimit`` of its ``meta``, bytes per second, 0 = no limit) for the process ``sharer``:
+        ``need``, of a ``busy`` one somewhat more (``bucket``). Answers within a second or two or raises Unreachable: bytes wait
+        for it. A repeat draws twice."""
 
     def announce(self, queue: str, needs: str) -> None: ...
     def retract(self, queue: str) -> None: ...

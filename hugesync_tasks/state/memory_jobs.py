@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
 
+from hugesync_tasks import bucket
 from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
@@ -20,6 +21,7 @@ class TaskRecord:
     task: Task
     attempts: int = 0
     running: bool = False
+    recalled: bool = False
     until: float = 0.0
     since: float | None = None
     moved: int = 0
@@ -46,6 +48,8 @@ class JobRecord:
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
     traffic: Counter[str] = field(default_factory=Counter)
+    taken: bucket.Taken = field(default_factory=bucket.Taken)  # of its bandwidth
+    drew: dict[str, float] = field(default_factory=dict)  # process -> when
 
 
 class MemoryJobs:
@@ -244,6 +248,16 @@ class MemoryJobs:
             self._sharers[place] = {who: when for who, when in heard.items() if when > now - SILENT}
             state = self._rates.get(place, Rate(now))
             self._rates[place], grant = exchange(state, report, len(self._sharers[place]), now)
+            return grant
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        with self._changed:
+            record, now = self._job(job), self.clock()
+            said = record.meta.get("bwlimit")
+            if said is None or float(said) == 0:
+                return bucket.Grant(None if said is None else 0.0)
+            record.drew = {w: at for w, at in {**record.drew, sharer: now}.items() if at > now - bucket.SILENT}
+            record.taken, grant = bucket.draw(record.taken, float(said), need, busy, len(record.drew), now)
             return grant
 
     def announce(self, queue: str, needs: str) -> None:

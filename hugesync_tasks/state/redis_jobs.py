@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import redis
 
-from hugesync_tasks import identity
+from hugesync_tasks import bucket, identity
 from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.state.base import TOLD_MS, TakenUp
@@ -78,7 +78,7 @@ class RedisJobs:
         self.set_meta(job, cancel="1")
 
     def forget_job(self, job: str, history: bool = True) -> None:
-        keys = self._keys(job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic")
+        keys = self._keys(job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by")
         if not history:
             keys += self._keys(job, "spec", "meta")
             self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
@@ -194,6 +194,11 @@ class RedisJobs:
         )
         limit = Limit(float(rate), float(knee), float(left)) if rate else None
         return Grant(limit, int(sharers), int(tokens), float(wait))
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        keys, constants = self._keys(job, "meta", "bw", "bw:by"), map(str, bucket.CONSTANTS)
+        rate, sharers, n, wait = self._rates.run("draw", keys, ["bwlimit", sharer, need, int(busy), *constants])
+        return bucket.Grant(float(rate) if rate else None, int(sharers), int(n), float(wait))
 
     def announce(self, queue: str, needs: str) -> None:
         self._server.call(lambda r: r.hset(f"{self._prefix}announce", queue, needs))

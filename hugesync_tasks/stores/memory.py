@@ -123,6 +123,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
             raise Permanent("a folder has no bytes of its own", key)
         self._check_condition(key, expected)
         token.requested("put")
+        token.pay(len(body))
         token.sent(len(body), overhead)
         token.moved(len(body))
         made = self.bucket.put(whole, bytes(body), meta, expected, self._crc64(body))
@@ -174,6 +175,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
         token.requested("part")
+        token.pay(len(body))
         token.sent(len(body))
         token.moved(len(body))
         return self.bucket.put_part(self._whole(upload.key), upload.id, number, bytes(body), self._crc64(body))
@@ -276,6 +278,7 @@ class MemoryReader:
             chunk = bytes(self._body[at : at + MIB])
             self._token.received(len(chunk), self._overhead)
             self._token.moved(len(chunk))
+            self._token.pay(len(chunk))
             yield chunk
 
     def __enter__(self) -> MemoryReader:

@@ -5,7 +5,6 @@ They call these functions of ``hugesync_producer.jobs``, all of which raise Usag
     list_jobs(settings) -> list[JobLine]                    newest first
     status(job_id, settings) -> dict[str, Any]              design §6's object, and "source", "dest", "started", "resumable"
     resume(job_id, settings, observer) -> Summary
-    watch(job_id, settings, observer) -> Summary
     cancel(job_id, settings) -> None                        returns when the job has been told, not when it has stopped
 """
 
@@ -21,10 +20,17 @@ import click
 from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
-from hugesync_producer.cli_options import FLEET, JSON, SHOWING
+from hugesync_producer.cli_help import SectionedGroup
+from hugesync_producer.cli_limit import limit_command
+from hugesync_producer.cli_manifest import manifest_command
+from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_setup import completion_command, config_command
+from hugesync_producer.cli_steer import errors_command, pause_command, retry_command
 from hugesync_producer.cli_verify import verify_command
+from hugesync_producer.cli_watch import watch_command
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
@@ -36,18 +42,31 @@ if TYPE_CHECKING:
     from hugesync_tasks.config import Settings
 
 NAME = "hugesync"
-DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
-VERBOSE = click.option("-v", "--verbose", is_flag=True, help="List every failure.")
+DEBUG = grouped(click.option("--debug", is_flag=True, help="Show tracebacks."), section=SHOWN)
+VERBOSE = grouped(click.option("-v", "--verbose", is_flag=True, help="List every failure."), section=SHOWN)
 
 
-@click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
+class HugesyncCommands(SectionedGroup):
+    sections = {
+        "Jobs": ("jobs", "status", "watch", "pause", "resume", "cancel", "limit", "retry", "errors"),
+        "Two places compared": ("verify", "manifest"),
+        "Before a job": ("preflight", "validate-endpoint", "providers"),
+        "What was left behind": ("uploads",),
+        "Files and signatures": ("sign", "delta", "patch"),
+        "Setting up": ("config", "completion"),
+    }
+
+
+@click.group(NAME, cls=HugesyncCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
 
 
 for _command in (
-    sign_command, delta_command, patch_command, providers_command, uploads_commands, validate_command, verify_command,
+    sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
+    verify_command, manifest_command, config_command, completion_command, pause_command, errors_command, retry_command,
+    watch_command, limit_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 
@@ -93,6 +112,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")), compares=compares)
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        if found.get("paused"):
+            show(f"Paused: nothing is sent until hugesync resume {job}")
         if found.get("reason"):
             show(f"Why: {human.plain(redact(found['reason']))}")
         for line in as_of_lines(found["as_of"]) if "as_of" in found else ():
@@ -107,30 +128,17 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @click.argument("job")
 @FLEET
 @SHOWING
+@ITEMIZE
 def resume_command(job: str, **given: Any) -> int:
-    """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
+    """Go on with JOB where it stopped, or let one go on that is paused. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
+        from hugesync_producer.cli_request import refuse_pairs
         from hugesync_producer.jobs import resume
 
+        refuse_pairs(given)
         return resume(job, _settings(given), observer)
-
-    return run(out, work)
-
-
-@hugesync_commands.command("watch")
-@click.argument("job")
-@FLEET
-@SHOWING
-def watch_command(job: str, **given: Any) -> int:
-    """Follow JOB until it ends, and exit with its code. To stop watching (Ctrl-C) does not stop the job."""
-    out = Output.of(NAME, given)
-
-    def work(observer: Observer) -> Summary:
-        from hugesync_producer.jobs import watch
-
-        return watch(job, _settings(given), observer)
 
     return run(out, work)
 
@@ -152,27 +160,6 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
-@hugesync_commands.command("config")
-@FLEET
-@JSON
-@DEBUG
-def config_command(as_json: bool, **given: Any) -> int:
-    """Show each setting, its effective value, and where that comes from."""
-
-    def work() -> None:
-        from hugesync_producer.cli_request import settings_given
-        from hugesync_tasks.config import config_file, provenance
-
-        lines = provenance(settings_given(given))
-        if as_json:
-            show(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
-            return
-        print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
-        show(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
-
-    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
-
-
 def _settings(given: dict[str, Any]) -> Settings:
     from hugesync_producer.cli_request import settings_given
     from hugesync_tasks.config import load
@@ -182,5 +169,9 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = human.state(line.state) + (", resumable" if line.resumable else "") + (", verify" if line.compares else "")
+    state = (
+        ("paused" if line.paused else human.state(line.state))
+        + (", resumable" if line.resumable else "")
+        + (", verify" if line.compares else "")
+    )
     return line.job_id, state, started, line.source, line.dest

@@ -10,11 +10,15 @@ from typing import Any
 
 import click
 
+from hugesync_producer.cli_help import SectionedCommand, in_section
+from hugesync_producer.cli_types import PLACE, Choice
+
 Decorator = Callable[[Any], Any]
+SHOWN = "What is shown"
 FILTERS = ("filter", "exclude", "include", "exclude_from", "include_from")
 
 
-class FilteringCommand(click.Command):
+class FilteringCommand(SectionedCommand):
     """Keeps the order in which the five filter options were given, across them, as rsync does: the first that matches
     decides. ``filters_given`` reads them."""
 
@@ -32,12 +36,12 @@ def filters_given(ctx: click.Context) -> tuple[tuple[str, str], ...]:
     return given
 
 
-def grouped(*options: Decorator) -> Decorator:
-    """Several options as one decorator, shown in ``--help`` in this order."""
+def grouped(*options: Decorator, section: str = "") -> Decorator:
+    """Several options as one decorator, shown in ``--help`` in this order, below the title ``section``."""
 
     def apply(command: Any) -> Any:
         for option in reversed(options):
-            command = option(command)
+            command = in_section(option(command), section)
         return command
 
     return apply
@@ -59,6 +63,7 @@ COMPARING = grouped(
     click.option(
         "--modify-window", metavar="TIME", help="Times that differ by no more are equal: 1s, 1ms.  [default: 0]"
     ),
+    section="What is transferred",
 )
 
 SELECTING = grouped(
@@ -68,21 +73,33 @@ SELECTING = grouped(
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in rsync."),
     click.option("--include", multiple=True, metavar="PATTERN", help="Take what matches. The first match decides."),
     click.option(
-        "--exclude-from", multiple=True, metavar="FILE", help="Leave out what matches a pattern in FILE (- is stdin)."
+        "--exclude-from",
+        type=PLACE,
+        multiple=True,
+        metavar="FILE",
+        help="Leave out what matches a pattern in FILE (- is stdin).",
     ),
     click.option(
-        "--include-from", multiple=True, metavar="FILE", help="Take what matches a pattern in FILE (- is stdin)."
+        "--include-from",
+        type=PLACE,
+        multiple=True,
+        metavar="FILE",
+        help="Take what matches a pattern in FILE (- is stdin).",
     ),
+    click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
+    click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
+    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
+    _flag("--skip-links", help="Skip symlinks."),
+    section="What takes part",
+)
+
+NAMING = grouped(
     click.option(
         "--files-from",
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
     click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
-    click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
-    click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
-    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
-    _flag("--skip-links", help="Skip symlinks."),
 )
 
 WRITING = grouped(
@@ -95,7 +112,7 @@ WRITING = grouped(
     click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
     click.option(
         "--on-conflict",
-        type=click.Choice(["retry", "skip", "keep-both"]),
+        type=Choice(["retry", "skip", "keep-both"]),
         help="When somebody else wrote the destination meanwhile: compare afresh, leave theirs and report it, or write"
         " ours beside theirs under a dated name."
         "  [default: retry]",
@@ -108,11 +125,12 @@ WRITING = grouped(
     ),
     click.option(
         "--verify",
-        type=click.Choice(["none", "transferred", "all"]),
+        type=Choice(["none", "transferred", "all"]),
         default="none",
         help="What to compare beyond what the stores prove by themselves: read back what was transferred and is not proven;"
         " with all, compare also what looks the same, and send it if it is not.  [default: none]",
     ),
+    section="How it is written",
 )
 
 DELETING = grouped(
@@ -133,6 +151,7 @@ DELETING = grouped(
         default="",
         help="Keep what is overwritten or deleted below DIR, a folder inside DEST that is otherwise left alone.",
     ),
+    section="Deleting",
 )
 
 DELTA = grouped(
@@ -151,7 +170,7 @@ DELTA = grouped(
     ),
     click.option(
         "--signature-missing",
-        type=click.Choice(["auto", "generate", "full"]),
+        type=Choice(["auto", "generate", "full"]),
         default="auto",
         help="Where the destination has no signature: read it to make one, or send the file whole."
         "  [default: read what is local]",
@@ -165,6 +184,7 @@ DELTA = grouped(
     click.option(
         "--sidecar-prefix", metavar="PREFIX/", default="", help="Where signatures lie, instead of beside their files."
     ),
+    section="Sending only what changed",
 )
 
 RUNNING = grouped(
@@ -175,8 +195,23 @@ RUNNING = grouped(
         help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
+        " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
+    ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
-    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option(
+        "--retry-max-wait",
+        metavar="TIME",
+        help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
+    ),
     click.option(
         "--source-profile",
         metavar="NAME",
@@ -191,6 +226,15 @@ RUNNING = grouped(
     ),
     _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
+    section="How the job runs",
+)
+
+MEASURING = grouped(
+    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    _flag(
+        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
+    ),
+    section="How the job runs",
 )
 
 FLEET = grouped(
@@ -198,9 +242,20 @@ FLEET = grouped(
         "--broker", metavar="URL", help="Redis of a fleet of workers. Without it everything is on this machine."
     ),
     click.option("--state", metavar="URL", help="Redis that holds the state of jobs, if it is another."),
+    section="Fleet",
 )
 
-JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."))
+JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."), section=SHOWN)
+
+ITEMIZE = grouped(
+    _flag(
+        "-i",
+        "--itemize-changes",
+        "itemize",
+        help="Print a line for each file that is sent or deleted, as rsync does: what of it changes, and its name.",
+    ),
+    section=SHOWN,
+)
 
 SHOWING = grouped(
     JSON,
@@ -214,5 +269,26 @@ SHOWING = grouped(
     click.option(
         "--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"
     ),
-    click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
+    click.option(
+        "-P/ ",
+        "--progress/--no-progress",
+        "progress",
+        default=True,
+        help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
+    ),
+    click.option(
+        "--events",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append what happens, each file's outcome too, to FILE: one JSON object per line.",
+    ),
+    click.option(
+        "--log-file",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append to FILE what -v would log, whatever stderr shows.",
+    ),
+    section=SHOWN,
 )

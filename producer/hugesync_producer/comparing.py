@@ -61,6 +61,12 @@ class ComparingJudge(Judge):
         self._dark_there: Entry | None = None  # and of the destination
 
     def judge(self, item: JoinItem) -> Step:
+        step = self.look(item)
+        filelog.judged(step)
+        return step
+
+    def look(self, item: JoinItem) -> Step:
+        """The answer to the next key, told to nobody."""
         for entry in (item.source, item.dest):
             if entry is not None and entry.kind is Kind.ERROR and entry.key.endswith("/"):
                 if entry is item.source:
@@ -68,11 +74,8 @@ class ComparingJudge(Judge):
                 else:
                     self._dark_there = entry
         if item.source is None and item.dest is not None:
-            step = Step(item.key, 0, False, self._only_there(item.dest))
-        else:
-            step = super().judge(item)
-        filelog.judged(step)
-        return step
+            return Step(item.key, 0, False, self._only_there(item.dest))
+        return super().judge(item)
 
     def _only_there(self, dest: Entry) -> Verdict:
         if not self._terms.select.selects(dest):
@@ -108,10 +111,16 @@ class ComparingJudge(Judge):
             return Skip("same")
         return Send(Transfer(source, dest.version, dest, check=True), self._way(source))
 
-    def _missing(self, source: Entry) -> Verdict:
+    def _hidden(self, source: Entry) -> Fail | None:
+        """Why nobody knows whether the destination has it: it lies in a folder that could not be looked into."""
         dark = self._dark_there
-        if dark is not None and source.key.startswith(dark.key):
-            return Fail(class_of(dark.note), f"at the destination: {dark.key}: {dark.note or 'could not be looked at'}")
+        if dark is None or not source.key.startswith(dark.key):
+            return None
+        return Fail(class_of(dark.note), f"at the destination: {dark.key}: {dark.note or 'could not be looked at'}")
+
+    def _missing(self, source: Entry) -> Verdict:
+        if hidden := self._hidden(source):
+            return hidden
         if self._terms.dest_limits.folders and source.kind is not Kind.DIR:
             return Send(Transfer(source, check=True), Way.CHECK)  # a look at its place says what else is there
         return Fail(FailureClass.PERMANENT, MISSING)

@@ -98,6 +98,11 @@ class Deletes:
         self._ended = not self._out and self._next is None and not self._again
         return not self._ended
 
+    def forgo(self, why: str) -> None:
+        """Nothing is deleted in this run."""
+        if not self._ended:
+            self._ended, self.note = True, why
+
     def stop(self) -> None:
         if self._look is not None:
             self._look.stop()
@@ -168,6 +173,11 @@ class Deletes:
         payload = json.dumps({"items": [r.wire() for r in batch.items], "sidecars": sidecars})
         return Task(f"x{epoch}.{self._numbers}", "delete", pool.queue, 0, payload)
 
+    def put_back(self, batch: DeleteBatch) -> None:
+        """Its task was taken back before a worker began it."""
+        self._out -= 1
+        self._again.appendleft(batch)
+
     def on_event(self, batch: DeleteBatch, outcome: Mapping[str, Any]) -> None:
         self._out -= 1
         if "items" in outcome:
@@ -194,6 +204,6 @@ class Deletes:
             aside.notes[_KEPT[outcome.reason]] += 1
         else:
             aside.extras(outcome)
-            filelog.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
+            filelog.delete_failed(removal, outcome.reason, f"not deleted: {outcome.message}")
             aside.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
             self.conflict_stop |= outcome.reason == FailureClass.CONFLICT and self._job.options.on_conflict == "fail"

@@ -13,6 +13,7 @@ from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
@@ -35,7 +36,7 @@ def dry_run(
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
     total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
-    token, slowdown = Token(meter), Slowdown()
+    token, slowdown = Token(meter, pace=Bandwidth(None, job.options.bwlimit)), Slowdown()
     observer.on_start(job.spec.job, False)
     feed = PlanFeed(job, meter, names=names)
     feed.start()
@@ -44,6 +45,7 @@ def dry_run(
             for segment in feed.segments():
                 total.tally.add(segment.tally)
                 total.lacks(segment.missing)
+                notes.update(dict(segment.notes))
                 if segment.seen is not None:
                     total.seen.add(segment.seen)
                 for failure in segment.failures:
@@ -52,10 +54,10 @@ def dry_run(
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
                     if outcome is None:
-                        filelog.would_send(transfer.key, transfer.source.size)
+                        filelog.would_send(transfer)
                         larges.append(transfer)
                     else:
-                        filelog.settled(transfer.key, transfer.source.size, outcome)
+                        filelog.settled(transfer, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
                 for large in larges:  # beside the main thread, so that Ctrl-C need not wait for a store
                     foreseen = pool.submit(foresee, job, large, token, estimate).result()
@@ -85,7 +87,6 @@ def dry_run(
         missing=tuple(total.missing),
         notes=(
             *slowed(traffic),
-            *feed.notes,
             *(f"{n} × {note}" for note, n in sorted(notes.items())),
             *((kept,) if kept else ()),
         ),

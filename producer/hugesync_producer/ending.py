@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 
+from hugesync_producer.again import left
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
@@ -37,11 +38,12 @@ def end(
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
+    kept = left(coordinator.window) if summary.state is State.DONE_WITH_ERRORS else None
     finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS, State.REFUSED)  # what was refused is judged anew
     if folder is not None:
         try:
             folder.save(
-                state=str(summary.state), summary=json.loads(text), devices=devices,
+                state=str(summary.state), summary=json.loads(text), devices=devices, left=kept,
                 **({"checkpoint": None} if finished else {}),
             )  # fmt: skip
         except CannotSave as error:
@@ -50,8 +52,10 @@ def end(
     try:
         coordinator.keep_now()
         pool.retract()
-        told = {"state": str(summary.state), "summary": text, "reason": summary.reason}
+        told = {"state": str(summary.state), "summary": text, "reason": summary.reason, "left": json.dumps(kept)}
         ledger.set_meta(spec.job, **told, devices=json.dumps(devices))
+        if not finished:  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
+            ledger.cancel(spec.job)
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
@@ -85,8 +89,8 @@ def summarise(
     job: JobContext, state: State, window: Window, coordinator: Coordinator, meter: Meter, began: float, reason: str
 ) -> Summary:
     """The counters as they stand; traffic is the workers' and this process's own."""
-    total = window.total()
-    traffic = coordinator.final_traffic()
+    total = coordinator.observing.total()
+    traffic = coordinator.observing.final_traffic()
     for name, n in meter.take().items():
         traffic[name] = traffic.get(name, 0) + n
     notes = slowed(traffic)  # what is of the whole job comes first: of many notes people are shown the first
@@ -97,7 +101,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    notes += [*coordinator.deletes.notes, *coordinator.plan_notes]
+    notes += coordinator.deletes.notes
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,

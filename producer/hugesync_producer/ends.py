@@ -70,6 +70,16 @@ def resolve(
     return Ends(source_folder, folder, name, target)
 
 
+def resolve_source(
+    source: str, profile: str, options: Options, meter: Meter, links: str = "keep", rates: SharedRates | None = None
+) -> tuple[Location, str]:
+    """SOURCE alone: the folder or prefix to list, and of a single file its key in there ("" for a tree). Raises as
+    ``resolve``."""
+    location = _with_endpoint(parse_location(source, profile), options)
+    name = _single_name(source, location, options, meter, links, rates)
+    return (location, "") if name is None else (_parent(location)[0], name)
+
+
 def open_end(
     location: Location,
     limits: Mapping[str, Any] | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
 
@@ -16,7 +17,7 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
-from hugesync_producer.named import Named
+from hugesync_producer.named import BARE, Named
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
@@ -26,8 +27,10 @@ from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
 from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.model import Entry, Kind, Removal
+from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.equality import range_size
+from hugesync_tasks.stores.base import Store
 from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
 
@@ -45,7 +48,9 @@ class PlanFeed:
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
         self._feeds: list[Feed | SingleFeed | Named] = []
-        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
+        self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
+        self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
@@ -61,14 +66,6 @@ class PlanFeed:
         if isinstance(item, BaseException):
             raise item
         return item
-
-    @property
-    def notes(self) -> list[str]:
-        """For the summary."""
-        bare = self._named.bare if self._named is not None else 0
-        if not bare:
-            return []
-        return [f"{bare} × a folder was named without / at its end: it was looked at alone, without what is in it"]
 
     @property
     def throttled(self) -> int:
@@ -120,16 +117,11 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        if spec.single_file:
-            self._feeds = [
-                SingleFeed(job.source, spec.single_source, spec.single_file, Token(self._meter), "source"),
-                SingleFeed(job.dest, spec.single_file, spec.single_file, Token(self._meter), "destination"),
-            ]
-        elif self._names is not None:
+        if self._names is not None:
             self._named = Named(job, self._names, self._meter, select, self._start_after)
             self._feeds = [self._named]
         else:
-            self._feeds = [*listings(job, self._meter, self._start_after, extras)[:2]]
+            self._feeds = [*sides(job, self._meter, self._start_after, extras)]
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -150,7 +142,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = self._named.items() if self._named is not None else join(*self._sides())
+        items = self._counted(self._named.items() if self._named is not None else join(*self._sides()))
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -158,10 +150,17 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+        if self._named is not None and self._named.bare:
+            yield Segment(self._start_after, Tally(), notes=((BARE, self._named.bare),))
 
     def _sides(self) -> tuple[Side[Entry], Side[Entry]]:
         source, dest = (feed for feed in self._feeds if not isinstance(feed, Named))
         return source, dest
+
+    def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+        for item in items:
+            self.met += item is not None
+            yield item
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
@@ -186,6 +185,26 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
+def sides(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> list[Feed | SingleFeed]:
+    """What is joined: the listings of both ends, or of a single file a look at either."""
+    spec = job.spec
+    if spec.single_file:
+        return [
+            SingleFeed(job.source, spec.single_source, spec.single_file, Token(meter), "source"),
+            SingleFeed(job.dest, spec.single_file, spec.single_file, Token(meter), "destination"),
+        ]
+    return [*listings(job, meter, start_after, extras)[:2]]
+
+
+def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
+    """The source's listing, begun: without what is ours."""
+    there = WithoutSidecars(MustBeThere(source, spec.source))
+    enter = Filter.of_job(spec).enter
+    return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
+
+
 def listings(
     job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
 ) -> tuple[Feed, Feed, WithoutSidecars]:
@@ -202,9 +221,9 @@ def listings(
         return enters
 
     there = MustBeThere(job.dest, job.spec.dest) if job.spec.compares else MissingIsEmpty(job.dest)
-    source, dest = WithoutSidecars(MustBeThere(job.source, job.spec.source)), WithoutSidecars(there)
+    dest = WithoutSidecars(there)
     return (
-        Feed(source, Token(meter), name="source", start_after=start_after, enter=select.enter).start(),
+        source_listing(job.source, job.spec, meter, start_after),
         Feed(dest, Token(meter), name="destination", start_after=start_after, enter=enter).start(),
         dest,
     )
