@@ -124,11 +124,6 @@ class Coordinator:
         self._observer.on_notice(stopping(stop, bool(self.dispatcher.out)))
 
     @property
-    def plan_notes(self) -> list[str]:
-        """What the scan has to say to a person."""
-        return self._planner.notes
-
-    @property
     def scanned_anything(self) -> bool:
         """Whether the job got as far as having something to sum up."""
         return self.planned_anything or bool(self.window.key)

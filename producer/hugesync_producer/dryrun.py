@@ -56,6 +56,7 @@ def dry_run(
             for segment in feed.segments(lambda: _go_on(asked)):
                 total.tally.add(segment.tally)
                 total.lacks(segment.missing)
+                notes.update(dict(segment.notes))
                 if segment.seen is not None:
                     total.seen.add(segment.seen)
                 for failure in segment.failures:
@@ -99,7 +100,6 @@ def dry_run(
         missing=tuple(total.missing),
         notes=(
             *slowed(traffic),
-            *feed.notes,
             *(f"{n} × {note}" for note, n in sorted(notes.items())),
             *((kept,) if kept else ()),
         ),
