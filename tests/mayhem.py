@@ -211,9 +211,9 @@ class Round:
     def _lawful(self, ended: Ended) -> None:
         """A killed one says nothing; who speaks tells the truth."""
         assert "Traceback" not in ended.err, ended.err[-3000:]
-        assert ended.code in (0, 1, 4, 5, 130, -9), (ended.code, ended.err[-2000:])
-        if not ended.summary:
-            assert ended.code == -9, (ended.code, ended.err[-2000:])
+        assert ended.code in (0, 1, 4, 5, 130, -2, -9, -15), (ended.code, ended.err[-2000:])
+        if not ended.summary:  # SIGKILL; or a signal before there was anybody to handle it
+            assert ended.code == -9 or (ended.code in (-2, -15) and not ended.err), (ended.code, ended.err[-2000:])
             return
         for what in ("files", "bytes"):
             counted = ended.summary[what]
