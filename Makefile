@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds check format docs lock dist bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -107,6 +107,10 @@ FIRST ?= 0
 COUNT ?= 10000
 seeds: $(DEV) ## Play seeds of the simulation on every core: make seeds FIRST=10000 COUNT=200000
 	$(PY) tests/seeds.py $(FIRST) $(COUNT)
+
+CHAOS_SECONDS ?= 1800
+chaos: $(DEV) ## Kill, stop, flush and cut real jobs at random and judge what came of each: make chaos CHAOS_SECONDS=1800 FIRST=1
+	$(PY) tests/mayhem.py --seconds $(CHAOS_SECONDS) --first $(FIRST) --keep $(ARGS)
 
 check: $(DEV) ## Format, lint, types (strict), import layers
 	$(PY) -m ruff format --check .
