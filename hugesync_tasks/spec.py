@@ -112,6 +112,9 @@ class Spec:
     dest_limits: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
     sample: float | None = None  # of a job that only compares: percent of the files whose contents are; None: a sync
+    map_digest: str = (
+        ""  # of the names that ``--map`` gives what the source holds; "" = it keeps its own. The rows lie with the job
+    )
     one_way: bool = False  # of a job that only compares: what only the destination has is not looked for
 
     @property

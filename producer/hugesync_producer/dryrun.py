@@ -39,6 +39,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
                     total.seen.add(segment.seen)
                 for failure in segment.failures:
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
+                total.missing(segment.missing)
                 larges = list(segment.larges)
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
@@ -73,7 +74,11 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
         verified=total.verified,
-        notes=(*slowed(traffic), *(f"{n} × {note}" for note, n in sorted(notes.items())), *((kept,) if kept else ())),
+        notes=(
+            *slowed(traffic),
+            *(f"{n} × {note}" for note, n in sorted((notes + total.notes).items())),
+            *((kept,) if kept else ()),
+        ),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,

@@ -10,6 +10,8 @@ from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import CannotSave, JobFolder
+from hugesync_producer.jobmap import unnamed_words
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.openjob import UNFINISHED
 from hugesync_producer.pace import slowed
 from hugesync_producer.pool import Pool
@@ -98,6 +100,8 @@ def summarise(
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
     notes += coordinator.deletes.notes
+    if isinstance(job.source, MappedStore):
+        notes += unnamed_words(job.source.unnamed)
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Terms
+from hugesync_producer.judge import Extra, Fail, Judge, Missing, Send, Skip, Step, Terms
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Outcome, Removal
@@ -44,6 +44,8 @@ def judged(step: Step) -> None:
         failed(step.key, str(verdict.failure), verdict.message)
     elif isinstance(verdict, Extra) and verdict.listed:
         failed(step.key, str(FailureClass.PERMANENT), UNMATCHED)
+    elif isinstance(verdict, Missing) and _switch.isEnabledFor(logging.INFO):
+        _log.info("file missing at the source", path=step.key)
 
 
 def settled(key: str, size: int, outcome: Outcome) -> None:

@@ -158,7 +158,8 @@ class PlanFeed:
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
-        if not self._start_after or not self._job.source.limits.folders:
+        mapped = bool(self._job.spec.map_digest)  # folders of the source are no folders of the destination
+        if not self._start_after or not self._job.source.limits.folders or mapped:
             return []
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]
@@ -178,7 +179,7 @@ def sides(job: JobContext, meter: Meter, start_after: str = "") -> list[Feed | S
 
 def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
     """The source's listing, begun: without what is ours."""
-    there = WithoutSidecars(_MustBeThere(source, spec.source))
+    there = WithoutSidecars(MustBeThere(source, spec.source))
     enter = Filter.of(spec.selection).enter
     return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
 
@@ -192,7 +193,7 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
     def enter(folder: str) -> bool:
         return folder != options.backup_dir and (everything or select.enter(folder))
 
-    there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
+    there = MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
     dest = WithoutSidecars(there)
     return (
         source_listing(job.source, job.spec, meter, start_after),
@@ -219,7 +220,7 @@ def _seen_by(extras: Extras, items: Iterable[JoinItem | None]) -> Iterator[JoinI
     extras.close()
 
 
-class _MustBeThere(Wrapper):
+class MustBeThere(Wrapper):
     """What must be there; a prefix below which nothing lies is missing, as a folder that is not there would be."""
 
     def __init__(self, inner: Store, location: Location) -> None:

@@ -18,7 +18,10 @@ from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.jobmap import JobMap
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.mapped import MappedStore
+from hugesync_producer.mapping import Map
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
@@ -51,16 +54,20 @@ def run_job(
     began: float,
     rates: SharedRates | None = None,
     owner: str = "",
+    names: Map | None = None,
 ) -> Summary:
-    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused
+    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). ``names``: the map, of a run
+    that was given one. Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
+    mapped = JobMap(spec, settings.state_dir, names) if spec.map_digest else None
     with ExitStack() as stack:
+        source = open_end(
+            spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
+        )
         job = JobContext(
             spec,
-            open_end(
-                spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
-            ),
+            mapped.over(source, spec) if mapped is not None else source,
             open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
@@ -68,10 +75,14 @@ def run_job(
             refuse_dry(spec, settings, job.source.device)
             return dry_run(job, meter, observer, began, spec.options.estimate)
         folder: JobFolder | None = None
+        if settings.broker_url and mapped is not None:
+            mapped.keep()
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
                 refuse_unusable(settings.runtime_dir)
             folder = stack.enter_context(_folder(spec, settings, fresh))
+            if mapped is not None:
+                mapped.keep()
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
             stack.callback(embedded.stop)
             url = embedded.start()
@@ -85,7 +96,10 @@ def run_job(
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        summary = _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        if mapped is not None and folder is None and not summary.resumable:
+            mapped.forget()
+        return summary
 
 
 def _coordinate(
@@ -124,7 +138,8 @@ def _coordinate(
     reason = ""
     try:
         if resumed is not None:
-            failed_first(job, window, coordinator.units, meter, coordinator.keep)
+            stored = job.source.stored if isinstance(job.source, MappedStore) else None
+            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored)
         state = coordinator.run()
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))

@@ -7,7 +7,7 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -94,6 +94,10 @@ class Counters:
         """Only the destination has these."""
         self.unmatched += len(keys)
         self.unmatched_keys += keys[: FAILURES_KEPT - len(self.unmatched_keys)]
+
+    def missing(self, keys: Iterable[str]) -> None:
+        """What was wanted by name and the source lacks, listed; the tally has counted it."""
+        self._note(Counter(f"missing at the source: {key}" for key in keys))
 
     def withdraw(self, failure: Failed, size: int) -> None:
         """A file that is counted as failed elsewhere is tried again, with ``size`` planned bytes; it stays found once. Whoever
