@@ -17,6 +17,7 @@ from hugesync_producer.cli_options import (
     DELETING,
     DELTA,
     FLEET,
+    NAMING,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -37,6 +38,7 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest")
 @COMPARING
 @SELECTING
+@NAMING
 @WRITING
 @DELETING
 @DELTA
@@ -84,6 +86,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             dry_run=given["dry_run"],
             fresh=given["fresh"],
             detach=given["detach"],
+            names=request.names_of(given),
             observer=observer,
         )
 

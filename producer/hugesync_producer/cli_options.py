@@ -76,6 +76,21 @@ SELECTING = grouped(
     _flag("--skip-links", help="Skip symlinks."),
 )
 
+NAMING = grouped(
+    click.option(
+        "--map",
+        "map_file",
+        metavar="FILE",
+        help="Copy what FILE names, under the names that it gives: CSV with columns stored,logical, JSON Lines, or an SQLite file"
+        " (opened so that nothing is written to it).",
+    ),
+    click.option(
+        "--map-query",
+        metavar="SQL",
+        help="Of --map with an SQLite file: SELECT stored, logical FROM ...",
+    ),
+)
+
 WRITING = grouped(
     _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
     _flag("-o", "--owner", help="With -g: keep owner and group."),

@@ -106,6 +106,13 @@ def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
     )
 
 
+def names_of(given: Given) -> tuple[str, str] | None:
+    """The map's file and query. Raises UsageError."""
+    if given["map_query"] and not given["map_file"]:
+        raise UsageError("--map-query is of --map: give that too")
+    return (given["map_file"], given["map_query"] or "") if given["map_file"] is not None else None
+
+
 def options_of(given: Given, settings: Settings) -> Options:
     """Raises UsageError for what only a worker of the fleet can keep."""
     _refuse_memory_of_others(given, settings)

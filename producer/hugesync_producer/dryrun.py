@@ -9,6 +9,8 @@ from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
+from hugesync_producer.jobmap import unnamed_words
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.window import Counters
@@ -76,6 +78,7 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         verified=total.verified,
         notes=(
             *slowed(traffic),
+            *_unnamed(job),
             *(f"{n} × {note}" for note, n in sorted((notes + total.notes).items())),
             *((kept,) if kept else ()),
         ),
@@ -85,6 +88,10 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
     )
+
+
+def _unnamed(job: JobContext) -> list[str]:
+    return unnamed_words(job.source.unnamed) if isinstance(job.source, MappedStore) else []
 
 
 def _notes(foreseen: Foreseen) -> list[str]:

@@ -14,6 +14,7 @@ from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.mapping import Map, prepare
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_tasks import identity
@@ -46,13 +47,15 @@ def sync(
     dry_run: bool = False,
     fresh: bool = False,
     detach: bool = False,
+    names: tuple[str, str] | None = None,
     observer: Observer | None = None,
 ) -> Summary:
     """Bring SOURCE to DEST and say truthfully what became of each file.
 
     With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
     source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. Raises UsageError, Refused,
+    this returns at once. ``names``: a file that gives the source's entries other names at the destination, and the query where it
+    is a database (``maprows``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
@@ -69,12 +72,24 @@ def sync(
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
-        spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
+        mapped = _names(names, ends, options, detach) if names is not None else None
+        spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer, mapped)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         if detach:
             return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
-        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
+        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=mapped)
+
+
+def _names(names: tuple[str, str], ends: Ends, options: Options, detach: bool) -> Map:
+    """The map, read once. Raises UsageError for what it cannot go together with."""
+    if options.delete:
+        raise UsageError("--delete and --map contradict each other: what the map does not name is no extra")
+    if detach:
+        raise UsageError("--detach and --map contradict each other: the map lies on this host, and no worker has it")
+    if ends.single_source:
+        raise UsageError("--map is of a folder or prefix, and SOURCE is a single file")
+    return prepare(*names, remote=ends.source.scheme != "file")
 
 
 @contextmanager
@@ -102,6 +117,7 @@ def _spec(
     rates: SharedRates,
     state_dir: Path,
     observer: Observer,
+    mapped: Map | None = None,
 ) -> Spec:
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
@@ -112,6 +128,8 @@ def _spec(
         kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
     identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
+    if mapped is not None:
+        identity_of["map"] = mapped.digest
     spec = Spec(
         identity.job_id(ends.source.identity(), ends.dest.identity(), identity_of),
         source,
@@ -122,6 +140,7 @@ def _spec(
         selection=selection,
         options=options,
         dry_run=dry_run,
+        map_digest=mapped.digest if mapped is not None else "",
     )
     return probed(spec, meter, rates, state_dir, observer)
 
