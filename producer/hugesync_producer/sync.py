@@ -85,6 +85,10 @@ def _names(names: tuple[str, str], ends: Ends, options: Options, detach: bool) -
     """The map, read once. Raises UsageError for what it cannot go together with."""
     if options.delete:
         raise UsageError("--delete and --map contradict each other: what the map does not name is no extra")
+    if options.dir_metadata:
+        raise UsageError(
+            "--dir-metadata and --map contradict each other: the folders of the map's names are no entries of SOURCE"
+        )
     if detach:
         raise UsageError("--detach and --map contradict each other: the map lies on this host, and no worker has it")
     if ends.single_source:
