@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds check format docs lock bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds check format docs lock dist bench bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -120,9 +120,11 @@ format: $(DEV) ## Format the source and apply the safe fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-docs: $(DEV) ## Write docs/configuration.md from the model, and the table of stores in docs/stores.md from their limits
+docs: $(DEV) ## Write docs/configuration.md, docs/commands.md and the table in docs/stores.md from the code
 	$(PY) -m hugesync_tasks.config_docs > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	$(PY) docs/commands_page.py > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
 	$(PY) -m hugesync_tasks.stores.limits_docs docs/stores.md
 
 UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
@@ -132,8 +134,15 @@ lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hash
 	$(UV) --group pyproject.toml:bench -o requirements-bench.lock
 	$(UV) --group pyproject.toml:fuzz -o requirements-fuzz.lock
 
-bench: $(DEV) $(BENCH) ## The benchmark table, beside s5cmd, rclone, aws, rsync and cp
-	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(ARGS)
+# The builder is pinned in requirements.lock, and without a date of ours it writes the same one into every archive: one source,
+# one set of bytes, whoever builds it where and when.
+dist: $(VENV)/.runtime ## Build wheel and sdist into dist/, the same bytes from the same source (docs/releasing.md)
+	rm -rf dist
+	env -u SOURCE_DATE_EPOCH $(PY) -m hatchling build -t sdist -t wheel
+	cd dist && sha256sum *.tar.gz *.whl | tee SHA256SUMS
+
+bench: $(DEV) $(if $(BASE),,$(BENCH)) ## The table beside s5cmd, rclone, aws, rsync and cp; make bench BASE=REV compares with a revision of ours
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)

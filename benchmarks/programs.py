@@ -6,14 +6,16 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 Command = Callable[[str, str], list[str]]  # (source, destination) → argv; ends are paths or bucket/prefix
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.executable).with_name("hugesync-submit")
-SUBMIT = "from hugesync_producer.cli import submit; submit()"  # in a checkout that is not installed
+SUBMIT = (
+    "import sys; from hugesync_producer.cli import submit; sys.exit(submit())"  # in a checkout that is not installed
+)
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,24 @@ class Program:
     down: Command | None = None
     local: Command | None = None
     again: bool = True  # a second run finds out by itself what is there already
+    env: dict[str, str] = field(default_factory=dict)  # beside what all have
 
 
 def hugesync(*options: str) -> Program:
     submit = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-c", SUBMIT]
+    return ours(" ".join(("hugesync", *options)), submit, options, {})
+
+
+def ours(name: str, submit: list[str], options: tuple[str, ...], env: dict[str, str]) -> Program:
+    """HugeSync, started by the words ``submit``."""
     run = [*submit, "--quiet", *options]
     return Program(
-        " ".join(("hugesync", *options)),
+        name,
         [*submit, "--version"],
         up=lambda a, b: [*run, a, f"s3://{b}"],
         down=lambda a, b: [*run, f"s3://{a}", b],
         local=lambda a, b: [*run, a, b],
+        env=env,
     )
 
 

@@ -1,11 +1,15 @@
-"""Writes ``docs/configuration.md`` from the model: ``python -m hugesync_tasks.config_docs > docs/configuration.md``.
+"""Writes ``docs/configuration.md`` from the model: ``python -m hugesync_tasks.config_docs > docs/configuration.md``; and the file
+that ``hugesync config --init`` begins with.
 
 A test fails when page and model differ.
 """
 
 from __future__ import annotations
 
-from hugesync_tasks.config_model import ENV_PREFIX, Settings, default_text
+import json
+import textwrap
+
+from hugesync_tasks.config_model import ENV_PREFIX, OPTIONS, Settings, default_text
 
 _HEAD = """\
 # Configuration
@@ -14,12 +18,13 @@ _HEAD = """\
 
 A value comes from the first of these that has it:
 
-1. the command line (`--help` names the options that set a key of this page),
+1. the command line, by the key's option,
 2. the environment variable of the key,
 3. `$XDG_CONFIG_HOME/hugesync/config.toml`, by default `~/.config/hugesync/config.toml`,
 4. the default.
 
-`hugesync config` shows every effective value and where it came from, passwords replaced by `***`. A key that does not exist,
+`hugesync config` shows every effective value and where it came from, passwords replaced by `***`; `hugesync config --init` writes a
+file with every key of this page as a comment, never over one that exists without `--force`. A key that does not exist,
 in the file or as a `HUGESYNC_*` variable, and a value that cannot be, are errors (exit code 2) that name it. A variable that is empty
 counts as not set.
 
@@ -37,18 +42,56 @@ Endpoints and credentials of stores are not among these keys: they come from whe
 `AWS_ENDPOINT_URL_S3` and `~/.aws`; Google's default credentials; `AZURE_STORAGE_*`). For Google Cloud Storage and Azure Blob the file may
 hold others by name, in tables `[profiles.NAME]` that `--source-profile` and `--dest-profile` choose from ([stores.md](stores.md)).
 
-| key | environment | default | meaning |
-| --- | --- | --- | --- |
+| key | option | variable | default | meaning |
+| --- | --- | --- | --- | --- |
+"""
+
+_FILE_HEAD = """\
+# HugeSync's configuration. Every key is here as a comment, with its default: take the # away from those that you set.
+# A variable of the environment, named with each key, and the command line come before this file.
+# Sizes: 512MiB, 1.5GiB. Durations: 90s, 30m, 1h30m.
+"""
+
+_FILE_TAIL = """
+# How gs:// and az:// are reached where not as Google's and Azure's own tools say, by names that --source-profile and
+# --dest-profile choose from; the keys are in docs/stores.md. S3's profiles are those of ~/.aws.
+#
+# [profiles.NAME]
 """
 
 
 def page() -> str:
     """The whole page, ending in one newline."""
     rows = [
-        f"| `{key}` | `{ENV_PREFIX}{key.upper()}` | {_default(key)} | {field.description} |"
+        f"| `{key}` | {_option(key)} | `{ENV_PREFIX}{key.upper()}` | {_default(key)} | {field.description} |"
         for key, field in Settings.model_fields.items()
     ]
     return _HEAD + "\n".join(rows) + "\n"
+
+
+def commented_file() -> str:
+    """The configuration file with every key as a comment, in the model's order."""
+    return _FILE_HEAD + "".join(map(_commented, Settings.model_fields)) + _FILE_TAIL
+
+
+def _commented(key: str) -> str:
+    field = Settings.model_fields[key]
+    extra, option = field.json_schema_extra, f", {OPTIONS[key]}" if key in OPTIONS else ""
+    said = f"{field.description} ({ENV_PREFIX}{key.upper()}{option})"
+    value = "[]" if isinstance(field.default, tuple) else json.dumps(default_text(key))
+    if isinstance(extra, dict):  # no two machines have the same
+        said += f" Default: {extra['default_text']}"
+        value = '"/an/absolute/path"'
+    elif isinstance(field.default, int) and default_text(key).isdigit():
+        value = default_text(key)
+    lines = textwrap.wrap(
+        said, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(["", *lines, f"# {key} = {value}", ""])
+
+
+def _option(key: str) -> str:
+    return f"`{OPTIONS[key]}`" if key in OPTIONS else "–"
 
 
 def _default(key: str) -> str:

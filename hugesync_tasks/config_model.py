@@ -179,6 +179,22 @@ class Settings(BaseSettings):
         return init_settings, env_settings, FileSource(settings_cls, toml_file=config_file())
 
 
+# The option that sets each key; the others have none. Those of hugesync-worker alone say so.
+OPTIONS = {
+    "broker_url": "--broker",
+    "state_url": "--state",
+    "jobs": "--jobs",
+    "memory": "--memory",
+    "retries": "--retries",
+    "conflict_retries": "--conflict-retries",
+    "stall_timeout": "--stall-timeout",
+    "modify_window": "--modify-window",
+    "log_format": "--log-format",
+    "worker_roots": "hugesync-worker --root",
+    "worker_concurrency": "hugesync-worker --concurrency",
+}
+
+
 def option_help(key: str) -> str:
     """The help sentence of the option that sets ``key``, default included; so that page, help and model cannot differ."""
     return f"{Settings.model_fields[key].description}  [default: {default_text(key) or 'empty'}]"

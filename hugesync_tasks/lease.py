@@ -34,15 +34,19 @@ class Lease:
         self._fence, self._lease_ms = claim.attempt, lease_ms
         self._lock = Lock()
         self._renewed = asked
+        self._worked = 0  # bytes read, hashed or moved since the last renewal
         self.token = Token(pulse=self._pulse, patience=PATIENCE)
 
-    def _pulse(self, _moved: int) -> None:
+    def _pulse(self, moved: int) -> None:
+        self._worked += moved  # of several threads a count may get lost: it tells that something moves, not how much
         if time.monotonic() - self._renewed < RENEW_EVERY or not self._lock.acquire(blocking=False):
             return
         try:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
-            self._heard(self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, self.token.meter.take()))
+            worked, self._worked = self._worked, 0
+            traffic = self.token.meter.take() | ({"worked": worked} if worked else {})
+            self._heard(self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic))
         except Unreachable:
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
@@ -17,6 +18,7 @@ import structlog
 from hugesync_tasks.redact import redact, redact_value
 
 OURS = "hugesync"
+ONLY_IN_FILES = "hugesync.files"  # what stderr says in plain words, for ``also_to``
 FORMATS = ("text", "json")
 
 
@@ -61,6 +63,26 @@ def configure(level: str = "WARNING", log_format: str = "text", with_process: bo
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # a repeat must reach the loggers that exist
     )
+
+
+def also_to(write: Callable[[str], object] | None, level: str = "INFO") -> None:
+    """Give each line from ``level`` on to ``write`` as well, as stderr would have it; what stderr shows stays as it is. None
+    ends that. After ``configure``, and after any logger got a level of its own; a repeat of ``configure`` ends it, too."""
+    root = logging.getLogger()
+    stderr = next(h for h in root.handlers if isinstance(h, _CurrentStderr))
+    before = next((f for f in stderr.filters if isinstance(f, _AsBefore)), None)
+    if before is not None:
+        before.restore()
+        stderr.removeFilter(before)
+        root.handlers[:] = [stderr]
+    if write is None:
+        return
+    before = _AsBefore()
+    stderr.addFilter(before)
+    before.lower(logging.getLevelName(level.upper()))
+    handler = _ToLines(write)
+    handler.setFormatter(stderr.formatter)
+    root.handlers[:] = [stderr, handler]
 
 
 def get_logger(name: str = OURS, **context: Any) -> structlog.stdlib.BoundLogger:
@@ -116,6 +138,43 @@ def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) and value and " " not in value else repr(value)
+
+
+class _AsBefore(logging.Filter):
+    """Lets through what the levels would have let through that the loggers had before ``lower``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        known = [log for log in logging.Logger.manager.loggerDict.values() if isinstance(log, logging.Logger)]
+        ours = [log for log in known if log.name.startswith(OURS) and log.level]
+        self._levels = {log.name: log.level for log in [*ours, logging.getLogger()]}
+
+    def lower(self, level: int) -> None:
+        """Ours to ``level``, libraries' to WARNING or, under DEBUG, to that."""
+        for name, before in self._levels.items():
+            least = level if name != "root" or level <= logging.DEBUG else logging.WARNING
+            logging.getLogger(None if name == "root" else name).setLevel(min(before, least))
+
+    def restore(self) -> None:
+        for name, before in self._levels.items():
+            logging.getLogger(None if name == "root" else name).setLevel(before)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == ONLY_IN_FILES:
+            return False
+        name = record.name
+        while name and name not in self._levels:
+            name = name.rpartition(".")[0]
+        return record.levelno >= self._levels[name or "root"]
+
+
+class _ToLines(logging.Handler):
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(self.format(record))
 
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):

@@ -29,6 +29,7 @@ BYTES = (*OUTCOMES, "sent", "received", "copied_server_side", "reused", "overhea
 SKIPPED_BY = ("same", "filtered", "special", "existing")
 REQUESTS = ("list", "head", "get", "put", "create", "part", "part_copy", "complete", "abort", "delete")
 TRANSFERS = ("full", "delta", "server_copy")
+MOVED = ("sent", "received", "copied_server_side", "reused")  # of the bytes, what a rate is of
 FAILURES_KEPT = 1000
 UNMATCHED = (
     "only at the destination"  # the message of what a comparison found there alone; no file of the source failed
@@ -153,7 +154,8 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A running job at one instant. ``files`` and ``bytes`` have the names of ``OUTCOMES`` and obey the law."""
+    """A running job at one instant. ``files`` and ``bytes`` have the names of ``OUTCOMES`` and obey the law, file by file also inside
+    a batch; ``files`` may have ``deleted`` and ``missing`` beside them."""
 
     files: Mapping[str, int]
     bytes: Mapping[str, int]
@@ -163,6 +165,9 @@ class Snapshot:
     in_flight: tuple[tuple[str, int, int], ...] = ()  # (key, bytes moved, size), largest first
     throttled: bool = False  # a store asked us to slow down within the last seconds
     waiting_for: str = ""  # why nothing moves: "no worker sees root 'home'"
+    skipped_by: Mapping[str, int] = field(default_factory=dict)  # adds up to the files skipped
+    traffic: Mapping[str, int] = field(default_factory=dict)  # of this run, in bytes, by the names of ``MOVED``
+    paused: bool = False  # nothing is sent until somebody resumes the job
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,9 +99,9 @@ class Mirror(Simulation):
             patch.setattr(deletes, "BATCH", self.batch)
             listings, task = secondlook.listings, Deletes._task
 
-            def looked(job: Any, *args: Any) -> Any:
+            def looked(job: Any, *args: Any, **more: Any) -> Any:
                 self.between()
-                return listings(replace(job, dest=self.listed(job.dest)), *args)
+                return listings(replace(job, dest=self.listed(job.dest)), *args, **more)
 
             def made(owner: Deletes, *args: Any) -> Any:
                 self.before_deleting()

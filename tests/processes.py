@@ -83,6 +83,14 @@ class Running:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 
+    def interrupt(self, how: signal.Signals = signal.SIGINT) -> None:
+        """``how`` twice: what is in hand does not finish."""
+        self.process.send_signal(how)
+        wait_until(
+            lambda: "stopping: " in self.said() or self.process.poll() is not None, what="an answer to the signal"
+        )
+        self.process.send_signal(how)
+
     def children(self) -> list[psutil.Process]:
         """The worker's pool processes, or whatever this process started; living ones."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -118,8 +119,13 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--modify-window", "2"], "rules", {"modify_window_ns": 2_000_000_000}),
     (["--exclude", "*.o"], "selection", {"filters": (("-", "*.o"),)}),
     (["--include", "*.c"], "selection", {"filters": (("+", "*.c"),)}),
+    (["-f", "H_*.o"], "selection", {"filters": (("-s", "*.o"),)}),
+    (["--filter", "P,p *.o"], "selection", {"filters": (("-pr", "*.o"),)}),
     (["--min-size", "10K"], "selection", {"min_size": 10240}),
+    (["--min-size", "1.5mb-1"], "selection", {"min_size": 1499999}),
     (["--max-size", "1.5GiB"], "selection", {"max_size": 3 << 29}),
+    (["--max-size", "2g+1"], "selection", {"max_size": (2 << 30) + 1}),
+    (["--max-size", "0"], "selection", {"max_size": 0}),
     (["-L"], "selection", {"links": "follow"}),
     (["--copy-links"], "selection", {"links": "follow"}),
     (["--skip-links"], "selection", {"links": "skip"}),
@@ -189,6 +195,8 @@ def test_an_option_changes_its_value_and_nothing_else(
         (["--broker", "redis://fleet/1", "--detach"], "detach", True),
         (["--source-profile", "here"], "source_profile", "here"),
         (["--dest-profile", "there"], "dest_profile", "there"),
+        (["--map", "names.csv"], "names", ("names.csv", "")),
+        (["--map", "names.db", "--map-query", "SELECT a, b FROM t"], "names", ("names.db", "SELECT a, b FROM t")),
     ],
 )
 def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str, expected: Any) -> None:
@@ -220,6 +228,8 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["--one-way"], "one_way", True),
     (["--exclude", "*.o"], "selection", Selection(filters=(("-", "*.o"),))),
     (["--include", "*.c", "--exclude", "*"], "selection", Selection(filters=(("+", "*.c"), ("-", "*")))),
+    (["-f", "H a"], "selection", Selection(filters=(("-s", "a"),))),
+    (["--filter", "S a"], "selection", Selection(filters=(("+s", "a"),))),
     (["--min-size", "10K"], "selection", Selection(min_size=10240)),
     (["--max-size", "10K"], "selection", Selection(max_size=10240)),
     (["-L"], "selection", Selection(links="follow")),
@@ -252,7 +262,7 @@ def test_an_option_of_verify_changes_its_value_and_nothing_else(
 def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
     tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
-    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress"}
+    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P", "--events", "--log-file"}
     command = cli_jobs.hugesync_commands.commands["verify"]
     declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
     assert declared == tested
@@ -297,7 +307,8 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
-    tested |= {"--progress", "--no-progress"}
+    tested |= {"--map", "--map-query"}  # above
+    tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }
@@ -325,18 +336,20 @@ def test_the_default_that_help_names_is_the_default_in_force(option: str, key: s
 # --- filters ----------------------------------------------------------------------------------------------------------
 
 
-def test_filters_keep_the_order_in_which_they_were_typed_across_the_four_options(
+def test_filters_keep_the_order_in_which_they_were_typed_across_the_five_options(
     library: FakeLibrary, tmp_path: Path
 ) -> None:
-    out, into = tmp_path / "out", tmp_path / "in"
+    out, into, merged = tmp_path / "out", tmp_path / "in", tmp_path / "merged rules"
+    merged.write_bytes(b"H m\xff\n- n\n")
     out.write_bytes(b"# comment\n; another\n\n*.tmp\r\n+ keep.tmp\n- caf\xc3\xa9 \xff\n")
     into.write_text("src/\n")
 
     assert submit("--include=a", "--exclude-from", str(out), "--exclude", "b", "--include-from", str(into), "-n",
-                  "--include", "c", "--exclude", "*", "/src", "/dst") == 0  # fmt: skip
+                  "-f", f". {merged}", "--include", "c", "--filter=P p", "--exclude", "*", "/src", "/dst") == 0  # fmt: skip
 
     assert library.request["selection"].filters == (
-        ("+", "a"), ("-", "*.tmp"), ("+", "keep.tmp"), ("-", "café ‛FF"), ("-", "b"), ("+", "src/"), ("+", "c"), ("-", "*"),
+        ("+", "a"), ("-", "*.tmp"), ("+", "keep.tmp"), ("-", "café ‛FF"), ("-", "b"), ("+", "src/"),
+        ("-s", "m‛FF"), ("-", "n"), ("+", "c"), ("-r", "p"), ("-", "*"),
     )  # fmt: skip
 
 
@@ -347,6 +360,13 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
     assert submit("--exclude", "x", "--exclude-from", str(rules), "/src", "/dst") == 0
 
     assert library.request["selection"].filters == (("-", "b"),)
+
+
+def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
+    assert submit("--filter", "merge,- -", "/src", "/dst") == 0
+    assert library.request["selection"].filters == (("-", "a"), ("-", "b"))
+    assert submit("--exclude-from", "-", "--filter", ". -", "/src", "/dst") == 2
 
 
 # --- bad usage --------------------------------------------------------------------------------------------------------
@@ -360,7 +380,15 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
         (["/a", "/b", "/c"], "/c"),
         (["--chekcsum", "/a", "/b"], "--checksum"),
         (["--min-size", "big", "/a", "/b"], "--min-size"),
+        (["--min-size", "1.2.3K", "/a", "/b"], "--min-size"),
+        (["--min-size", "10X", "/a", "/b"], "--min-size"),
+        (["--min-size", "", "/a", "/b"], "--min-size"),
+        (["--min-size", "0-1", "/a", "/b"], "--min-size"),
         (["--max-size", "-1", "/a", "/b"], "--max-size"),
+        (["--max-size", "1K+2", "/a", "/b"], "--max-size"),
+        (["--filter", "dir-merge .rules", "/a", "/b"], "dir-merge"),
+        (["--filter", "-x user.*", "/a", "/b"], "extended attributes"),
+        (["--filter", ". /does/not/exist", "/a", "/b"], "/does/not/exist"),
         (["--min-size", "2K", "--max-size", "1K", "/a", "/b"], "--max-size"),
         (["--memory", "lots", "/a", "/b"], "memory"),
         (["-j", "-3", "/a", "/b"], "jobs"),
@@ -391,11 +419,24 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
         (["--backup-dir", ".hugesync-trash", "/a", "/b"], ".hugesync"),
         (["--backup-dir", "old", "--inplace", "/a", "/b"], "--inplace"),
         (["--backup-dir", "old", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
+        (["--events", "-", "/a", "/b"], "--events"),
+        (["--log-file", "/does/not/exist/f", "/a", "/b"], "/does/not/exist/f"),
+        (["-i", "/a", "/b"], "--events FILE"),
+        (["-q", "-i", "/a", "/b"], "--itemize-changes"),
+        (["--broker", "redis://x", "--detach", "--events", "f", "/a", "/b"], "--detach and --events"),
+        (["--broker", "redis://x", "--detach", "--log-file", "f", "/a", "/b"], "--detach and --log-file"),
+        (["--broker", "redis://x", "--detach", "-i", "/a", "/b"], "--detach and --itemize-changes"),
     ],
 )
 def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(
-    library: FakeLibrary, capsys: pytest.CaptureFixture[str], args: list[str], named: str
+    library: FakeLibrary,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert submit("--json", *args) == 2
 
     out, err = capsys.readouterr()

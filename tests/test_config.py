@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ from pydantic import ValidationError
 
 from hugesync_tasks import config_docs
 from hugesync_tasks.config import Settings, config_file, environment, load, option_help, provenance
-from hugesync_tasks.config_model import default_text
+from hugesync_tasks.config_model import OPTIONS, default_text
 from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Options
@@ -336,6 +339,88 @@ def test_the_example_on_the_page_is_accepted() -> None:
     write(config_docs.page().split("```toml\n")[1].split("```")[0])
 
     assert load().memory == 1 << 30
+
+
+def test_the_option_that_the_page_names_is_the_one_that_sets_the_key() -> None:
+    """Whatever command has it: what is in the page and in no command, or in a command and not in the page, fails here."""
+    from hugesync_producer.cli import submit_command
+    from hugesync_producer.cli_request import _SETTINGS
+    from hugesync_worker.__main__ import main as worker_command
+
+    named = {}
+    for command, program in ((worker_command, "hugesync-worker "), (submit_command, "")):
+        for param in command.params:
+            key = _SETTINGS.get(str(param.name), param.name) if command is submit_command else param.name
+            if key in Settings.model_fields:
+                named[key] = program + max(param.opts, key=len)
+    assert named == OPTIONS
+    rows = [line.split(" | ") for line in config_docs.page().splitlines() if line.startswith("| `")]
+    assert {r[0].strip("|` "): r[1].strip("`") for r in rows if r[1] != "–"} == named
+    assert len(rows) == len(Settings.model_fields)
+
+
+# --- a file to begin with ---------------------------------------------------------------------------
+
+
+def init(*args: str) -> int:
+    from hugesync_producer.cli import invoke
+    from hugesync_producer.cli_jobs import hugesync_commands
+
+    return invoke(hugesync_commands, "hugesync", ["config", "--init", *args])
+
+
+def test_a_new_file_holds_every_key_as_a_comment_and_sets_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert init() == 0
+    assert str(config_file()) in capsys.readouterr().out
+    text = config_file().read_text()
+    assert re.findall(r"(?m)^# (\w+) = ", text) == list(Settings.model_fields)
+    assert {p.source for p in provenance()} == {"default"}
+    assert stat.S_IMODE(config_file().stat().st_mode) == 0o600
+    assert [p.name for p in config_file().parent.iterdir()] == ["config.toml"]
+
+    before = load()
+    write(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
+    differ = {key for key in Settings.model_fields if getattr(load(), key) != getattr(before, key)}
+    assert differ == {"state_dir", "runtime_dir"}, "each machine has its own"
+    assert {p.source for p in provenance()} == {str(config_file())}
+
+
+def test_a_file_that_exists_is_kept_unless_it_is_to_be_written_over(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("jobs = 3\n")
+    assert init() == 2
+    assert "--force" in capsys.readouterr().err
+    assert path.read_text() == "jobs = 3\n"
+
+    kept = home / "dotfiles.toml"
+    path.rename(kept)
+    path.symlink_to(kept)
+    assert init() == 2
+    assert init("--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(path), "written": True}
+    assert path.is_symlink()
+    assert kept.read_text() == config_docs.commented_file()
+
+
+def test_a_file_that_appears_meanwhile_is_kept_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (write("jobs = 3\n"), real(fd)))
+    assert init() == 2
+    assert config_file().read_text() == "jobs = 3\n"
+    assert [p.name for p in config_file().parent.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize("args", [["--broker", "redis://a"], ["--state", "redis://a"]])
+def test_what_init_would_not_write_is_refused(args: list[str]) -> None:
+    assert init(*args) == 2
+    assert not config_file().exists()
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / ".config").write_text("in the way")
+    assert init() == 2
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_the_help_of_an_option_tells_meaning_and_default() -> None:

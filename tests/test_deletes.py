@@ -45,10 +45,10 @@ def entry(key: str, size: int = 1, kind: Kind | None = None) -> Entry:
 
 
 def extras_of(
-    source: list[Entry], dest: list[Entry], select: Filter | None = None, excluded: bool = False, backup: str = ""
+    source: list[Entry], dest: list[Entry], select: Filter | None = None, backup: str = ""
 ) -> tuple[list[str], Extras]:
     found: list[Removal] = []
-    extras = Extras(select or Filter(), excluded, backup, found.append)
+    extras = Extras(select or Filter(), backup, found.append)
     left, right = {e.key: e for e in source}, {e.key: e for e in dest}
     for key in sorted({*left, *right}):
         extras.take(JoinItem(key, left.get(key), right.get(key)))
@@ -71,7 +71,8 @@ def test_what_a_filter_leaves_out_keeps_its_folder_too() -> None:
     select = Filter([("-", "*.log")])
     dest = [entry(k) for k in ("a/", "a/x", "a/x.log")]
     assert extras_of([], dest, select)[0] == ["a/x"]
-    assert extras_of([], dest, select, excluded=True)[0] == ["a/x", "a/x.log", "a/"]
+    select = Filter([("-", "*.log")], delete_excluded=True)
+    assert extras_of([], dest, select)[0] == ["a/x", "a/x.log", "a/"]
 
 
 def test_sizes_and_skipped_links_are_a_selection_like_any_other() -> None:
@@ -79,7 +80,8 @@ def test_sizes_and_skipped_links_are_a_selection_like_any_other() -> None:
     source = [entry("grown", 1000)]
     dest = [entry("grown", 50), entry("large", 1000), entry("l.rclonelink"), entry("mid", 50), entry("small", 1)]
     assert extras_of(source, dest, select)[0] == ["mid"]
-    assert extras_of(source, dest, select, excluded=True)[0] == ["grown", "l.rclonelink", "large", "mid", "small"]
+    select = Filter(min_size=10, max_size=100, links=False, delete_excluded=True)
+    assert extras_of(source, dest, select)[0] == ["grown", "l.rclonelink", "large", "mid", "small"]
 
 
 def test_what_leads_to_the_backup_folder_stays() -> None:
@@ -354,12 +356,22 @@ def test_nested_folders_go_deepest_first(tmp_path: Path) -> None:
     assert [k for k, _ in sim.deletes[:2]] == ["a/b/2", "a/b/c/d/1"], "files first"
 
 
-def test_a_folder_that_holds_what_a_filter_leaves_out_stays_and_a_note_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_holds_what_a_filter_leaves_out_is_no_extra(tmp_path: Path) -> None:
     select = Selection(filters=(("-", "cache/"),))
     sim = Mirror(KEPT, {**KEPT, "a/x": b"", "a/cache/y": b""}, at=tmp_path / "dest", select=select)
     summary = sim.go()
     assert str(summary.state) == "done"
     assert sim.left() == ["a/cache/y", *KEPT]
+    assert [key for key, _ in sim.deletes] == ["a/x"]
+    assert not summary.notes
+
+
+def test_a_folder_in_which_something_appeared_stays_and_a_note_says_so(tmp_path: Path) -> None:
+    sim = Mirror(KEPT, {**KEPT, "a/x": b""}, at=tmp_path / "dest")
+    sim.before_deleting = lambda: (tmp_path / "dest" / "a" / "new").write_bytes(b"")
+    summary = sim.go()
+    assert str(summary.state) == "done"
+    assert sim.left() == ["a/new", *KEPT]
     assert any("something is in it" in note for note in summary.notes)
 
 

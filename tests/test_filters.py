@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hugesync_producer.filters import Filter, add_rule, add_rules_of_file
+from hugesync_producer.filterrules import RuleReader
+from hugesync_producer.filters import Filter
 from hugesync_producer.patterns import Pattern
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import Entry, Kind
+from hugesync_tasks.names import encode_name
 from hugesync_tasks.spec import Selection
 
 # (pattern, path, a folder?, matches?)
@@ -189,20 +194,163 @@ def test_an_unreadable_entry_is_asked_by_name_only() -> None:
     assert rules.selects(Entry("f", Kind.ERROR, note="denied"))
 
 
+def rules_of(*filters: str, files: dict[str, bytes] | None = None) -> list[tuple[str, str]]:
+    reader = RuleReader(lambda name: (files or {})[name])
+    for text in filters:
+        reader.filter(text)
+    return reader.rules
+
+
 def test_a_rules_file_has_comments_blank_lines_explicit_actions_and_a_clear() -> None:
-    rules = [("-", "earlier")]
-    content = b"# comment\n; comment\n\n*.o\n+ keep.o\n- *.a\r\n#not a rule\n x \n caf\xe9\n"
-    add_rules_of_file(rules, content, "-")
-    assert rules == [("-", "earlier"), ("-", "*.o"), ("+", "keep.o"), ("-", "*.a"), ("-", " x "), ("-", " caf\u201bE9")]
-    add_rules_of_file(rules, b"!\nonly", "+")
-    assert rules == [("+", "only")]
+    content = {
+        "one": b"# comment\n; comment\n\n*.o\n+ keep.o\n- *.a\r\n#not a rule\n x \n caf\xe9\n", "two": b"!\nonly"
+    }  # fmt: skip
+    reader = RuleReader(content.__getitem__)
+    reader.rules.append(("-", "earlier"))
+    reader.old_file("one", "-")
+    assert reader.rules == [
+        ("-", "earlier"), ("-", "*.o"), ("+", "keep.o"), ("-", "*.a"), ("-", " x "), ("-", " caf\u201bE9")
+    ]  # fmt: skip
+    reader.old_file("two", "+")
+    assert reader.rules == [("+", "only")]
 
 
 def test_an_argument_may_say_what_it_is_and_an_empty_one_is_refused() -> None:
-    rules: list[tuple[str, str]] = []
-    add_rule(rules, "+ a", "-")
-    add_rule(rules, "-b", "+")
-    assert rules == [("+", "a"), ("+", "-b")]
+    reader = RuleReader(lambda _: b"")
+    reader.old("+ a", "-")
+    reader.old("-b", "+")
+    assert reader.rules == [("+", "a"), ("+", "-b")]
     for bad in ("", "+ ", "- "):
         with pytest.raises(UsageError):
-            add_rule(rules, bad, "-")
+            reader.old(bad, "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("- *.o", ("-", "*.o")),
+        ("-_*.o", ("-", "*.o")),
+        ("+  x", ("+", " x")),
+        ("exclude *.o", ("-", "*.o")),
+        ("include,s_x", ("+s", "x")),
+        ("hide x", ("-s", "x")),
+        ("H x", ("-s", "x")),
+        ("show x", ("+s", "x")),
+        ("protect,p x", ("-pr", "x")),
+        ("P x", ("-r", "x")),
+        ("Rp x", ("+pr", "x")),
+        ("risk x", ("+r", "x")),
+        ("-! */", ("-!", "*/")),
+        ("-sr/! x", ("-!/rs", "x")),
+        ("-,/ /etc/x", ("-/", "/etc/x")),
+    ],
+)
+def test_a_filter_rule_in_each_spelling(text: str, rule: tuple[str, str]) -> None:
+    assert rules_of(text) == [rule]
+
+
+@pytest.mark.parametrize("clear", ["!", "clear"])
+def test_a_filter_rule_clears_the_rules_before_it(clear: str) -> None:
+    assert rules_of("- a", clear, "- b") == [("-", "b")]
+
+
+def test_a_merged_file_stands_in_the_place_of_its_rule_and_gives_its_modifiers() -> None:
+    files = {
+        "rules": b"# no rule\n; nor this\n\n+ a\nP b\n. inner\n",
+        "inner": b"- c\n",
+        "plain": b"x\n+ y\n",
+        "words": b"-_x\n +_y\tH_z",
+        ".cvsignore": b"p q\n ! r",
+    }
+    assert rules_of("- 1", ". rules", "- 2", files=files) == [
+        ("-", "1"), ("+", "a"), ("-r", "b"), ("-", "c"), ("-", "2")
+    ]  # fmt: skip
+    assert rules_of("merge,- plain", files=files) == [("-", "x"), ("-", "+ y")]
+    assert rules_of("merge,+/ plain", files=files) == [("+/", "x"), ("+/", "+ y")]
+    assert rules_of("merge,we words", files=files) == [("-", "words"), ("-", "x"), ("+", "y"), ("-s", "z")]
+    assert rules_of(".sp inner", files=files) == [("-ps", "c")]
+    assert rules_of("- 1", ".C", files=files) == [("-", "r")]
+    with pytest.raises(UsageError, match="names a side"):
+        rules_of(".r rules", files=files)
+    with pytest.raises(UsageError, match="deep"):
+        rules_of(". loop", files={"loop": b". loop"})
+    with pytest.raises(UsageError, match="loop: unknown filter rule 'x'"):
+        rules_of(". loop", files={"loop": b"x"})
+
+
+def test_cvs_own_list_can_be_merged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CVSIGNORE", "mine.*")
+    (tmp_path / ".cvsignore").write_text("one  two\n")
+    rules = rules_of("- a", "-C")
+    assert rules[:2] == [("-", "a"), ("-p", "RCS")]
+    assert rules[-3:] == [("-", "one"), ("-", "two"), ("-", "mine.*")]
+    (tmp_path / ".cvsignore").write_text("one ! two\n")
+    assert rules_of("- a", "-Cs") == [("-", "a"), ("-s", "two"), ("-s", "mine.*")]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (": .rules", "dir-merge"),
+        ("dir-merge,n .rules", "dir-merge"),
+        ("-x user.*", "extended attributes"),
+        (".n FILE", "n is of dir-merge"),
+        ("-e x", "'e' is no modifier"),
+        ("Hs x", "'s' is no modifier"),
+        ("-q x", "'q' is no modifier"),
+        (".! FILE", "'!' is no modifier"),
+        (".-+ FILE", "only one of"),
+        ("-C x", "stands alone"),
+        ("HC", "'C' is no modifier"),
+        ("! x", "after the !"),
+        ("-", "no pattern"),
+        ("-s", "no pattern"),
+        (".", "names no file"),
+        ("", "unknown filter rule"),
+        ("x y", "unknown filter rule"),
+        ("excluded y", "unknown filter rule"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(text: str, why: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(why)):
+        rules_of(text)
+
+
+def test_each_side_has_its_own_rules() -> None:
+    rules = rules_of("H hidden", "P protected", "- both", "-sr always")
+    select = Filter(rules)
+    assert [select.shows(file(k)) for k in ("hidden", "protected", "both", "always", "x")] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [select.protects(file(k)) for k in ("hidden", "protected", "both", "always", "x")] == [
+        False, True, True, True, False
+    ]  # fmt: skip
+    select = Filter(rules, delete_excluded=True)
+    assert [select.protects(file(k)) for k in ("hidden", "protected", "both", "always")] == [False, True, False, True]
+
+
+def test_a_perishable_rule_protects_nothing_in_a_folder_that_goes() -> None:
+    select = Filter([("-p", "*.o")])
+    assert select.protects(file("d/x.o"))
+    assert not select.protects(file("d/x.o"), doomed=True)
+    assert not select.enter("x.o/")
+    assert select.enter_to_delete("x.o/")
+
+
+def test_an_absolute_rule_is_compared_with_each_ends_own_path() -> None:
+    select = Filter([("-/", "/src/a"), ("-/", "dst/b"), ("-/", "**/src/c")], source_root="src", dest_root="mnt/dst")
+    assert [select.shows(file(k)) for k in ("a", "b", "c", "x/src/a")] == [False, True, True, True]
+    assert [select.protects(file(k)) for k in ("a", "b", "c")] == [False, True, False]
+    assert not Filter([("-/", "**/src/c")], source_root="mnt/src").shows(file("c"))
+
+
+def test_a_byte_that_is_no_utf_8_is_one_character() -> None:
+    select = Filter([("-", "caf?"), ("-", "[^a-z]x")])
+    assert [select.shows(file(encode_name(n))) for n in (b"caf\xe9", b"caf\xe9\xe9", b"\xffx", "café".encode())] == [
+        False, True, False, False
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hugesync_producer import sync as module
+from hugesync_producer.selecting import refuse_unfit
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
@@ -74,3 +75,13 @@ def test_a_part_size_that_the_memory_cannot_hold_is_refused(job_of: Callable[...
 def test_what_only_a_store_can_keep_is_refused_by_name_for_a_folder(job_of: Callable[..., str]) -> None:
     with pytest.raises(UsageError, match="--storage-class"):
         job_of(options=Options(storage_class="GLACIER"))
+
+
+def test_a_rule_of_the_absolute_path_means_nothing_at_a_store(job_of: Callable[..., str], tmp_path: Path) -> None:
+    rules, end = Selection(filters=(("-/r", "/x"),)), Location("s3", bucket="b", prefix="p/")
+    refuse_unfit(rules, end, end, Options())
+    with pytest.raises(UsageError, match=r"-/r /x.*s3://b/p/"):
+        refuse_unfit(rules, end, end, Options(delete=True))
+    with pytest.raises(UsageError, match="-/ /x"):
+        refuse_unfit(Selection(filters=(("-/", "/x"),)), end, Location("file", local="/d"), Options())
+    assert job_of(selection=Selection(filters=(("-/", "/x"),))) != job_of()

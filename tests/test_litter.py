@@ -58,7 +58,7 @@ def test_an_interrupted_job_leaves_nothing(
 ) -> None:
     run = held_upload(place, proxy, s3_bucket, one_large_file(tmp_path / "src"))
     assert any("pymp-" in name for name in litter()), "what Celery makes and its kill leaves"
-    run.process.send_signal(how)
+    run.interrupt(how)
     assert run.finish(10).code == 130
     assert litter() == []
 

@@ -9,7 +9,10 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
 import zipfile
 from collections.abc import Iterator
 from email.parser import Parser
@@ -78,14 +81,29 @@ def imports(path: Path) -> set[str]:
 # --- the wheel ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    folder = tmp_path_factory.mktemp("wheel")
+def built(source: Path, into: Path, **env: str) -> dict[str, Path]:
+    """What ``make dist`` builds of ``source``: name → file."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=REPO, check=True, capture_output=True, timeout=120,
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(into)],
+        cwd=source, env={k: v for k, v in {**os.environ, **env}.items() if k != "SOURCE_DATE_EPOCH"},
+        check=True, capture_output=True, timeout=120,
     )  # fmt: skip
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return {path.name: path for path in into.iterdir() if path.name.endswith((".whl", ".tar.gz"))}
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return built(REPO, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def wheel_file(archives: dict[str, Path]) -> Path:
+    return next(path for name, path in archives.items() if name.endswith(".whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(wheel_file)
 
 
 def test_the_wheel_installs_our_three_packages_and_no_other_top_level_name(wheel: zipfile.ZipFile) -> None:
@@ -115,6 +133,95 @@ def test_the_version_is_the_one_written_in_the_package(wheel: zipfile.ZipFile) -
 @pytest.mark.parametrize(("command", "target"), PROJECT["project"]["scripts"].items())
 def test_every_command_can_be_loaded(command: str, target: str) -> None:
     assert callable(importlib.metadata.EntryPoint(command, target, "console_scripts").load())
+
+
+def test_the_version_is_written_once() -> None:
+    version = re.compile(rf"\b{re.escape(hugesync_tasks.__version__)}\b")
+    sources = [path for _, path in modules()] + [REPO / "pyproject.toml"]
+
+    assert [str(p.relative_to(REPO)) for p in sources if version.search(p.read_text())] == [
+        "hugesync_tasks/__init__.py"
+    ]
+
+
+def test_the_source_built_elsewhere_and_later_gives_the_same_bytes(archives: dict[str, Path], tmp_path: Path) -> None:
+    sdist = next(path for name, path in archives.items() if name.endswith(".tar.gz"))
+    with tarfile.open(sdist) as tar:
+        tar.extractall(tmp_path, filter="data")
+    there = next(tmp_path.iterdir())
+    for path in [there, *there.rglob("*")]:
+        os.utime(path, (1_900_000_000, 1_900_000_000))
+    for path in there.rglob("*.py"):
+        path.chmod(0o600)  # as another umask leaves them
+
+    again = built(there, tmp_path / "again", TZ="Asia/Tokyo", PYTHONHASHSEED="7")
+
+    assert {name: path.read_bytes() for name, path in again.items()} == {
+        name: path.read_bytes() for name, path in archives.items()
+    }
+
+
+def test_the_source_archive_holds_all_that_make_needs_and_nothing_that_was_made(archives: dict[str, Path]) -> None:
+    with tarfile.open(next(path for name, path in archives.items() if name.endswith(".tar.gz"))) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+
+    assert {
+        "Makefile",
+        ".ci/run",
+        "requirements.lock",
+        "tests/conftest.py",
+        "docs/roadmap.md",
+        "pyproject.toml",
+    } <= names
+    assert not [n for n in names if re.search(r"__pycache__|node_modules|(^|/)\.venv|_cache/", n)]
+
+
+def bare_environment(folder: Path, wheel_file: Path, *, libraries: str) -> Path:
+    """An environment with the wheel in it and nothing of this checkout; returns its folder of commands."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--python",
+        str(folder / "bin/python"),
+    ]
+    if libraries == "locked":
+        subprocess.run(
+            [*pip, "install", "--require-hashes", "-r", str(REPO / "requirements.lock")], check=True, timeout=1800
+        )
+    else:  # those of the tests, as a mere folder of modules: no .pth of it counts, so our checkout is not among them
+        site = next((folder / "lib").glob("python*/site-packages"))
+        (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel_file)], check=True, timeout=300)
+    return folder / "bin"
+
+
+@pytest.mark.parametrize("libraries", ["at hand", pytest.param("locked", marks=pytest.mark.full)])
+def test_the_wheel_in_a_bare_environment_does_a_job(wheel_file: Path, tmp_path: Path, libraries: str) -> None:
+    commands = bare_environment(tmp_path / "bare", wheel_file, libraries=libraries)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    for n in range(3):
+        (tmp_path / "src").mkdir(exist_ok=True)
+        (tmp_path / "src" / f"{n}").write_bytes(os.urandom(100))
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [str(commands / command[0]), *command[1:]],
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    homes = run("python", "-c", "import hugesync_tasks, hugesync_producer, hugesync_worker as w; "
+                "print(hugesync_tasks.__file__, hugesync_producer.__file__, w.__file__)").split()  # fmt: skip
+    assert all(Path(home).is_relative_to(tmp_path / "bare") for home in homes)
+    assert json.loads(run("hugesync-submit", "--json", "src", "dst"))["files"]["done"] == 3
+    assert run("hugesync-worker", "--version").split()[-1] == hugesync_tasks.__version__
+    for n in range(3):
+        assert (tmp_path / "dst" / f"{n}").read_bytes() == (tmp_path / "src" / f"{n}").read_bytes()
 
 
 # --- dependencies ---------------------------------------------------------------------------------
@@ -218,7 +325,7 @@ def make(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_make_alone_lists_every_target() -> None:
     listed = set(re.findall(r"^  make (\S+)", make().stdout, re.MULTILINE))
 
-    assert {"help", "run", "test", "test-full", "test-system", "check", "bench", "clean"} <= listed
+    assert {"help", "run", "test", "test-full", "test-system", "check", "bench", "dist", "docs", "clean"} <= listed
 
 
 def test_make_run_wants_both_ends_or_none() -> None:
@@ -248,6 +355,23 @@ def test_the_gate_runs_the_tests_and_then_the_checks() -> None:
     assert "set -euo pipefail" in script
     assert re.findall(r"^make (\S+)$", script, re.MULTILINE) == ["test", "check"]
     assert os.access(REPO / ".ci/run", os.X_OK)
+
+
+def test_the_workflow_calls_the_gate_and_nothing_of_its_own() -> None:
+    workflow = (REPO / ".github/workflows/ci.yml").read_text()
+
+    assert re.findall(r"^\s*(?:- )?run: (.*)$", workflow, re.MULTILINE) == [".ci/run"]
+    assert set(re.findall(r"uses: (\S+?)@", workflow)) <= {"actions/checkout", "actions/setup-python"}
+
+
+def test_make_dist_builds_with_the_pinned_builder_and_says_the_sums(tmp_path: Path) -> None:
+    shown = make("dist", "--dry-run", f"VENV={tmp_path}").stdout
+
+    assert "pip" in shown  # the environment comes first, from the lock
+    assert "--require-hashes -r requirements.lock" in shown
+    assert f"{tmp_path}/bin/python -m hatchling build -t sdist -t wheel" in shown
+    assert {"hatchling"} <= set(pins("requirements.lock"))
+    assert "SHA256SUMS" in shown
 
 
 # --- the image ------------------------------------------------------------------------------------

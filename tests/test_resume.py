@@ -192,7 +192,7 @@ def test_an_interrupted_job_says_so_and_resume_finishes_it(
     proxy.hold_after(up=LARGE // 2)
     run = place.submit(large, f"s3://{s3_bucket.bucket}/to")
     proxy.held()
-    run.process.send_signal(how)
+    run.interrupt(how)
     ended = run.finish(10)
     assert place.left(within=1.0) == []
     assert (ended.code, ended.summary["state"]) == (130, "interrupted")
@@ -300,7 +300,7 @@ def test_resume_plans_the_failed_first_and_counts_each_once(
     proxy.held()
     checkpoint = wait_until(lambda: failures_in_the_checkpoint(place), what="a checkpoint with the failures")
     assert sorted(checkpoint) == ["a", "b"]
-    run.process.send_signal(signal.SIGINT)
+    run.interrupt()
     ended = run.finish(10)
     assert ended.code == 130
     assert ended.summary["files"]["failed"] == 2

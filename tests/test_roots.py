@@ -136,7 +136,7 @@ def test_a_job_goes_on_with_a_worker_that_came_back_under_another_root_name(
     wait_until(lambda: "hs.before" in str(rows(broker)), what="the worker at the queue")
     wait_until(lambda: list((data / "out").glob(".hugesync-*.part")), what="the large file begun")
     worker.process.send_signal(signal.SIGSTOP)
-    run.process.send_signal(signal.SIGINT)
+    run.interrupt()
     assert run.finish().code == 130
     worker.kill()
     (job,) = [line.split()[0] for line in place.command("jobs", "--broker", broker.url).out.splitlines()[1:]]

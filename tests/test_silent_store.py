@@ -16,6 +16,7 @@ import servers
 from compare import differences, tree
 from conftest import Bucket
 from hugesync_producer import ends
+from hugesync_producer.stopping import DRAIN
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import Transient
@@ -58,10 +59,10 @@ def source(tmp_path: Path) -> Path:
 
 
 def interrupted(run: Running) -> None:
-    """Ctrl-C, and what must come of it."""
+    """Ctrl-C until it ends (a second one does not wait for what is in hand), and what must come of it."""
     bound = prompt(psutil.Process(run.pid).create_time() - time.time() + time.monotonic())
     began = time.monotonic()
-    run.process.send_signal(signal.SIGINT)
+    run.interrupt()
     ended = run.finish(90)
     took = time.monotonic() - began
     assert (ended.code, ended.summary.get("state")) == (130, "interrupted"), ended.err
@@ -88,6 +89,22 @@ def test_ctrl_c_ends_an_upload_to_a_silent_store_at_once(
     run = place.submit(source, f"s3://{s3_bucket.bucket}/up")
     proxy.held()
     interrupted(run)
+    assert place.left() == []
+
+
+@pytest.mark.full
+def test_one_ctrl_c_waits_for_what_a_silent_store_holds_ten_seconds_and_no_longer(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, source: Path
+) -> None:
+    proxy.hold_at(*UP["a part"])
+    run = place.submit(source, f"s3://{s3_bucket.bucket}/up")
+    proxy.held()
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    ended = run.finish(90)
+    assert DRAIN <= time.monotonic() - began < DRAIN + 10
+    assert (ended.code, ended.summary["state"]) == (130, "interrupted"), ended.err
+    assert "stopping: what is in hand may finish, for 10 s at most" in ended.err
     assert place.left() == []
 
 

@@ -427,6 +427,46 @@ def test_a_cancelled_job_gives_no_task_and_tells_those_who_run(ledger: Ledger) -
     assert ledger.traffic("j") == {"n": 1}
 
 
+def test_a_task_that_was_taken_back_is_begun_by_nobody_until_it_is_put_again(ledger: Ledger) -> None:
+    ledger.put_tasks("j", [batch(1), batch(2), batch(3)])
+    assert ledger.claim("j", "b0.1", "w", GONE_AT_ONCE, 5).answer is Claimed.OK
+    ledger.receipts("j", "b0.1", 1, {3: "done"}, GONE_AT_ONCE, {})
+    ledger.put_tasks("j", [batch(1)])
+    assert ledger.claim("j", "b0.2", "w", LONG, 5).answer is Claimed.OK
+    for _ in range(2):  # a repeat answers the same
+        assert ledger.recall("j", ["b0.1", "b0.2", "b0.3", "b0.4"]) == ["b0.1", "b0.3"]
+    assert ledger.recall("j", []) == []
+    assert [ledger.claim("j", f"b0.{n}", "w", LONG, 5).answer for n in (1, 3)] == [Claimed.GONE, Claimed.GONE]
+    assert ledger.statuses("j", ["b0.3"]) == [TaskStatus("recalled", seq=3)]
+    assert ledger.renew("j", "b0.2", 1, LONG, {}) is Renewed.OK
+    ledger.put_tasks("j", [batch(1, seq=7)])
+    again = ledger.claim("j", "b0.1", "w", LONG, 5)
+    assert (again.answer, again.attempt, again.receipts) == (Claimed.OK, 2, {3: "done"})
+
+
+def test_an_attempt_that_was_only_slow_goes_on_with_a_task_that_was_taken_back(ledger: Ledger) -> None:
+    ledger.put_tasks("j", [batch(1)])
+    ledger.claim("j", "b0.1", "slow", GONE_AT_ONCE, 5)
+    ledger.put_tasks("j", [batch(1)])
+    assert ledger.recall("j", ["b0.1"]) == ["b0.1"]
+    assert ledger.renew("j", "b0.1", 1, LONG, {}) is Renewed.OK
+    assert ledger.recall("j", ["b0.1"]) == []
+    assert ledger.settle("j", "b0.1", {"done": 1}, {}, fence=1)
+
+
+def test_the_receipts_of_batches_at_work_are_told_where_there_are_more_than_known(ledger: Ledger) -> None:
+    ledger.put_tasks("j", [batch(n) for n in range(1, 12)])
+    for n in range(1, 12):
+        ledger.claim("j", f"b0.{n}", "w", LONG, 5)
+        ledger.receipts("j", f"b0.{n}", 1, {i: ["done", n] for i in range(n)}, LONG, {})
+    known = {f"b0.{n}": 3 for n in range(1, 12)}
+    found = ledger.finished("j", {**known, "b0.99": 0})
+    assert set(found) == {f"b0.{n}" for n in range(4, 12)}
+    assert found["b0.5"] == {i: ["done", 5] for i in range(5)}
+    ledger.settle("j", "b0.5", {"done": 1}, {})
+    assert ledger.finished("j", {"b0.5": 0}) == ledger.finished("j", {}) == {}
+
+
 def test_a_zombie_changes_nothing(ledger: Ledger) -> None:
     ledger.put_tasks("j", [batch(1)])
     ledger.claim("j", "b0.1", "dead", GONE_AT_ONCE, 5)

@@ -74,7 +74,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """For re-dispatch. ``state`` is "queued", "running", or "" where there is no record."""
+    """For re-dispatch. ``state`` is "queued", "running", "recalled", or "" where there is no record."""
 
     state: str
     seq: int = 0
@@ -153,6 +153,10 @@ class Ledger(Protocol):
     def put_tasks(self, job: str, tasks: Iterable[Task]) -> None:
         """Each becomes ``queued`` (attempts and receipts kept), unless it runs under a lease that has not expired."""
 
+    def recall(self, job: str, tasks: list[str]) -> list[str]:
+        """Take back those that nobody has begun; they are answered, also by a repeat. A claim finds them GONE until they are put
+        again, attempts and receipts kept. What runs, or ran under a lease that has expired, is left as it is."""
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         """OK and POISON make the caller the owner of a new attempt; all other answers change nothing."""
 
@@ -176,6 +180,9 @@ class Ledger(Protocol):
         """False, and nothing changed, where the task is gone, or a ``fence`` is given and a later attempt has begun."""
 
     def statuses(self, job: str, tasks: list[str]) -> list[TaskStatus]: ...
+    def finished(self, job: str, known: Mapping[str, int]) -> dict[str, dict[int, Any]]:
+        """Of each batch that has more receipts than are ``known`` of it: all of them. Those of a settled one are gone."""
+
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         """Wait at most ``timeout`` s for an event, then take what is there."""
 

@@ -1,7 +1,7 @@
 -- Take a task. Every successful claim, POISON's too, is a new attempt: the fence against all earlier ones.
 -- KEYS t, r, meta   ARGV claim (owner and a word of this call), lease ms, most attempts, prefix of f:
 local had = redis.call('HMGET', KEYS[1], 'state', 'until', 'attempts', 'owner')
-if not had[3] then return {'GONE'} end
+if not had[3] or had[1] == 'recalled' then return {'GONE'} end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local attempts = tonumber(had[3])

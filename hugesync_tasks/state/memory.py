@@ -27,13 +27,21 @@ class MemoryLedger(MemoryJobs):
             for task in tasks:
                 record = records.setdefault(task.id, TaskRecord(task))
                 if not record.running or record.until <= self.clock():
-                    record.task, record.running, record.until = task, False, 0.0
+                    record.task, record.running, record.until, record.recalled = task, False, 0.0, False
+
+    def recall(self, job: str, tasks: list[str]) -> list[str]:
+        with self._changed:
+            records = self._job(job).tasks
+            taken = [task for task in tasks if task in records and not records[task].running]
+            for task in taken:
+                records[task].recalled = True
+            return taken
 
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         with self._changed:
             j, now = self._job(job), self.clock()
             record = j.tasks.get(task)
-            if record is None:
+            if record is None or record.recalled:
                 return Claim(Claimed.GONE)
             if record.running and record.until > now:
                 return Claim(Claimed.BUSY)
@@ -59,6 +67,7 @@ class MemoryLedger(MemoryJobs):
             if record is None or fence < record.attempts:
                 return Renewed.LOST
             record.attempts, record.running, record.until = fence, True, now + lease_ms / 1000
+            record.recalled = False
             record.since = now if record.since is None else record.since
             record.receipts.update({index: _wired(outcome) for index, outcome in items.items()})
             record.moved += sum(traffic.get(name, 0) for name in CARRIED)
@@ -94,6 +103,12 @@ class MemoryLedger(MemoryJobs):
         with self._changed:
             records, now = self._job(job).tasks, self.clock()
             return [_status(records[task], now) if task in records else TaskStatus("") for task in tasks]
+
+    def finished(self, job: str, known: Mapping[str, int]) -> dict[str, dict[int, Any]]:
+        with self._changed:
+            records = self._job(job).tasks
+            have = {task: dict(records[task].receipts) for task in known if task in records}
+            return {task: receipts for task, receipts in have.items() if len(receipts) > known[task]}
 
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         with self._changed:
@@ -188,7 +203,8 @@ def same_bytes(a: Part, b: Part) -> bool:
 
 def _status(record: TaskRecord, now: float) -> TaskStatus:
     if not record.running:
-        return TaskStatus("queued", record.task.seq, attempts=record.attempts)
+        state = "recalled" if record.recalled else "queued"
+        return TaskStatus(state, record.task.seq, attempts=record.attempts)
     since = now if record.since is None else record.since
     left, ran = round(1000 * (record.until - now)), round(1000 * (now - since))
     return TaskStatus("running", record.task.seq, left, ran, record.attempts, record.moved)

@@ -20,6 +20,7 @@ class TaskRecord:
     task: Task
     attempts: int = 0
     running: bool = False
+    recalled: bool = False
     until: float = 0.0
     since: float | None = None
     moved: int = 0

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _TASKS_PER_CALL = 200  # bounds how long one script holds the server: about a millisecond
 _PARTS_PER_CALL = 1000
+_BATCHES_PER_CALL = 8  # each has up to 512 receipts
 _NOTES_PER_CALL = 64  # of up to 40 KB, and some of the large ones of 150 KB
 _LONGEST_WAIT = SOCKET_TIMEOUT - 10  # s; a blocking call must end well before its socket gives up
 
@@ -37,6 +38,12 @@ class RedisLedger(RedisJobs):
         for some in _chunks(tasks, _TASKS_PER_CALL):
             records = chain.from_iterable((t.id, t.kind, t.queue, str(t.seq), t.payload, t.file) for t in some)
             self._server.run("put_tasks", self._keys(job, "tasks"), [self._key(job), *records])
+
+    def recall(self, job: str, tasks: list[str]) -> list[str]:
+        taken: list[str] = []
+        for some in _chunks(tasks, 5 * _TASKS_PER_CALL):
+            taken += self._server.run("recall", [self._key(job, "t", "")], some)
+        return taken
 
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         keys = [*self._task_keys(job, task), self._key(job, "meta")]
@@ -83,6 +90,15 @@ class RedisLedger(RedisJobs):
         for some in _chunks(tasks, 5 * _TASKS_PER_CALL):
             rows += self._server.run("statuses", [self._key(job, "t", "")], some)
         return [TaskStatus(r[0], int(r[1]), int(r[2]), max(0, int(r[3])), int(r[4]), int(r[5])) for r in rows]
+
+    def finished(self, job: str, known: Mapping[str, int]) -> dict[str, dict[int, Any]]:
+        found: dict[str, dict[int, Any]] = {}
+        for some in _chunks(known.items(), _BATCHES_PER_CALL):
+            answers = self._server.run("finished", [self._key(job, "r", "")], [word for pair in some for word in pair])
+            for (task, _), flat in zip(some, answers, strict=True):
+                if flat:
+                    found[task] = {int(index): json.loads(outcome) for index, outcome in _pairs(flat)}
+        return found
 
     def events(self, job: str, timeout: float, most: int = 1000) -> list[Event]:
         key = self._key(job, "events")

@@ -17,6 +17,8 @@ from hugesync_producer.cli_options import (
     DELETING,
     DELTA,
     FLEET,
+    ITEMIZE,
+    MEASURING,
     NAMING,
     RUNNING,
     SELECTING,
@@ -26,6 +28,7 @@ from hugesync_producer.cli_options import (
     filters_given,
 )
 from hugesync_producer.cli_run import Output, conclude, lost, run
+from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import stand_in, unwritten
 from hugesync_tasks import __version__
 from hugesync_tasks.summary import Observer, State, Summary
@@ -34,8 +37,8 @@ SUBMIT = "hugesync-submit"
 
 
 @click.command(SUBMIT, cls=FilteringCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source")
-@click.argument("dest")
+@click.argument("source", type=PLACE)
+@click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
 @NAMING
@@ -43,8 +46,10 @@ SUBMIT = "hugesync-submit"
 @DELETING
 @DELTA
 @RUNNING
+@MEASURING
 @FLEET
 @SHOWING
+@ITEMIZE
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:
@@ -71,7 +76,13 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
+        names = request.names_of(given)
         selection = request.selection_of(given, filters_given(ctx))
+        options = request.options_of(given, settings)
+        if given["preflight"] or given["auto"]:
+            from hugesync_producer.cli_preflight import before_job
+
+            options, settings = before_job(out, source, dest, given, settings, options, selection)
         from hugesync_producer.sync import sync
 
         return sync(
@@ -80,13 +91,13 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
             settings=settings,
             rules=request.rules_of(given, settings),
             selection=selection,
-            options=request.options_of(given, settings),
+            options=options,
             source_profile=given["source_profile"],
             dest_profile=given["dest_profile"],
             dry_run=given["dry_run"],
             fresh=given["fresh"],
             detach=given["detach"],
-            names=request.names_of(given),
+            names=names,
             observer=observer,
         )
 

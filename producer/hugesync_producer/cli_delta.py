@@ -12,7 +12,9 @@ from typing import IO
 import click
 
 from hugesync_producer import human
+from hugesync_producer.cli_help import SectionedCommand
 from hugesync_producer.cli_run import Output, answer
+from hugesync_producer.cli_types import PLACE
 from hugesync_tasks import __version__
 from hugesync_tasks.errors import HugeSyncError, Refused, SourceChanged, UsageError
 
@@ -26,8 +28,8 @@ def _out(default: str) -> Callable[[_Command], _Command]:
     return click.option("-o", "--output", metavar="FILE", help=text)
 
 
-@click.command("sign")
-@click.argument("file")
+@click.command("sign", cls=SectionedCommand)
+@click.argument("file", type=PLACE)
 @_out("FILE.hssig")
 @click.option(
     "--block-size", metavar="SIZE", default="auto", show_default=True, help="64, 128, 256, 512KiB, or 1 to 5MiB."
@@ -58,9 +60,9 @@ def sign_command(file: str, output: str | None, block_size: str, force: bool, de
     return _tool("sign", debug, work)
 
 
-@click.command("delta")
-@click.argument("signature")
-@click.argument("file")
+@click.command("delta", cls=SectionedCommand)
+@click.argument("signature", type=PLACE)
+@click.argument("file", type=PLACE)
 @_out("FILE.hsdelta")
 @_FORCE
 @_DEBUG
@@ -89,10 +91,10 @@ def delta_command(signature: str, file: str, output: str | None, force: bool, de
     return _tool("delta", debug, work)
 
 
-@click.command("patch")
-@click.argument("basis")
-@click.argument("delta")
-@click.argument("out")
+@click.command("patch", cls=SectionedCommand)
+@click.argument("basis", type=PLACE)
+@click.argument("delta", type=PLACE)
+@click.argument("out", type=PLACE)
 @_FORCE
 @_DEBUG
 def patch_command(basis: str, delta: str, out: str, force: bool, debug: bool) -> int:

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from hugesync_producer import human
+from hugesync_producer.cli_help import SectionedCommand, SectionedGroup
 from hugesync_producer.cli_options import JSON, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
+from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
 
@@ -26,8 +28,8 @@ _PLACE = grouped(
 _AGE = "such as 7d, 12h or 90m"
 
 
-@click.command("validate-endpoint")
-@click.argument("url", required=False, default="")
+@click.command("validate-endpoint", cls=SectionedCommand)
+@click.argument("url", type=PLACE, required=False, default="")
 @click.option("--cached", is_flag=True, help="Show what an earlier run found, of URL or of all places. Asks no store.")
 @_PLACE
 def validate_command(url: str, cached: bool, profile: str, as_json: bool, **given: Any) -> int:
@@ -69,13 +71,13 @@ def validate_command(url: str, cached: bool, profile: str, as_json: bool, **give
     return answer(out, work) or int(bool(left))
 
 
-@click.group("uploads")
+@click.group("uploads", cls=SectionedGroup)
 def uploads_commands() -> None:
     """Find and end what unfinished uploads left at a store, or temporary files in a folder."""
 
 
 @uploads_commands.command("list")
-@click.argument("url")
+@click.argument("url", type=PLACE)
 @click.option("--older-than", metavar="AGE", help=f"Only those that began longer ago, {_AGE}.")
 @_PLACE
 def list_command(url: str, older_than: str | None, profile: str, as_json: bool, **given: Any) -> int:
@@ -96,7 +98,7 @@ def list_command(url: str, older_than: str | None, profile: str, as_json: bool, 
 
 
 @uploads_commands.command("abort")
-@click.argument("url")
+@click.argument("url", type=PLACE)
 @click.option("--older-than", metavar="AGE", required=True, help=f"Those that began longer ago, {_AGE}.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be aborted, abort nothing.")
 @_PLACE

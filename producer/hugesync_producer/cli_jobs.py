@@ -21,10 +21,13 @@ import click
 from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
+from hugesync_producer.cli_help import SectionedGroup
 from hugesync_producer.cli_manifest import manifest_command
-from hugesync_producer.cli_options import FLEET, JSON, SHOWING
+from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_setup import completion_command, config_command
 from hugesync_producer.cli_verify import verify_command
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
@@ -37,19 +40,30 @@ if TYPE_CHECKING:
     from hugesync_tasks.config import Settings
 
 NAME = "hugesync"
-DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
-VERBOSE = click.option("-v", "--verbose", is_flag=True, help="List every failure.")
+DEBUG = grouped(click.option("--debug", is_flag=True, help="Show tracebacks."), section=SHOWN)
+VERBOSE = grouped(click.option("-v", "--verbose", is_flag=True, help="List every failure."), section=SHOWN)
 
 
-@click.group(NAME, context_settings={"help_option_names": ["-h", "--help"]})
+class HugesyncCommands(SectionedGroup):
+    sections = {
+        "Jobs": ("jobs", "status", "watch", "pause", "resume", "cancel", "retry", "errors"),
+        "Two places compared": ("verify", "manifest"),
+        "Before a job": ("preflight", "validate-endpoint", "providers"),
+        "What was left behind": ("uploads",),
+        "Files and signatures": ("sign", "delta", "patch"),
+        "Setting up": ("config", "completion"),
+    }
+
+
+@click.group(NAME, cls=HugesyncCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def hugesync_commands() -> None:
     """Look after HugeSync's jobs; hugesync-submit starts one."""
 
 
 for _command in (
-    sign_command, delta_command, patch_command, providers_command, uploads_commands, validate_command, verify_command,
-    manifest_command,
+    sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
+    verify_command, manifest_command, config_command, completion_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 
@@ -109,13 +123,16 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @click.argument("job")
 @FLEET
 @SHOWING
+@ITEMIZE
 def resume_command(job: str, **given: Any) -> int:
     """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
+        from hugesync_producer.cli_request import refuse_pairs
         from hugesync_producer.jobs import resume
 
+        refuse_pairs(given)
         return resume(job, _settings(given), observer)
 
     return run(out, work)
@@ -150,27 +167,6 @@ def cancel_command(job: str, as_json: bool, **given: Any) -> int:
 
         cancel(job, _settings(given))
         show(json.dumps({"job_id": job, "cancel": True}) if as_json else f"job {job} was told to stop")
-
-    return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
-
-
-@hugesync_commands.command("config")
-@FLEET
-@JSON
-@DEBUG
-def config_command(as_json: bool, **given: Any) -> int:
-    """Show each setting, its effective value, and where that comes from."""
-
-    def work() -> None:
-        from hugesync_producer.cli_request import settings_given
-        from hugesync_tasks.config import config_file, provenance
-
-        lines = provenance(settings_given(given))
-        if as_json:
-            show(json.dumps({line.key: {"value": line.value, "source": line.source} for line in lines}))
-            return
-        print_table(("KEY", "VALUE", "FROM"), ((line.key, line.value, line.source) for line in lines))
-        show(f"configuration file: {config_file()}{'' if config_file().exists() else ' (does not exist)'}")
 
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
-from hugesync_producer.cli_options import FLEET, SELECTING, SHOWING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_options import FLEET, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
+from hugesync_producer.cli_types import PLACE, Choice
 from hugesync_producer.report import FAILURES_SHOWN, to_json
 from hugesync_producer.streams import Unwritten, show, tell, unwritten
 from hugesync_tasks.redact import redact
@@ -29,7 +30,7 @@ _TELLING = grouped(
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "csv"]),
+        type=Choice(["jsonl", "csv"]),
         default="jsonl",
         show_default=True,
         help="JSON Lines, or CSV for spreadsheets.",
@@ -42,6 +43,7 @@ _TELLING = grouped(
         help="Compare contents instead of times, and write the CRC64NVME of each file. What no store holds is read.",
     ),
     click.option("--one-way", is_flag=True, default=False, help="Do not list what only DEST has."),
+    section="What is told",
 )
 _REACHING = grouped(
     click.option("--retries", metavar="N", help="Attempts at one request.  [default: 5]"),
@@ -53,17 +55,18 @@ _REACHING = grouped(
         "--dest-profile", metavar="NAME", default="",
         help="Profile that DEST is reached with (of AWS; gs, az: of the configuration file).",
     ),
+    section="How it runs",
 )  # fmt: skip
 
 
 @click.command("manifest", cls=FilteringCommand)
-@click.argument("source")
-@click.argument("dest", required=False, default="")
+@click.argument("source", type=PLACE)
+@click.argument("dest", type=PLACE, required=False, default="")
 @_TELLING
 @SELECTING
 @_REACHING
 @FLEET
-@SHOWING
+@SPEAKING
 @click.pass_context
 def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:
     """List SOURCE, and with DEST how each entry stands there: done, missing, differs, or extra (only DEST has it).

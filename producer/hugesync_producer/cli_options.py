@@ -10,12 +10,16 @@ from typing import Any
 
 import click
 
+from hugesync_producer.cli_help import SectionedCommand, in_section
+from hugesync_producer.cli_types import PLACE, Choice
+
 Decorator = Callable[[Any], Any]
-FILTERS = ("exclude", "include", "exclude_from", "include_from")
+SHOWN = "What is shown"
+FILTERS = ("filter", "exclude", "include", "exclude_from", "include_from")
 
 
-class FilteringCommand(click.Command):
-    """Keeps the order in which the four filter options were given, across them, as rsync does: the first that matches
+class FilteringCommand(SectionedCommand):
+    """Keeps the order in which the five filter options were given, across them, as rsync does: the first that matches
     decides. ``filters_given`` reads them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -27,17 +31,17 @@ class FilteringCommand(click.Command):
 
 
 def filters_given(ctx: click.Context) -> tuple[tuple[str, str], ...]:
-    """(option, value) of ``--exclude``, ``--include``, ``--exclude-from``, ``--include-from`` as typed."""
+    """(option, value) of ``--filter``, ``--exclude``, ``--include``, ``--exclude-from``, ``--include-from`` as typed."""
     given: tuple[tuple[str, str], ...] = ctx.meta.get("hugesync.filters", ())
     return given
 
 
-def grouped(*options: Decorator) -> Decorator:
-    """Several options as one decorator, shown in ``--help`` in this order."""
+def grouped(*options: Decorator, section: str = "") -> Decorator:
+    """Several options as one decorator, shown in ``--help`` in this order, below the title ``section``."""
 
     def apply(command: Any) -> Any:
         for option in reversed(options):
-            command = option(command)
+            command = in_section(option(command), section)
         return command
 
     return apply
@@ -59,21 +63,34 @@ COMPARING = grouped(
     click.option(
         "--modify-window", metavar="TIME", help="Times that differ by no more are equal: 1s, 1ms.  [default: 0]"
     ),
+    section="What is transferred",
 )
 
 SELECTING = grouped(
+    click.option(
+        "-f", "--filter", multiple=True, metavar="RULE", help="A filter rule of rsync: '- *.tmp', 'P logs/', '. FILE'."
+    ),
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in rsync."),
     click.option("--include", multiple=True, metavar="PATTERN", help="Take what matches. The first match decides."),
     click.option(
-        "--exclude-from", multiple=True, metavar="FILE", help="Leave out what matches a pattern in FILE (- is stdin)."
+        "--exclude-from",
+        type=PLACE,
+        multiple=True,
+        metavar="FILE",
+        help="Leave out what matches a pattern in FILE (- is stdin).",
     ),
     click.option(
-        "--include-from", multiple=True, metavar="FILE", help="Take what matches a pattern in FILE (- is stdin)."
+        "--include-from",
+        type=PLACE,
+        multiple=True,
+        metavar="FILE",
+        help="Take what matches a pattern in FILE (- is stdin).",
     ),
     click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
     click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
     _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
     _flag("--skip-links", help="Skip symlinks."),
+    section="What takes part",
 )
 
 NAMING = grouped(
@@ -89,6 +106,7 @@ NAMING = grouped(
         metavar="SQL",
         help="Of --map with an SQLite file: SELECT stored, logical FROM ...",
     ),
+    section="What takes part",
 )
 
 WRITING = grouped(
@@ -101,7 +119,7 @@ WRITING = grouped(
     click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
     click.option(
         "--on-conflict",
-        type=click.Choice(["retry", "skip", "keep-both"]),
+        type=Choice(["retry", "skip", "keep-both"]),
         help="When somebody else wrote the destination meanwhile: compare afresh, leave theirs and report it, or write"
         " ours beside theirs under a dated name."
         "  [default: retry]",
@@ -114,11 +132,12 @@ WRITING = grouped(
     ),
     click.option(
         "--verify",
-        type=click.Choice(["none", "transferred", "all"]),
+        type=Choice(["none", "transferred", "all"]),
         default="none",
         help="What to compare beyond what the stores prove by themselves: read back what was transferred and is not proven;"
         " with all, compare also what looks the same, and send it if it is not.  [default: none]",
     ),
+    section="How it is written",
 )
 
 DELETING = grouped(
@@ -139,6 +158,7 @@ DELETING = grouped(
         default="",
         help="Keep what is overwritten or deleted below DIR, a folder inside DEST that is otherwise left alone.",
     ),
+    section="Deleting",
 )
 
 DELTA = grouped(
@@ -157,7 +177,7 @@ DELTA = grouped(
     ),
     click.option(
         "--signature-missing",
-        type=click.Choice(["auto", "generate", "full"]),
+        type=Choice(["auto", "generate", "full"]),
         default="auto",
         help="Where the destination has no signature: read it to make one, or send the file whole."
         "  [default: read what is local]",
@@ -171,6 +191,7 @@ DELTA = grouped(
     click.option(
         "--sidecar-prefix", metavar="PREFIX/", default="", help="Where signatures lie, instead of beside their files."
     ),
+    section="Sending only what changed",
 )
 
 RUNNING = grouped(
@@ -197,6 +218,15 @@ RUNNING = grouped(
     ),
     _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
     _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
+    section="How the job runs",
+)
+
+MEASURING = grouped(
+    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    _flag(
+        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
+    ),
+    section="How the job runs",
 )
 
 FLEET = grouped(
@@ -204,11 +234,22 @@ FLEET = grouped(
         "--broker", metavar="URL", help="Redis of a fleet of workers. Without it everything is on this machine."
     ),
     click.option("--state", metavar="URL", help="Redis that holds the state of jobs, if it is another."),
+    section="Fleet",
 )
 
-JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."))
+JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."), section=SHOWN)
 
-SHOWING = grouped(
+ITEMIZE = grouped(
+    _flag(
+        "-i",
+        "--itemize-changes",
+        "itemize",
+        help="Print a line for each file that is sent or deleted, as rsync does: what of it changes, and its name.",
+    ),
+    section=SHOWN,
+)
+
+SPEAKING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
     _flag(
@@ -220,5 +261,31 @@ SHOWING = grouped(
     click.option(
         "--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"
     ),
-    click.option("--progress/--no-progress", default=True, help="Show progress on stderr.  [default: progress]"),
+    click.option(
+        "-P/ ",
+        "--progress/--no-progress",
+        "progress",
+        default=True,
+        help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
+    ),
+    section=SHOWN,
+)
+
+SHOWING = grouped(  # of what is a job
+    SPEAKING,
+    click.option(
+        "--events",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append what happens, each file's outcome too, to FILE: one JSON object per line.",
+    ),
+    click.option(
+        "--log-file",
+        type=PLACE,
+        metavar="FILE",
+        default="",
+        help="Append to FILE what -v would log, whatever stderr shows.",
+    ),
+    section=SHOWN,
 )

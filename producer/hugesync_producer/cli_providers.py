@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hugesync_producer.cli_help import SectionedCommand
 from hugesync_producer.cli_options import JSON, grouped
 from hugesync_producer.cli_run import Output, answer
 from hugesync_producer.streams import show
@@ -15,7 +16,7 @@ from hugesync_producer.table import print_table
 _OPTIONS = grouped(JSON, click.option("--debug", is_flag=True, help="Show tracebacks."))
 
 
-@click.command("providers")
+@click.command("providers", cls=SectionedCommand)
 @click.argument("name", required=False, default="")
 @_OPTIONS
 def providers_command(name: str, as_json: bool, **given: Any) -> int:

@@ -40,6 +40,10 @@ _CONTRADICTIONS = (
     ("no_metadata", "dir_metadata"),
     ("detach", "dry_run"),
     ("detach", "verbose"),
+    ("detach", "events"),
+    ("detach", "log_file"),
+    ("detach", "itemize"),
+    ("quiet", "itemize"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
 )
@@ -55,6 +59,11 @@ def refuse_contradictions(given: Given) -> None:
     refuse_pairs(given)
     if given["estimate"] and not given["dry_run"]:
         raise UsageError("--estimate is of a dry run: give -n too")
+    for option in ("preflight", "auto"):
+        if given[option] and given["dry_run"]:
+            raise UsageError(
+                f"{_option(option)} writes at DEST to measure it, and a dry run does not: hugesync preflight measures"
+            )
     for option in ("delete_excluded", "max_delete"):
         if given[option] and not given["delete"]:
             raise UsageError(f"{_option(option)} is of --delete: give that too")
@@ -73,6 +82,10 @@ def refuse_pairs(given: Given) -> None:
     for one, other in _CONTRADICTIONS:
         if given.get(one) and given.get(other):
             raise UsageError(f"{_option(one)} and {_option(other)} contradict each other; give one of them")
+    if given.get("itemize") and given.get("as_json"):
+        raise UsageError(
+            "-i prints lines on stdout, where --json has one object: give --events FILE, which holds the same"
+        )
 
 
 def refuse_without_fleet(given: Given, settings: Settings) -> None:
@@ -95,7 +108,7 @@ def rules_of(given: Given, settings: Settings) -> Rules:
 
 def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
     """``filters``: (option, value) in the order typed. Raises UsageError for a bad size or an unreadable file."""
-    low, high = _size("min_size", given), _size("max_size", given)
+    low, high = _limit("min_size", given), _limit("max_size", given)
     if low is not None and high is not None and low > high:
         raise UsageError(f"--min-size {given['min_size']} is more than --max-size {given['max_size']}: nothing is left")
     return Selection(
@@ -110,6 +123,10 @@ def names_of(given: Given) -> tuple[str, str] | None:
     """The map's file and query. Raises UsageError."""
     if given["map_query"] and not given["map_file"]:
         raise UsageError("--map-query is of --map: give that too")
+    if given["map_file"] is not None and (given["preflight"] or given["auto"]):
+        raise UsageError(
+            "--preflight and --auto measure all of SOURCE, and --map copies what it names; give one of them"
+        )
     return (given["map_file"], given["map_query"] or "") if given["map_file"] is not None else None
 
 
@@ -208,25 +225,38 @@ def _delta_options(given: Given) -> dict[str, Any]:
 
 
 def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """("+"/"-", pattern) in the order typed, files expanded in place. Names that are no UTF-8 are in key form."""
-    from hugesync_producer.filters import add_rule, add_rules_of_file
+    """(flags, pattern) in the order typed, files expanded in place. Names that are no UTF-8 are in key form."""
+    from hugesync_producer.filterrules import RuleReader
     from hugesync_tasks.names import encode_name
 
-    rules: list[tuple[str, str]] = []
+    reader = RuleReader(_Inputs().read)
     for option, value in filters:
-        sign = "+" if option.startswith("include") else "-"
-        if option.endswith("_from"):
-            add_rules_of_file(rules, _content(value), sign)
+        default = "+" if option.startswith("include") else "-"
+        if option == "filter":
+            reader.filter(encode_name(os.fsencode(value)))
+        elif option.endswith("_from"):
+            reader.old_file(value, default)
         else:
-            add_rule(rules, encode_name(os.fsencode(value)), sign)
-    return tuple(rules)
+            reader.old(encode_name(os.fsencode(value)), default)
+    return tuple(reader.rules)
 
 
-def _content(path: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
+class _Inputs:
+    """What options name as files; ``-`` is standard input, which can be read once only."""
+
+    def __init__(self) -> None:
+        self._stdin_read = False
+
+    def read(self, path: str) -> bytes:
+        if path == "-" and self._stdin_read:
+            raise UsageError("two options read standard input (-), and there is only one")
+        try:
+            if path != "-":
+                return Path(path).read_bytes()
+            self._stdin_read = True
+            return sys.stdin.buffer.read()
+        except OSError as error:
+            raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
 
 
 def _size(name: str, given: Given) -> int | None:
@@ -240,5 +270,15 @@ def _size(name: str, given: Given) -> int | None:
         raise UsageError(f"{_option(name)}: {error}") from error
 
 
+def _limit(name: str, given: Given) -> int | None:
+    """A size that may end in +1 or -1, as rsync's: one byte more or less."""
+    text = given[name] or ""
+    step = {"+1": 1, "-1": -1}.get(text[-2:], 0) if len(text) > 2 else 0
+    size = _size(name, {name: text[:-2]} if step else given)
+    if size is not None and size + step < 0:
+        raise UsageError(f"{_option(name)}: {text} is less than nothing")
+    return None if size is None else size + step
+
+
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--itemize-changes" if name == "itemize" else "--" + name.replace("_", "-")

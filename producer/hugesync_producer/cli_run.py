@@ -36,6 +36,9 @@ class Output:
     debug: bool = False
     progress: bool = True
     log_format: str = "text"
+    events: str = ""
+    log_file: str = ""
+    itemize: bool = False
 
     @classmethod
     def of(cls, command: str, given: Mapping[str, Any]) -> Output:
@@ -59,13 +62,17 @@ class Output:
         configure(level, self.log_format)
         if self.in_json and level == "WARNING":
             logging.getLogger(OURS).setLevel(logging.INFO)
-        elif level == "WARNING":  # the summary lists what failed
-            logging.getLogger("hugesync_producer.filelog").setLevel(logging.ERROR)
+        # the summary lists what failed
+        told = logging.ERROR if level == "WARNING" and not self.in_json else logging.NOTSET
+        logging.getLogger("hugesync_producer.filelog").setLevel(told)
 
     def observer(self) -> tuple[Observer, Callable[[], None]]:
         """Who watches a job, and what ends that."""
         if not self.in_json:
-            return observer_for(sys.stderr, self.progress, self.quiet, self.command)
+            lines = (
+                self.itemize and sys.stdout is not None and sys.stdout.isatty()
+            )  # a live display would be torn by them
+            return observer_for(sys.stderr, self.progress, self.quiet, self.command, redraw=not lines)
         from hugesync_producer.logobserver import LogObserver
 
         return LogObserver(self.progress), lambda: None
@@ -102,9 +109,15 @@ class Output:
 
 def run(out: Output, work: Callable[[Observer], Summary]) -> int:
     """Do ``work`` under observation; the exit code. Whatever it raises becomes a state, a sentence and a code."""
+    from hugesync_producer.following import Following
+
     out.start_logging()
+    try:
+        following = Following.of(out)
+    except (HugeSyncError, KeyboardInterrupt) as error:  # of a pipe that nobody reads yet
+        return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
     inner, close = out.observer()
-    seen = _Seen(inner)
+    seen = _Seen(following.over(inner))
     try:
         with stoppable():
             summary = work(seen)
@@ -117,6 +130,8 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
         out.raised()
     finally:
         close()
+    for missing in following.end(summary, began):
+        out.notice(missing)
     return conclude(out, summary, began)
 
 
@@ -140,7 +155,10 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     if wrong:
         out.say(f"internal error: the counters contradict each other ({wrong}); do not rely on this run")
     if out.in_json:
-        _log_end(summary, began)
+        from hugesync_producer.logobserver import log_end
+        from hugesync_tasks.logs import get_logger
+
+        log_end(get_logger(), summary, began)
     elif summary.reason:
         out.say(summary.reason)
     try:
@@ -162,24 +180,6 @@ def lost(out: Output, error: Unwritten, code: int) -> int:
     return code or 1
 
 
-def _log_end(summary: Summary, began: bool) -> None:
-    """The last event, ``ended``: state and exit code, the reason where there is one, the counters where there are any."""
-    from hugesync_tasks.logs import get_logger
-
-    shown = to_json(summary)
-    names = ("files", "bytes", "failures_omitted", "elapsed_seconds") if began else ()
-    more: dict[str, Any] = {name: shown[name] for name in names}
-    if summary.job_id:
-        more |= {"job": summary.job_id, "resumable": summary.resumable}
-    if summary.reason:
-        more["reason"] = summary.reason
-    if summary.notes:
-        more["notes"] = list(summary.notes)
-    log = get_logger()
-    end = log.error if summary.state.exit_code else log.info
-    end("ended", state=str(summary.state), exit_code=summary.state.exit_code, **more)
-
-
 def sentence(error: BaseException) -> str:
     """What happened, for a person."""
     if isinstance(error, KeyboardInterrupt):
@@ -197,6 +197,8 @@ class _Seen:
         self._began = time.monotonic()
         self._last: Snapshot | None = None
         self.job_id = ""
+        if hasattr(inner, "on_file"):
+            self.on_file = inner.on_file
 
     def on_start(self, job_id: str, resumed: bool) -> None:
         self.job_id = job_id

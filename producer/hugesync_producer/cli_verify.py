@@ -8,14 +8,15 @@ import click
 
 from hugesync_producer.cli_options import FLEET, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
 from hugesync_producer.cli_run import Output, run
+from hugesync_producer.cli_types import PLACE
 from hugesync_tasks.summary import Observer, Summary
 
 NAME = "hugesync verify"
 
 
 @click.command("verify", cls=FilteringCommand)
-@click.argument("source")
-@click.argument("dest")
+@click.argument("source", type=PLACE)
+@click.argument("dest", type=PLACE)
 @click.option(
     "--sample",
     metavar="P%",

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 
-from hugesync_producer import latest
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.deletes import Deletes
-from hugesync_producer.dispatch import Dispatcher, Publish
+from hugesync_producer.dispatch import CHECK_EVERY, Dispatcher, Publish
 from hugesync_producer.interrupts import Interrupts
-from hugesync_producer.pace import SLOWED, Slowdown
+from hugesync_producer.observing import Observing
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.scan import Signal
+from hugesync_producer.stopping import INTERRUPTED, Stop, pause_notice, stopping
 from hugesync_producer.units import Units
 from hugesync_producer.window import Window
 from hugesync_tasks.errors import HugeSyncError, Unreachable
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger
-from hugesync_tasks.summary import Observer, Snapshot, State
+from hugesync_tasks.summary import Observer, State
 
 LEASE_MS = 30_000
 LEASE_EVERY = 5.0  # seconds between renewals
@@ -68,22 +68,23 @@ class Coordinator:
         self._workers_died = False  # and their leases are not ended yet
         self._unsaved = False  # whether K moved since the last checkpoint
         self.scan_complete = False
-        self.traffic: dict[str, int] = {}
-        self._slowdown = Slowdown()
-        self._look_at_rates = look_at_rates  # of the stores; says with -v what changed, answers whether one is limited
-        self._limited = False
-        self._before: dict[str, int] = {}  # traffic of earlier runs of the job: a rate is of this run, and so is a sum
+        self.observing = Observing(ledger, self.units, planner, look_at_rates)
+        self.stop: Stop | None = None  # the run was told to stop
+        self._until = 0.0  # when it stops, whatever is in hand then
+        self._paused = False
 
-    def run(self) -> State:
-        """Until everything is settled, or the job is cancelled or stopped by a conflict. Raises Unreachable (stalled),
-        TakenOver (another coordinator has the job), and what the listings raise."""
+    def run(self, drains: bool = True) -> State:
+        """Until everything is settled, the job is cancelled or stopped by a conflict, or what was in hand when the run was told to
+        stop (``drain``; the first signal) has finished. ``drains`` false: the first signal raises KeyboardInterrupt, as a second
+        one always does. Raises Unreachable (stalled), TakenOver (another coordinator has the job), and what the listings raise."""
         self.keep_now()
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
-        self._before = self._ledger.traffic(self._id)
+        self.observing.begin()
+        self._paused = self._ledger.meta(self._id).get("pause") == "1"
         self._planner.start()
         try:
             with Interrupts() as interrupts:
-                return self._loop(interrupts)
+                return self._loop(interrupts, drains)
         finally:
             self.units.replan.stop()
             self._planner.stop()
@@ -110,21 +111,15 @@ class Coordinator:
         """Give the lease back: another process may coordinate the job at once."""
         self._ledger.step_down(self._id, self._owner)
 
-    def final_traffic(self) -> dict[str, int]:
-        """The workers' traffic: the ledger's, or what was last seen of it where the ledger is gone."""
-        try:
-            self._count_traffic()
-        except Unreachable:
-            pass
-        traffic = Counter(self.traffic)
-        traffic.update(self.units.replan.token.meter.take())
-        return dict(traffic)
-
-    def _count_traffic(self) -> None:
-        now = self._ledger.traffic(self._id)
-        if any(now.get(name, 0) < n for name, n in self._before.items()):
-            self._before = {}  # the ledger lost its data and counts from nothing
-        self.traffic = {name: n - self._before.get(name, 0) for name, n in now.items()}
+    def drain(self, stop: Stop) -> None:
+        """Stop the run: nothing more is planned or sent, what workers have in hand may finish, then ``run`` returns the state of
+        ``stop``. Said once; a later call changes nothing. To be called between two turns, or by the observer."""
+        if self.stop is not None:
+            return
+        self.stop, self._until = stop, self._clock() + stop.patience
+        self._planner.stop()
+        self.deletes.stop()
+        self._observer.on_notice(stopping(stop, bool(self.dispatcher.out)))
 
     @property
     def scanned_anything(self) -> bool:
@@ -136,16 +131,21 @@ class Coordinator:
         """Whether this run did: both ends answered."""
         return self.scan_complete or not self.window.empty
 
-    def _loop(self, interrupts: Interrupts) -> State:
+    def _loop(self, interrupts: Interrupts, drains: bool) -> State:
         away_since: float | None = None
         while True:
-            interrupts.check()
+            if not drains:
+                interrupts.check()
+            elif interrupts.noted:
+                self.drain(INTERRUPTED)
             try:
                 state = self._turn()
                 away_since = None
             except (Stalled, TakenOver):
                 raise
             except Unreachable as error:
+                if self.stop is not None:  # what is in hand cannot be asked for
+                    return self.stop.state
                 away_since = away_since or self._clock()
                 if not self._ledger_may_return(error, away_since):
                     raise
@@ -155,17 +155,11 @@ class Coordinator:
 
     def _turn(self) -> State | None:
         self.keep()
-        self.units.collect()
-        self._pull()
-        if not self.window.empty or self.deletes.deleting:
-            self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
-        self.units.fill()
-        if self.scan_complete and self.window.empty and not self._deleting():
-            self._save()
-            total = self.window.total()
-            differs = total.tally.files["failed"] or total.failures or total.unmatched
-            return State.DONE_WITH_ERRORS if differs else State.DONE
-        busy = self.deletes.looking or (not self.scan_complete and self.units.room() > 0)
+        if self._held:
+            self.units.take_back()
+        elif (state := self._send()) is not None:
+            return state
+        busy = not self._held and (self.deletes.looking or (not self.scan_complete and self.units.room() > 0))
         self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already
             self.units.on_event(self._events[0])
@@ -176,7 +170,36 @@ class Coordinator:
         self._look()
         if self._is_due("observe", OBSERVE_EVERY):
             self._observe()
-        return self._told_to_stop()
+        told = self._told_to_stop()
+        if told is None and self.stop is not None and self._drained():
+            self.save()
+            return self.stop.state
+        return told
+
+    @property
+    def _held(self) -> bool:
+        """Whether nothing may be sent."""
+        return self._paused or self.stop is not None
+
+    def _send(self) -> State | None:
+        """Plan, and send what there is room for; the state where nothing is left to be done."""
+        self.units.collect()
+        self._pull()
+        if not self.window.empty or self.deletes.deleting:
+            self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
+        self.units.fill()
+        if not self.scan_complete or not self.window.empty or self._deleting():
+            return None
+        self._save()
+        total = self.window.total()
+        differs = total.tally.files["failed"] or total.failures or total.unmatched
+        return State.DONE_WITH_ERRORS if differs else State.DONE
+
+    def _drained(self) -> bool:
+        if not self.dispatcher.in_hand or self._clock() >= self._until:
+            self.observing.inside.look()
+            return True
+        return False
 
     def _deleting(self) -> bool:
         return self.deletes.turn(self.dispatcher, self._pool, self.units.epoch, self._observer.on_notice)
@@ -193,13 +216,14 @@ class Coordinator:
             self.units.add(segment)
 
     def _look(self) -> None:
-        self.dispatcher.look(self._restore)
+        self.dispatcher.look(self._restore, resend=not self._held)
         if self._is_due("tend", 0.5):
             self._tend_workers()
             if self._workers_died:
                 self.dispatcher.workers_died()
                 self._workers_died = False
-            self._pool.look(bool(self.dispatcher.out), self.dispatcher.progress)
+            out, running = (0, 0) if self._held else (len(self.dispatcher.out), self.dispatcher.running)
+            self._pool.look(out, self.dispatcher.progress, running)
 
     def _tend_workers(self) -> None:
         """Raises Stalled where the embedded processes cannot go on."""
@@ -214,7 +238,7 @@ class Coordinator:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
-        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch))
+        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), pause=str(int(self._paused)))
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
         self._pool.announce()
@@ -239,35 +263,21 @@ class Coordinator:
                 return State.CANCELLED
             if "state" not in meta:  # flushed: new tasks must not meet a ledger that does not know their job
                 self._restore()
+            elif self._paused != (meta.get("pause") == "1"):
+                self._paused = not self._paused
+                self._observer.on_notice(pause_notice(self._id, self._paused))
         return None
 
     def _observe(self) -> None:
-        total = self.window.total()
-        self._count_traffic()
-        moved = sum(self.traffic.get(f"bytes.{n}", 0) for n in ("sent", "received", "copied_server_side", "reused"))
-        self.dispatcher.progress = (moved, self.window.key, len(self.dispatcher.out))
-        slow = self._slowdown.saw(self._throttled(), self._clock())
-        if (slow or self._limited) and self._is_due("rates", RATES_EVERY):
-            self._limited = self._look_at_rates()
-        snapshot = Snapshot(
-            total.tally.files,
-            total.tally.bytes,
-            moved,
-            self.scan_complete,
-            self._clock() - self._began,
-            self.units.in_flight(),
-            slow,
-            waiting_for=self._pool.waiting_for,
-        )
+        now, rates_due = self._clock(), self._is_due("rates", RATES_EVERY)
+        if self._is_due("inside", CHECK_EVERY):
+            self.observing.inside.look()
+        waits = stopping(self.stop, True) if self.stop is not None else self._pool.waiting_for
+        shot = (now, now - self._began, self.scan_complete, waits, self._paused, rates_due)
+        snapshot, total = self.observing.snapshot(*shot)
         self._observer.on_progress(snapshot)
         if self._is_due("tell", TELL_EVERY):
-            self._ledger.tell(self._id, json.dumps(latest.wire(snapshot, total, self.traffic)))
-
-    def _throttled(self) -> int:
-        """How often a store asked for less, or a call waited for that: the workers, the listings, and the second looks at
-        large files."""
-        again = self.units.replan.token.meter
-        return self._planner.throttled + sum(self.traffic.get(name, 0) + again.count(name) for name in SLOWED)
+            self.observing.tell(snapshot, total)
 
     def _ledger_may_return(self, error: HugeSyncError, since: float) -> bool:
         self._tend_workers()  # embedded, the ledger is a child of ours, and whether it lives is known at once

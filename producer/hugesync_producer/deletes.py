@@ -168,6 +168,11 @@ class Deletes:
         payload = json.dumps({"items": [r.wire() for r in batch.items], "sidecars": sidecars})
         return Task(f"x{epoch}.{self._numbers}", "delete", pool.queue, 0, payload)
 
+    def put_back(self, batch: DeleteBatch) -> None:
+        """Its task was taken back before a worker began it."""
+        self._out -= 1
+        self._again.appendleft(batch)
+
     def on_event(self, batch: DeleteBatch, outcome: Mapping[str, Any]) -> None:
         self._out -= 1
         if "items" in outcome:
@@ -194,6 +199,6 @@ class Deletes:
             aside.notes[_KEPT[outcome.reason]] += 1
         else:
             aside.extras(outcome)
-            filelog.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
+            filelog.delete_failed(removal, outcome.reason, f"not deleted: {outcome.message}")
             aside.failed(removal.key, outcome.reason, f"not deleted: {outcome.message}")
             self.conflict_stop |= outcome.reason == FailureClass.CONFLICT and self._job.options.on_conflict == "fail"

@@ -91,6 +91,7 @@ class Dispatcher:
         self._checked = clock()
         self.out: dict[str, Out] = {}
         self.resent = 0
+        self.ended = 0  # tasks that were settled
         self.progress: object = None  # changes whenever something moves
 
     def send(self, tasks: Iterable[tuple[Task, Any]]) -> None:
@@ -113,12 +114,28 @@ class Dispatcher:
         """The task's event came; None for one that is not (or no longer) ours."""
         out = self.out.pop(task_id, None)
         if out is not None:
+            self.ended += 1
             self._queues[out.task.queue].saw_at_work(out.task.seq, self._clock())
         return out
 
-    def look(self, restore: Callable[[], object]) -> None:
-        """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq. Where records had gone, ``restore`` is called
-        first: the ledger may have lost everything, and a worker must never meet a task without its job."""
+    def recall(self) -> list[Out]:
+        """Take back what no worker has begun; it is out no more."""
+        taken = self._ledger.recall(self._job, list(self.out)) if self.out else []
+        return [self.out.pop(task) for task in taken]
+
+    @property
+    def running(self) -> int:
+        """How many tasks workers had begun at the last look."""
+        return sum(1 for o in self.out.values() if o.seen.state == "running")
+
+    @property
+    def in_hand(self) -> int:
+        """How many tasks a worker had in hand at the last look. One that was not looked at since it was sent counts, too."""
+        return sum(1 for o in self.out.values() if not (o.missing >= 2 or o.seen.lease_left_ms < 0))
+
+    def look(self, restore: Callable[[], object], resend: bool = True) -> None:
+        """Every ``CHECK_EVERY`` s: what was lost is sent again, with a new seq, unless ``resend`` is false. Where records had gone,
+        ``restore`` is called first: the ledger may have lost everything, and a worker must never meet a task without its job."""
         now = self._clock()
         if now - self._checked < CHECK_EVERY or not self.out:
             return
@@ -134,6 +151,8 @@ class Dispatcher:
             out.missing, out.seen = out.missing + 1 if status.state == "" else 0, status
             if status.state == "running":
                 self._queues[out.task.queue].saw_at_work(out.task.seq, now - status.running_ms / 1000)
+        if not resend:
+            return
         lost = [
             (o, s)
             for o, s in zip(outs, statuses, strict=True)

@@ -46,10 +46,10 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
                     if outcome is None:
-                        filelog.would_send(transfer.key, transfer.source.size)
+                        filelog.would_send(transfer)
                         larges.append(transfer)
                     else:
-                        filelog.settled(transfer.key, transfer.source.size, outcome)
+                        filelog.settled(transfer, outcome)
                         total.settle(transfer.key, transfer.source.size, outcome)
                 for large in larges:  # beside the main thread, so that Ctrl-C need not wait for a store
                     foreseen = pool.submit(foresee, job, large, token, estimate).result()

@@ -54,6 +54,10 @@ def end(
         pool.retract()
         told = {"state": str(summary.state), "summary": text, "reason": summary.reason}
         ledger.set_meta(spec.job, **told, devices=json.dumps(devices))
+        if not finished:
+            ledger.cancel(
+                spec.job
+            )  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
@@ -87,8 +91,8 @@ def summarise(
     job: JobContext, state: State, window: Window, coordinator: Coordinator, meter: Meter, began: float, reason: str
 ) -> Summary:
     """The counters as they stand; traffic is the workers' and this process's own."""
-    total = window.total()
-    traffic = coordinator.final_traffic()
+    total = coordinator.observing.total()
+    traffic = coordinator.observing.final_traffic()
     for name, n in meter.take().items():
         traffic[name] = traffic.get(name, 0) + n
     notes = slowed(traffic)  # what is of the whole job comes first: of many notes people are shown the first

@@ -1,21 +1,56 @@
 """What became of each file, one log line each: ``file done`` and ``file skipped`` (INFO, so with ``-v``), ``file failed``
-(WARNING; as text only with ``-v``, because the summary lists failures). A line that is not wanted costs one question."""
+(WARNING; as text only with ``-v``, because the summary lists failures). A line that is not wanted costs one question.
+
+The same goes as ``FileEvent`` to the observer of the job, within ``telling``: of this thread, and of those that it gives its
+context to."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
+from hugesync_producer import itemize
+from hugesync_producer.events import FileEvent
 from hugesync_producer.join import JoinItem
 from hugesync_producer.judge import Extra, Fail, Judge, Missing, Send, Skip, Step, Terms
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.logs import get_logger
-from hugesync_tasks.model import Entry, Outcome, Removal
+from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Outcome, Removal, Transfer
+from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.begin import LargeFile
-from hugesync_tasks.summary import UNMATCHED
+from hugesync_tasks.summary import UNMATCHED, Observer
 
 _switch = logging.getLogger(__name__)
 _log = get_logger(__name__)
+_KINDS = {Kind.DIR: "folder", Kind.LINK: "link"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    tell: Callable[[FileEvent], object]
+    spec: Spec
+    to_store: bool
+
+    def code(self, transfer: Transfer) -> str:
+        options = self.spec.options
+        return itemize.code(transfer.source, transfer.dest, self.to_store, self.spec.rules, options)
+
+
+_teller: ContextVar[_Teller | None] = ContextVar("teller", default=None)
+
+
+@contextmanager
+def telling(observer: Observer, spec: Spec, to_store: bool) -> Iterator[None]:
+    """Tell ``observer`` of each file, if it wants to be told. ``to_store``: the destination is one."""
+    tell = getattr(observer, "on_file", None)
+    before = _teller.set(_Teller(tell, spec, to_store) if tell is not None else None)
+    try:
+        yield
+    finally:
+        _teller.reset(before)
 
 
 class ToldJudge(Judge):
@@ -30,8 +65,8 @@ class ToldJudge(Judge):
         step = super().judge(item)
         judged(step)
         verdict = step.verdict
-        if self._sends and isinstance(verdict, Send) and not verdict.transfer.check and step.counted:
-            would_send(step.key, step.size)
+        if self._sends and isinstance(verdict, Send) and (not verdict.transfer.check or not step.counted):
+            would_send(verdict.transfer)
         return step
 
 
@@ -41,22 +76,50 @@ def judged(step: Step) -> None:
     if isinstance(verdict, Skip):
         skipped(step.key, step.size, verdict.reason)
     elif isinstance(verdict, Fail):
-        failed(step.key, str(verdict.failure), verdict.message)
+        failed(step.key, str(verdict.failure), verdict.message, step.size)
     elif isinstance(verdict, Extra) and verdict.listed:
-        failed(step.key, str(FailureClass.PERMANENT), UNMATCHED)
-    elif isinstance(verdict, Missing) and _switch.isEnabledFor(logging.INFO):
-        _log.info("file missing at the source", path=step.key)
+        _log_failed(step.key, str(FailureClass.PERMANENT), UNMATCHED)
+        _tell(step.key, "extra")
+    elif isinstance(verdict, Missing):
+        _tell(step.key, "missing")
+        if _switch.isEnabledFor(logging.INFO):
+            _log.info("file missing at the source", path=step.key)
 
 
-def settled(key: str, size: int, outcome: Outcome) -> None:
-    """The end of one entry as its worker reported it. ``size``: planned bytes."""
+def settled(transfer: Transfer, outcome: Outcome) -> None:
+    """The end of one entry as its worker reported it. A folder that was made or found is told of, and not logged."""
+    key, size = transfer.key, transfer.source.size  # as planned
     if outcome.state == "failed":
-        failed(key, outcome.reason, outcome.message)
+        failed(key, outcome.reason, outcome.message, size)
+    elif transfer.source.kind is Kind.DIR:
+        if outcome.state == "done":
+            _tell_done(transfer, outcome)
     elif outcome.state == "skipped":
         skipped(key, size, outcome.reason)
-    elif outcome.state == "done" and _switch.isEnabledFor(logging.INFO):
-        said = {"notes": "; ".join(outcome.notes)} if outcome.notes else {}
-        _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified, **said)
+    elif outcome.state == "done":
+        _tell_done(transfer, outcome)
+        if _switch.isEnabledFor(logging.INFO):
+            said = {"notes": "; ".join(outcome.notes)} if outcome.notes else {}
+            _log.info("file done", path=key, size=size, how=outcome.how, verified=outcome.verified, **said)
+
+
+def _tell_done(transfer: Transfer, outcome: Outcome) -> None:
+    if (teller := _teller.get()) is not None:
+        kind, size = _KINDS.get(transfer.source.kind, "file"), transfer.source.size
+        teller.tell(
+            FileEvent(
+                transfer.key, "done", size, kind, how=outcome.how, verified=outcome.verified, notes=outcome.notes,
+                changes=teller.code(transfer),
+            )
+        )  # fmt: skip
+
+
+def _tell(key: str, outcome: str, size: int = 0, reason: str = "", message: str = "", changes: str = "") -> None:
+    """Of what is known by its key. A file that has a link's name is refused for it."""
+    if (teller := _teller.get()) is not None:
+        link = key.endswith(LINK_SUFFIX) and not message.startswith("reserved name")
+        kind = "folder" if key.endswith("/") else "link" if link else "file"
+        teller.tell(FileEvent(key, outcome, size, kind, reason, message, changes=changes))
 
 
 def began(key: str, fields: Mapping[str, str]) -> None:
@@ -84,27 +147,42 @@ def foreseen(key: str, block: int, reused: int, whole: str) -> None:
 
 def skipped(key: str, size: int, reason: str) -> None:
     """``reason``: one of ``skipped_by`` (design §6)."""
+    _tell(key, "skipped", size, reason)
     if _switch.isEnabledFor(logging.INFO):
         _log.info("file skipped", path=key, size=size, reason=reason)
 
 
-def failed(key: str, failure_class: str, message: str) -> None:
+def failed(key: str, failure_class: str, message: str, size: int = 0) -> None:
+    _tell(key, "failed", size, failure_class, message)
+    _log_failed(key, failure_class, message)
+
+
+def _log_failed(key: str, failure_class: str, message: str) -> None:
     if _switch.isEnabledFor(logging.WARNING):
         _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
 
 
 def deleted(removal: Removal) -> None:
+    _tell(removal.key, "deleted", removal.size, changes=itemize.DELETING)
     if _switch.isEnabledFor(logging.INFO):
         _log.info(f"{_what(removal)} deleted", path=removal.key, size=removal.size)
 
 
 def not_deleted(removal: Removal, why: str) -> None:
+    """It was left there on purpose."""
+    _tell(removal.key, "kept", removal.size, why)
     if _switch.isEnabledFor(logging.INFO):
         _log.info(f"{_what(removal)} kept", path=removal.key, reason=why)
 
 
+def delete_failed(removal: Removal, failure_class: str, message: str) -> None:
+    _tell(removal.key, "not_deleted", removal.size, failure_class, message)
+    _log_failed(removal.key, failure_class, message)
+
+
 def would_delete(removal: Removal) -> None:
     """Of a dry run."""
+    _tell(removal.key, "would_delete", removal.size, changes=itemize.DELETING)
     if _switch.isEnabledFor(logging.INFO):
         _log.info(f"{_what(removal)} would be deleted", path=removal.key, size=removal.size)
 
@@ -113,7 +191,10 @@ def _what(removal: Removal) -> str:
     return "file" if removal.counted else "folder"
 
 
-def would_send(key: str, size: int) -> None:
-    """Of a dry run."""
-    if _switch.isEnabledFor(logging.INFO):
-        _log.info("file would be transferred", path=key, size=size)
+def would_send(transfer: Transfer) -> None:
+    """Of a dry run. A folder that would be made is told of, and not logged."""
+    size, folder = transfer.source.size, transfer.source.kind is Kind.DIR
+    if (teller := _teller.get()) is not None:
+        _tell(transfer.key, "would_transfer", size, changes=teller.code(transfer))
+    if _switch.isEnabledFor(logging.INFO) and not folder:
+        _log.info("file would be transferred", path=transfer.key, size=size)

@@ -16,6 +16,14 @@ def rate(bytes_per_second: float) -> str:
     return f"{size(bytes_per_second)}/s"
 
 
+def bit_rate(bits_per_second: int | None) -> str:
+    """Of a network interface, as its maker words it: ``10 Gbit/s``."""
+    if bits_per_second is None:
+        return "speed unknown"
+    giga = bits_per_second / 1e9
+    return f"{giga:g} Gbit/s" if giga >= 1 else f"{bits_per_second / 1e6:g} Mbit/s"
+
+
 def count(n: int) -> str:
     return f"{n:,}"
 

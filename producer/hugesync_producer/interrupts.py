@@ -18,6 +18,11 @@ class Interrupts:
         self._before: dict[int, Any] = {}
         self._noted = False
 
+    @property
+    def noted(self) -> bool:
+        """Whether a signal came."""
+        return self._noted
+
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal came."""
         if self._noted:

@@ -88,6 +88,17 @@ class LargeFileUnit:
         self.out.add(task.id)
         return task
 
+    def put_back(self, task: Task) -> None:
+        """``task`` was taken back before a worker began it: it is to be sent again."""
+        self.out.discard(task.id)
+        todo = json.loads(task.payload)
+        if self.state == "parts" and task.kind == "part" and todo["number"] not in self.receipts:
+            self._todo.appendleft(todo["number"])
+        elif self.state == "steps" and self._steps and task.kind == self._steps[0][0]:
+            self._todo.appendleft(todo["range"])
+        elif task.id == f"{self.file}:{self.state}":
+            self._sent = False
+
     def begun(self, fields: Mapping[str, str], listed: list[Part], have: Mapping[int, Part]) -> None:
         """The upload stands. ``have`` are receipts the ledger still held; ``listed`` must be compared by their part task."""
         self.fields = dict(fields)

@@ -144,7 +144,7 @@ def _joined(job: JobContext, meter: Meter, one_way: bool, left_out: LeftOut) -> 
 
 
 def _listed(source: Store, spec: Spec, meter: Meter, left_out: LeftOut) -> Found:
-    select, feed = Filter.of(spec.selection), _only_side(source, spec, meter)
+    select, feed = Filter.of_job(spec), _only_side(source, spec, meter)
     try:
         while not isinstance(entry := feed.poll(0.1), Signal):
             if entry is not None and not select.selects(entry):

@@ -40,7 +40,7 @@ class StandingJudge(ComparingJudge):
 
     def __init__(self, job: JobContext, one_way: bool) -> None:
         spec = job.spec
-        terms = Terms(job.dest.limits, spec.rules, Filter.of(spec.selection), prefix=spec.dest.prefix)
+        terms = Terms(job.dest.limits, spec.rules, Filter.of_job(spec), prefix=spec.dest.prefix)
         super().__init__(terms, Comparison(job.source.limits, one_way=one_way))
 
     def standing(self, item: JoinItem) -> Line | Transfer | None:

@@ -70,7 +70,7 @@ def open_job(
     else:
         ledger.open_job(spec.job, json.dumps(spec.wire()))
         ledger.set_meta(
-            spec.job, state="running", cancel="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0"
+            spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0"
         )  # fmt: skip
     if folder is not None:
         folder.save(

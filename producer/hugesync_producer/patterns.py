@@ -10,7 +10,7 @@ Taken from rsync's manual, section PATTERN MATCHING RULES, and its matcher:
   With ``**`` the pattern may begin after any slash, and one that begins with ``**/`` also matches at the root.
 * ``dir/***`` is the folder itself and everything in it.
 
-One character is a Unicode character of the key, where rsync without a locale counts bytes.
+One character is a Unicode character, or a byte that is part of none; rsync counts bytes, so that there é needs ``??``.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _EMPTY = "/"  # for an empty range: a character that no class ever matches
 
 
 class Pattern:
-    """One compiled pattern. ``matches`` takes a path without a trailing slash and whether it is a folder."""
+    """One compiled pattern. ``matches`` takes a path without a trailing slash and whether it is a folder. ``absolute``: what has
+    a slash is compared with a whole path, so that ``**/`` in front must match something."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, absolute: bool = False) -> None:
         self.folders_only = len(text) > 1 and text.endswith("/")
         body = text[:-1] if self.folders_only else text
         wild = any(c in body for c in "*?[")
@@ -46,10 +47,10 @@ class Pattern:
         self._name_only = "/" not in body and "**" not in body
         # dir/*** matches the folder too: rsync offers "dir" and then "dir/" to the same pattern
         self._slash_for_folders = wild and len(body) >= 3 and body.endswith("***")
-        self._slash_in_front = body.startswith("**")
+        self._slash_in_front = body.startswith("**") and not absolute
         rest = body[1:] if anchored else body
         expression = _translate(rest) if wild else re.escape(rest)
-        start = "" if anchored or self._name_only or self._slash_in_front else "(?:.*/)?"
+        start = "" if anchored or self._name_only or body.startswith("**") else "(?:.*/)?"
         self._match = re.compile(start + expression, re.DOTALL).fullmatch
 
     def matches(self, path: str, folder: bool) -> bool:

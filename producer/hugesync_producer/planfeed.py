@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
 
@@ -43,7 +44,9 @@ class PlanFeed:
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
         self._feeds: list[Feed | SingleFeed] = []
-        self._thread = Thread(target=self._run, name="plan", daemon=True)
+        context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
+        self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
+        self.met = 0  # entries of both ends that came so far, those at both once
         self.first: Entry | None = None  # the first regular file that was found: the probe of the source root
         self.first_there: Entry | None = None  # of a comparison, the same at the destination: the probe of its root
 
@@ -108,8 +111,9 @@ class PlanFeed:
 
     def _planned(self) -> Iterator[Segment | None]:
         job, spec = self._job, self._job.spec
-        select = Filter.of(spec.selection)
-        self._feeds = sides(job, self._meter, self._start_after)
+        select, deletes = Filter.of_job(spec), spec.options.delete
+        extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
+        self._feeds = sides(job, self._meter, self._start_after, extras)
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -130,10 +134,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = join(self._feeds[0], self._feeds[1])
-        extras = (
-            extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if spec.options.delete else None
-        )
+        items = self._counted(join(self._feeds[0], self._feeds[1]))
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -141,6 +142,11 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+
+    def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
+        for item in items:
+            self.met += item is not None
+            yield item
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
@@ -166,7 +172,9 @@ class PlanFeed:
         return [head.entry for head in heads if head is not None and head.entry.kind is Kind.DIR]
 
 
-def sides(job: JobContext, meter: Meter, start_after: str = "") -> list[Feed | SingleFeed]:
+def sides(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> list[Feed | SingleFeed]:
     """What is joined: the listings of both ends, or of a single file a look at either."""
     spec = job.spec
     if spec.single_file:
@@ -174,24 +182,30 @@ def sides(job: JobContext, meter: Meter, start_after: str = "") -> list[Feed | S
             SingleFeed(job.source, spec.single_source, spec.single_file, Token(meter), "source"),
             SingleFeed(job.dest, spec.single_file, spec.single_file, Token(meter), "destination"),
         ]
-    return [*listings(job, meter, start_after)[:2]]
+    return [*listings(job, meter, start_after, extras)[:2]]
 
 
 def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
     """The source's listing, begun: without what is ours."""
     there = WithoutSidecars(MustBeThere(source, spec.source))
-    enter = Filter.of(spec.selection).enter
+    enter = Filter.of_job(spec).enter
     return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
 
 
-def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed, Feed, WithoutSidecars]:
+def listings(
+    job: JobContext, meter: Meter, start_after: str = "", extras: Extras | None = None
+) -> tuple[Feed, Feed, WithoutSidecars]:
     """Both ends' listings, begun: source and destination, without what is ours and without the folder of ``--backup-dir``; and
-    what the latter reads, which knows what it left out."""
-    select, options = Filter.of(job.spec.selection), job.spec.options
-    everything = options.delete and options.delete_excluded
+    what the latter reads, which knows what it left out. ``extras`` are told of folders of the destination that are not
+    entered."""
+    select, options = Filter.of_job(job.spec), job.spec.options
+    entered = select.enter_to_delete if options.delete else select.enter
 
     def enter(folder: str) -> bool:
-        return folder != options.backup_dir and (everything or select.enter(folder))
+        enters = folder != options.backup_dir and entered(folder)
+        if not enters and extras is not None and job.dest.limits.folders:  # elsewhere a folder needs nothing in it
+            extras.passed_over(folder)
+        return enters
 
     there = MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
     dest = WithoutSidecars(there)
@@ -205,7 +219,7 @@ def listings(job: JobContext, meter: Meter, start_after: str = "") -> tuple[Feed
 def extras_of(job: JobContext, found: Callable[[Removal], object]) -> Extras:
     options = job.spec.options
     keep_both = options.on_conflict == "keep-both"
-    return Extras(Filter.of(job.spec.selection), options.delete_excluded, options.backup_dir, found, keep_both)
+    return Extras(Filter.of_job(job.spec), options.backup_dir, found, keep_both, job.source.limits.folders)
 
 
 def _only_counted(removal: Removal) -> None:

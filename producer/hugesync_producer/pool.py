@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hugesync_producer import human
 from hugesync_producer.fleet import described, live
 from hugesync_producer.offering import leave_mark, offer, remove_marks
 from hugesync_tasks.errors import Unreachable
@@ -22,6 +23,7 @@ log = get_logger(__name__)
 
 LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
 PER_SLOT = 4
+SAY_AFTER = 30.0  # seconds in which nothing moved before a person is told so
 START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
 
 
@@ -122,28 +124,37 @@ class Pool:
         jobs = self._spec.options.jobs
         return max(0, min(room, jobs - out) if jobs else room)
 
-    def look(self, work_out: bool, progress: object) -> None:
-        """Count the consumers. Raises Stalled when none came within 15 s of the first task, or nothing moved for
-        ``--stall-timeout``; resumable both."""
+    def look(self, out: int, progress: object, at_work: int = 0) -> None:
+        """Count the consumers. ``out``: tasks that are out, ``at_work``: those of them that workers have begun. Raises Stalled
+        when none came within 15 s of the first task, or nothing moved for ``--stall-timeout``, whether workers are there or
+        not; resumable both."""
         now = self._clock()
         workers = live(self._ledger)
         consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
         slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
         if slots != self._slots:
             log.info("workers counted", queue=self.queue, workers=len(consumers), slots=self._slots, window=self.window)
-        if progress != self._progress or not work_out:
+        if progress != self._progress or not out:
             self._progress, self._moved_at = progress, now
         if consumers:
-            self._seen_at, self.waiting_for = now, ""
-        elif work_out:
+            self._seen_at, self.waiting_for = now, self._still(now - self._moved_at, out, at_work)
+        elif out:
             self.waiting_for = self._missing(workers)
             self._renew_probe()
             if self._seen_at is None and not self._embedded and now - self._began > self._patience:
                 raise Stalled(f"stalled: {self.waiting_for}")
-        if work_out and now - self._moved_at > self._spec.options.stall_timeout:
-            raise Stalled(
-                f"stalled: nothing moved for {self._spec.options.stall_timeout:.0f} s {self.waiting_for}".strip()
-            )
+        if out and now - self._moved_at > self._spec.options.stall_timeout:
+            missing = f": {self.waiting_for}" if self.waiting_for and not consumers else self._where(out, at_work)
+            raise Stalled(f"stalled: nothing moved for {self._spec.options.stall_timeout:.0f} s{missing}")
+
+    def _still(self, seconds: float, out: int, at_work: int) -> str:
+        """What is said of workers that are there and move nothing; "" while they may just be slow."""
+        if seconds < min(SAY_AFTER, self._spec.options.stall_timeout / 2):
+            return ""
+        return f"nothing has moved for {human.duration(seconds)}{self._where(out, at_work)}"
+
+    def _where(self, out: int, at_work: int) -> str:
+        return f": {human.counted(at_work, 'task')} at work, {human.count(out - at_work)} in queue {self.queue}"
 
     def _renew_probe(self) -> None:
         """The file that workers look for may have changed since it was listed; then what it is now is announced."""

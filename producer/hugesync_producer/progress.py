@@ -22,16 +22,18 @@ PLAIN_INTERVAL = 10.0  # seconds of the job between two plain lines
 FILES_SHOWN = 5
 
 
-def observer_for(stream: TextIO, show: bool, quiet: bool, command: str) -> tuple[Observer, Callable[[], None]]:
+def observer_for(
+    stream: TextIO, show: bool, quiet: bool, command: str, *, redraw: bool = True
+) -> tuple[Observer, Callable[[], None]]:
     """The fitting observer and what ends it (call it before anything else is printed).
 
-    ``quiet``: neither progress nor notices. ``show`` false: notices only.
+    ``quiet``: neither progress nor notices. ``show`` false: notices only. ``redraw`` false: no display that redraws itself.
     """
     if quiet:
         return Unobserved(), lambda: None
     if not show:
         return Notices(stream, command), lambda: None
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+    if not redraw or not stream.isatty() or os.environ.get("TERM") == "dumb":
         return PlainProgress(stream, command), lambda: None
     from rich.console import Console
 

@@ -17,6 +17,7 @@ from hugesync_producer.embedded import Embedded
 from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
+from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.jobmap import JobMap
 from hugesync_producer.leadership import keep_lock, place_of
@@ -71,6 +72,7 @@ def run_job(
             open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
+        stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
             return dry_run(job, meter, observer, began, spec.options.estimate)
@@ -140,7 +142,8 @@ def _coordinate(
         if resumed is not None:
             stored = job.source.stored if isinstance(job.source, MappedStore) else None
             failed_first(job, window, coordinator.units, meter, coordinator.keep, stored)
-        state = coordinator.run()
+        state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
+        reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:

@@ -54,7 +54,7 @@ class SecondLook:
             self._tidy()
             self._same_device()
             extras = extras_of(self._job, self._note)
-            source, dest, shown = listings(self._job, self._meter)
+            source, dest, shown = listings(self._job, self._meter, extras=extras)
             self._feeds = source, dest
             for item in join(source, dest):
                 if self._stopped:

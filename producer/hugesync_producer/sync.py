@@ -17,6 +17,7 @@ from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.mapping import Map, prepare
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
+from hugesync_producer.selecting import identity_of, refuse_unfit
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
@@ -70,6 +71,7 @@ def sync(
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        refuse_unfit(selection, ends.source, ends.dest, options)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
         mapped = _names(names, ends, options, detach) if names is not None else None
@@ -131,11 +133,11 @@ def _spec(
     ):  # left out at its default, or jobs left unfinished by an earlier release would not be found
         kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
-    identity_of = {**asdict(selection), "rules": asdict(rules), "kept": kept, "single": single}
+    what = {**identity_of(selection), "rules": asdict(rules), "kept": kept, "single": single}
     if mapped is not None:
-        identity_of["map"] = mapped.digest
+        what["map"] = mapped.digest
     spec = Spec(
-        identity.job_id(ends.source.identity(), ends.dest.identity(), identity_of),
+        identity.job_id(ends.source.identity(), ends.dest.identity(), what),
         source,
         dest,
         single_file=ends.single_dest,

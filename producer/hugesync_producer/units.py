@@ -31,7 +31,7 @@ class Batch:
     number: int
     segment: OpenSegment
     items: list[Transfer]
-    task: Task | None = None
+    finished: Mapping[int, Outcome] = field(default_factory=dict)  # while it is out: those that have a receipt
 
 
 @dataclass(eq=False)
@@ -149,6 +149,18 @@ class Units:
             task = Task(f"d{self.epoch}.{self._next()}", "folders", self.pool.queue, 0, payload)
             tasks.append((task, self._finishing))
 
+    def take_back(self) -> None:
+        """What no worker has begun is taken back from the queue, and waits here again."""
+        for out in reversed(self.dispatcher.recall()):
+            if isinstance(out.unit, Batch):
+                self._ready.appendleft(out.unit)
+            elif isinstance(out.unit, Folders):
+                self._finishing = None
+            elif isinstance(out.unit, DeleteBatch):
+                out.unit.owner.put_back(out.unit)
+            else:
+                out.unit.file.put_back(out.task)
+
     # events
     def on_event(self, event: Event) -> None:
         known = self.dispatcher.out.get(event.task)
@@ -193,12 +205,12 @@ class Units:
             self._add_large(segment, expected, transfer.source.size, outcome.conflicts)
             return
         if transfer.source.kind is Kind.DIR:  # folders are not counted as files
+            filelog.settled(transfer, outcome)
             segment.counters.extras(outcome)
             if outcome.state == "failed":
-                filelog.failed(transfer.key, outcome.reason, outcome.message)
                 segment.counters.failed(transfer.key, outcome.reason, outcome.message)
             return
-        filelog.settled(transfer.key, transfer.source.size, outcome)
+        filelog.settled(transfer, outcome)
         segment.counters.settle(transfer.key, transfer.source.size, outcome)
         if outcome.reason == FailureClass.CONFLICT and self.job.options.on_conflict == "fail":
             self.conflict_stop = True

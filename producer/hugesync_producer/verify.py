@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.ends import as_roots, resolve
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
+from hugesync_producer.selecting import identity_of, refuse_unfit
 from hugesync_producer.sync import probed, rates_of
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
@@ -46,8 +46,9 @@ def verify(
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
+        refuse_unfit(selection, ends.source, ends.dest, options)
         single = [ends.single_source, ends.single_dest]
-        what = {**asdict(selection), "single": single, "compares": {"sample": sample, "one_way": one_way}}
+        what = {**identity_of(selection), "single": single, "compares": {"sample": sample, "one_way": one_way}}
         here, there = as_roots(ends)
         if settings.broker_url:
             here, there = ends.source, ends.dest
