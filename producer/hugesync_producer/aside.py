@@ -7,6 +7,7 @@ store may hold for a minute. What an interrupted run leaves behind touches nothi
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
+
+from hugesync_producer.interrupts import SIGNALS
 
 GRACE = 0.5  # seconds for threads that were told to end
 
@@ -41,7 +44,9 @@ def aside(call: Callable[[], T]) -> T:
 
 def leave(code: int) -> int:
     """``code``, for ``sys.exit``. Does not return where a thread is still in a call that nobody waits for any more: the
-    interpreter's end would wait for it, so the process ends here, with that code."""
+    interpreter's end would wait for it, so the process ends here, with that code. A signal has nothing to stop any more."""
+    for number in SIGNALS:  # what was to be done is done and told
+        signal.signal(number, signal.SIG_IGN)
     until = time.monotonic() + GRACE
     for thread in threading.enumerate():
         if thread is not threading.current_thread():

@@ -12,15 +12,20 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hugesync_producer import human
+from hugesync_producer.aside import leave
+from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.progress import observer_for
 from hugesync_producer.report import FAILURES_SHOWN, honest, to_json, to_text
 from hugesync_producer.streams import Unwritten, show, tell
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import FAILURES_KEPT, Observer, Snapshot, State, Summary, state_of_error
+
+if TYPE_CHECKING:
+    from hugesync_producer.following import Following
 
 _RESUMABLE = (State.STALLED, State.INTERRUPTED, State.CANCELLED)
 
@@ -116,23 +121,28 @@ def run(out: Output, work: Callable[[Observer], Summary]) -> int:
         following = Following.of(out)
     except (HugeSyncError, KeyboardInterrupt) as error:  # of a pipe that nobody reads yet
         return conclude(out, Summary(state_of_error(error), reason=sentence(error)), began=False)
+    with stoppable():
+        summary, began = _worked(out, work, following)
+        with unstoppable():
+            for missing in following.end(summary, began):
+                out.notice(missing)
+            return conclude(out, summary, began)
+
+
+def _worked(out: Output, work: Callable[[Observer], Summary], following: Following) -> tuple[Summary, bool]:
+    """What came of ``work``, and whether there is anything to sum up."""
     inner, close = out.observer()
     seen = _Seen(following.over(inner))
     try:
-        with stoppable():
-            summary = work(seen)
-        began = True
+        return work(seen), True
     except (Exception, KeyboardInterrupt) as error:
         close()
         summary = seen.summary(error)
         never = summary.state in (State.USAGE, State.REFUSED) and not any(summary.files.values())
-        began = bool(seen.job_id) and not never
         out.raised()
+        return summary, bool(seen.job_id) and not never
     finally:
         close()
-    for missing in following.end(summary, began):
-        out.notice(missing)
-    return conclude(out, summary, began)
 
 
 def answer(out: Output, work: Callable[[], None]) -> int:
@@ -241,3 +251,14 @@ def stoppable() -> Iterator[None]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+@contextmanager
+def unstoppable() -> Iterator[None]:
+    """While the end of a job is told. A first signal comes too late to stop anything, and to cut the telling short would leave a
+    script without its object; a second one ends the process, for whoever should read may have stopped reading."""
+    try:
+        with Interrupts():
+            yield
+    except KeyboardInterrupt:
+        raise SystemExit(leave(State.INTERRUPTED.exit_code)) from None
