@@ -472,6 +472,10 @@ OPTIONS: list[tuple[list[str], str, Any]] = [
     (["--skip-links"], "selection", Selection(links="skip")),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
+    (["-f", "- x"], "selection", Selection((("-", "x"),))),
+    (["--filter", "+ x"], "selection", Selection((("+", "x"),))),
+    (["--map", "m.csv"], "names", ("m.csv", "")),
+    (["--map", "m.db", "--map-query", "SELECT 1"], "names", ("m.db", "SELECT 1")),
 ]
 
 
@@ -493,7 +497,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect(
     tested = {a for args, _, _ in OPTIONS for a in args if a.startswith("-")}
     tested |= {"-o", "--output"}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
-    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress"}
+    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P"}
     command("/src", "-o", "f", "--retries", "9")
     assert asked[-1][2].retries == 9
     tested |= {"--retries"}

@@ -23,14 +23,16 @@ from chaos import KINDS
 from conftest import Bucket
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.jobmap import JobMap
+from hugesync_producer.manifest import manifest
+from hugesync_producer.manifest_ends import Request
 from hugesync_producer.mapped import SAME_NAME, MappedStore
-from hugesync_producer.mapping import Map, Row, kept, prepare
+from hugesync_producer.mapping import Map, Row, kept, ready
 from hugesync_producer.maprows import rows_of
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import Entry, Kind, Meta
-from hugesync_tasks.spec import Location, Options, Spec
+from hugesync_tasks.spec import Location, Options, Selection, Spec
 from hugesync_tasks.stores.base import ANY, Store
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
@@ -67,6 +69,10 @@ def database(path: Path, rows: list[tuple[Any, Any]]) -> Path:
 
 SELECT = "SELECT stored, logical FROM files"
 ROWS = [("ab/1", "2019/Aunt Mary/photo.jpg"), ("cd/2", 'ünï\ncode, "quoted"'), ("ef/3", "plain")]
+
+
+def prepare(path: str, query: str, remote: bool) -> Map:
+    return ready(rows_of(path, query), path, remote)
 
 
 def written(path: Path, form: str, rows: list[tuple[str, str]]) -> tuple[str, str]:
@@ -509,6 +515,32 @@ def test_what_a_map_cannot_go_together_with_is_refused_by_name(tmp_path: Path, m
     source = tmp_path / "src" / "a" if more.pop("single", False) else tmp_path / "src"
     with pytest.raises(UsageError, match=why):
         sync(str(source), str(tmp_path / "dst"), settings=load({}), names=names, **more)
+
+
+def test_a_manifest_tells_of_the_entries_under_their_logical_names(tmp_path: Path) -> None:
+    for name in ("ab/1", "cd/2", "ef/3", "unnamed"):
+        put(tmp_path / "src" / name, name.encode())
+    put(tmp_path / "dst" / "x" / "one", b"ab/1")
+    put(tmp_path / "dst" / "more", b"")
+    rows = [("ab/1", "x/one"), ("cd/2", "x/two"), ("gone", "x/gone"), ("gone too", "y/gone"), ("ef/3", "../three")]
+    names = written(tmp_path / "m", "sqlite", rows)
+    selection = Selection(filters=(("-", "y/"),))
+    for dest, states in (
+        (str(tmp_path / "dst"), {"../three": "unknown", "more": "extra", "x/gone": "gone", "x/one": "done", "x/two": "missing"}),
+        ("", {"../three": "unknown", "x/gone": "gone", "x/one": "listed", "x/two": "listed"}),
+    ):  # fmt: skip
+        request = Request(str(tmp_path / "src"), dest, checksum=True, names=names, selection=selection)
+        told = manifest(request, tmp_path / "out", settings=load({}))
+        lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()][1:-1]
+        found = {line["path"]: line["state"] for line in lines if line["type"] != "dir"}
+        assert found == states
+        stored = {line["path"]: line.get("stored") for line in lines}
+        assert (stored["x/one"], stored["x/two"], stored["x/gone"]) == ("ab/1", "cd/2", "gone")
+        assert all("digest" in line for line in lines if line["state"] in ("done", "missing", "listed"))
+        assert (told.unnamed, told.summary.files["missing"], told.summary.files["failed"]) == (1, 1, 1)
+    single = Request(str(tmp_path / "src" / "unnamed"), names=names)
+    with pytest.raises(UsageError, match="SOURCE is a single file"):
+        manifest(single, tmp_path / "out", settings=load({}))
 
 
 def test_of_a_store_nothing_but_what_the_map_names_is_read(tmp_path: Path) -> None:

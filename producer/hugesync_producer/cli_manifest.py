@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
-from hugesync_producer.cli_options import FLEET, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_options import FLEET, NAMING, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
 from hugesync_producer.cli_types import PLACE, Choice
+from hugesync_producer.jobmap import unnamed_words
 from hugesync_producer.report import FAILURES_SHOWN, to_json
 from hugesync_producer.streams import Unwritten, show, tell, unwritten
 from hugesync_tasks.redact import redact
@@ -64,6 +65,7 @@ _REACHING = grouped(
 @click.argument("dest", type=PLACE, required=False, default="")
 @_TELLING
 @SELECTING
+@NAMING
 @_REACHING
 @FLEET
 @SPEAKING
@@ -105,6 +107,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             request.selection_of(given, filters_given(ctx)),
             given["source_profile"],
             given["dest_profile"],
+            request.names_of(given),
         )
         observer, close = out.observer()
         try:
@@ -134,7 +137,9 @@ def _to_stdout(asked: Any, settings: Any, observer: Any) -> Manifest:
 def _conclude(out: Output, told: Manifest, output: str, form: str) -> None:
     """Raises Unwritten."""
     summary = told.summary
-    about = {"file": output, "format": form, "entries": told.states, "left_out": told.left_out}
+    about: dict[str, Any] = {"file": output, "format": form, "entries": told.states, "left_out": told.left_out}
+    if told.unnamed is not None:
+        about["not_named_by_map"] = told.unnamed
     if out.in_json:
         from hugesync_tasks.logs import get_logger
 
@@ -155,5 +160,6 @@ def _words(told: Manifest) -> Iterator[str]:
     yield f"{human.count(number)} {'entry' if number == 1 else 'entries'} in {took}" + (f": {states}" if states else "")
     if told.left_out:
         yield f"  {human.count(told.left_out)} left out by filters"
+    yield from (f"  {words}" for words in unnamed_words(told.unnamed))
     for failure in told.summary.failures[:FAILURES_SHOWN]:
         yield f"  {human.name(failure.path)}: {human.plain(redact(failure.message))}"

@@ -123,7 +123,7 @@ def names_of(given: Given) -> tuple[str, str] | None:
     """The map's file and query. Raises UsageError."""
     if given["map_query"] and not given["map_file"]:
         raise UsageError("--map-query is of --map: give that too")
-    if given["map_file"] is not None and (given["preflight"] or given["auto"]):
+    if given["map_file"] is not None and (given.get("preflight") or given.get("auto")):
         raise UsageError(
             "--preflight and --auto measure all of SOURCE, and --map copies what it names; give one of them"
         )

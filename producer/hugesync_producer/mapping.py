@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import blake3
 
+from hugesync_producer.ends import Ends
 from hugesync_producer.maprows import Names, rows_of
 from hugesync_tasks import names
 from hugesync_tasks.errors import UsageError
@@ -65,12 +66,19 @@ class Map:
         return replace(self, file=None, path=target)
 
 
-def prepare(path: str, query: str, remote: bool) -> Map:
-    """Read a map as a person has it. ``remote``: the source is a store, whose keys are taken as they are written. Raises
-    UsageError where there is none, or no row in it, or NoSpace."""
+def prepare(path: str, query: str, ends: Ends) -> Map:
+    """Read a map as a person has it, for the source of ``ends``. Raises UsageError where there is none, or no row in it, or
+    where the source is a single file; NoSpace."""
+    if ends.single_source:
+        raise UsageError("--map is of a folder or prefix, and SOURCE is a single file")
+    return ready(rows_of(path, query), path, remote=ends.source.scheme != "file")
+
+
+def ready(rows: Iterable[Names], path: str, remote: bool) -> Map:
+    """``remote``: the source is a store, whose keys are taken as they are written. Raises UsageError, NoSpace."""
     file = tempfile.TemporaryFile()
     hashed, count = blake3.blake3(), 0
-    for row in _checked(_sorted(rows_of(path, query), remote)):
+    for row in _checked(_sorted(rows, remote)):
         line = json.dumps(row).encode() + b"\n"
         hashed.update(line)
         file.write(line)

@@ -93,9 +93,7 @@ def _names(names: tuple[str, str], ends: Ends, options: Options, detach: bool) -
         )
     if detach:
         raise UsageError("--detach and --map contradict each other: the map lies on this host, and no worker has it")
-    if ends.single_source:
-        raise UsageError("--map is of a folder or prefix, and SOURCE is a single file")
-    return prepare(*names, remote=ends.source.scheme != "file")
+    return prepare(*names, ends)
 
 
 @contextmanager
