@@ -472,7 +472,7 @@ OPTIONS: list[tuple[list[str], str, Any]] = [
     (["--skip-links"], "selection", Selection(links="skip")),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
-    (["-f", "- x"], "selection", Selection((("-", "x"),))),
+    (["-f", "+ y"], "selection", Selection((("+", "y"),))),
     (["--filter", "+ x"], "selection", Selection((("+", "x"),))),
     (["--map", "m.csv"], "names", ("m.csv", "")),
     (["--map", "m.db", "--map-query", "SELECT 1"], "names", ("m.db", "SELECT 1")),

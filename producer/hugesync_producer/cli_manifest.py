@@ -14,8 +14,7 @@ from hugesync_producer import human
 from hugesync_producer.cli_options import FLEET, NAMING, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
 from hugesync_producer.cli_types import PLACE, Choice
-from hugesync_producer.jobmap import unnamed_words
-from hugesync_producer.report import FAILURES_SHOWN, to_json
+from hugesync_producer.report import FAILURES_SHOWN, to_json, unnamed_words
 from hugesync_producer.streams import Unwritten, show, tell, unwritten
 from hugesync_tasks.redact import redact
 

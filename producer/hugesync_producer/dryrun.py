@@ -9,10 +9,10 @@ from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
-from hugesync_producer.jobmap import unnamed_words
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.report import unnamed_words
 from hugesync_producer.window import Counters
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError

@@ -10,11 +10,11 @@ from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import CannotSave, JobFolder
-from hugesync_producer.jobmap import unnamed_words
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.openjob import UNFINISHED
 from hugesync_producer.pace import slowed
 from hugesync_producer.pool import Pool
+from hugesync_producer.report import unnamed_words
 from hugesync_producer.samedevice import Devices
 from hugesync_producer.window import Window
 from hugesync_tasks.errors import Unreachable

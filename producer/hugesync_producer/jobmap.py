@@ -45,10 +45,3 @@ class JobMap:
         with suppress(OSError):
             (self._folder / NAME).unlink()
             self._folder.rmdir()  # of a fleet's job it held nothing else
-
-
-def unnamed_words(count: int | None) -> list[str]:
-    """What a summary says of entries that the map did not name."""
-    if not count:
-        return []
-    return [f"{count:,} {'entry' if count == 1 else 'entries'} of the source not named by the map, and not copied"]

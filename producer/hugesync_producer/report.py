@@ -25,6 +25,15 @@ from hugesync_tasks.summary import (
 FAILURES_SHOWN = 10
 
 
+def unnamed_words(count: int | None) -> list[str]:
+    """What a summary says of entries that the map did not name."""
+    if not count:
+        return []
+    return [
+        f"{human.count(count)} {'entry' if count == 1 else 'entries'} of the source not named by the map, and not copied"
+    ]
+
+
 def to_json(summary: Summary) -> dict[str, Any]:
     """Exactly the object of design §6: every name is there, in its order, and no other."""
     kept = summary.failures[:FAILURES_KEPT]
