@@ -73,7 +73,11 @@ def libraries_of(tree: Path, environment: Path, root: Path = ROOT) -> str:
 
 
 def program_of(name: str, tree: Path, python: str) -> Program:
-    """The code of ``tree``; its workers, too, and whatever else it starts."""
+    """The code of ``tree``; its workers, too, and whatever else it starts. Compiled before, on both sides: with
+    PYTHONDONTWRITEBYTECODE a fresh tree would be compiled anew by each process (seen: 0.3 CPU-s a run)."""
+    subprocess.run(
+        [python, "-m", "compileall", "-q", str(tree / "hugesync_tasks"), str(tree / "producer"), str(tree / "worker")]
+    )
     paths = os.pathsep.join(str(tree / source_root) for source_root in ("", "producer", "worker"))
     return ours(name, [python, "-P", "-c", SUBMIT], (), {"PYTHONPATH": paths})
 

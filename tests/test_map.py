@@ -28,6 +28,7 @@ from hugesync_producer.manifest_ends import Request
 from hugesync_producer.mapped import SAME_NAME, MappedStore
 from hugesync_producer.mapping import Map, Row, kept, ready
 from hugesync_producer.maprows import rows_of
+from hugesync_producer.namelist_read import read_list
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import UsageError
@@ -162,7 +163,7 @@ def test_what_is_no_map_is_refused_by_the_row_before_anything_starts(tmp_path: P
     put(tmp_path / "src" / "a", b"x")
     (tmp_path / "map").write_bytes(content)
     with pytest.raises(UsageError) as refused:
-        sync(str(tmp_path / "src"), str(tmp_path / "dst"), settings=load({}), names=(str(tmp_path / "map"), ""))
+        sync(str(tmp_path / "src"), str(tmp_path / "dst"), settings=load({}), map_file=(str(tmp_path / "map"), ""))
     assert why in str(refused.value)
     assert not (tmp_path / "dst").exists()
 
@@ -370,8 +371,7 @@ def test_whatever_dies_each_file_ends_under_its_logical_name_and_nothing_else_do
         assert summary.files["missing"] == len(sim.gone), seed
         unnamed = sim.found - len(sim.names)
         assert any(f"{unnamed} entr" in note for note in summary.notes) is (unnamed > 0), (seed, summary.notes)
-        listed = {note.partition(": ")[2] for note in summary.notes if "missing at the source" in note}
-        assert listed == set(sim.gone.values()), seed
+        assert set(summary.missing) == set(sim.gone.values()), seed
         for stored, logical in sim.names.items():
             if logical not in failed:
                 there = sim.dest_bucket.get("dst/" + logical).body
@@ -414,7 +414,7 @@ def test_a_store_of_hashed_names_is_copied_out_under_its_databases_names(tmp_pat
     assert again.code == 1
     assert "skipped 21 (same 21)" in again.out
     assert "1 entry of the source not named by the map" in again.out
-    assert "missing at the source: 2020/gone.jpg" in again.out
+    assert "  2020/gone.jpg" in again.out
     jobs = [p.name for p in (tmp_path / "home" / "state" / "hugesync" / "jobs").glob("*/*")]
     assert jobs == ["job.json"], "the rows go with the job"
 
@@ -493,7 +493,7 @@ def test_another_map_is_another_job_and_none_is_the_job_it_always_was(tmp_path: 
     def job(rows: list[tuple[str, str]] | None) -> str:
         names = written(tmp_path / f"m{random.random()}", "csv", rows) if rows else None
         args = (str(tmp_path / "src"), str(tmp_path / "dst"))
-        return sync(*args, settings=load({}), names=names, dry_run=True).job_id
+        return sync(*args, settings=load({}), map_file=names, dry_run=True).job_id
 
     ids = [job(None), job([("a", "b")]), job([("a", "c")]), job([("a", "b"), ("a", "b")])]
     assert ids[1] == ids[3]
@@ -506,6 +506,7 @@ def test_another_map_is_another_job_and_none_is_the_job_it_always_was(tmp_path: 
         ({"options": Options(delete=True)}, "--delete and --map"),
         ({"options": Options(dir_metadata=True)}, "--dir-metadata and --map"),
         ({"detach": True}, "--detach and --map"),
+        ({"list": True}, "--files-from and --map"),
         ({"single": True}, "SOURCE is a single file"),
     ],
 )
@@ -513,8 +514,11 @@ def test_what_a_map_cannot_go_together_with_is_refused_by_name(tmp_path: Path, m
     put(tmp_path / "src" / "a", b"x")
     names = written(tmp_path / "m", "csv", [("a", "b")])
     source = tmp_path / "src" / "a" if more.pop("single", False) else tmp_path / "src"
-    with pytest.raises(UsageError, match=why):
-        sync(str(source), str(tmp_path / "dst"), settings=load({}), names=names, **more)
+    (tmp_path / "list").write_text("a\n")
+    with read_list(str(tmp_path / "list")) as listed, pytest.raises(UsageError, match=why):
+        if more.pop("list", False):
+            more["files_from"] = listed
+        sync(str(source), str(tmp_path / "dst"), settings=load({}), map_file=names, **more)
 
 
 def test_a_manifest_tells_of_the_entries_under_their_logical_names(tmp_path: Path) -> None:
@@ -538,6 +542,8 @@ def test_a_manifest_tells_of_the_entries_under_their_logical_names(tmp_path: Pat
         assert (stored["x/one"], stored["x/two"], stored["x/gone"]) == ("ab/1", "cd/2", "gone")
         assert all("digest" in line for line in lines if line["state"] in ("done", "missing", "listed"))
         assert (told.unnamed, told.summary.files["missing"], told.summary.files["failed"]) == (1, 1, 1)
+    with pytest.raises(UsageError, match="this manifest was made with --map"), read_list(str(tmp_path / "out")):
+        pass
     single = Request(str(tmp_path / "src" / "unnamed"), names=names)
     with pytest.raises(UsageError, match="SOURCE is a single file"):
         manifest(single, tmp_path / "out", settings=load({}))

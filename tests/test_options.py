@@ -18,6 +18,7 @@ import pytest
 
 import compare
 import nasty
+from busyproxy import BusyProxy
 from carry import carry
 from conftest import Bucket
 from hugesync_producer.cli import submit_command
@@ -448,6 +449,21 @@ def test_jobs_bounds_what_is_in_flight(tmp_path: Path, s3: tuple[Submit, Bucket]
     assert process.returncode == 0
     assert len({x.path for x in proxy.exchanges if "partNumber=" in x.path and "/x/large" in x.path}) == 7  # of 5 MiB
     assert most == 1 if jobs == 1 else 1 < most <= jobs
+
+
+def test_no_pause_between_two_attempts_is_longer_than_asked_for(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
+    """The store asks for ten minutes each time; the test would not live to see them."""
+    hs, bucket = s3
+    put(tmp_path / "source" / "f", b"x")
+    refused = iter(range(3))
+    proxy = BusyProxy(bucket.endpoint, lambda put: next(refused, None) is not None, retry_after=600)
+    try:
+        hs.env["AWS_ENDPOINT_URL_S3"] = proxy.endpoint
+        ran = hs(str(tmp_path / "source"), f"s3://{bucket.bucket}/x", "--retry-max-wait", "50ms")
+    finally:
+        proxy.close()
+    assert (ran.code, ran.files["done"]) == (0, 1), (ran.failures, ran.err)
+    assert ran.json["retries"] >= 3
 
 
 def test_every_option_is_shown_by_a_test_somewhere() -> None:

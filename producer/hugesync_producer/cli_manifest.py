@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
-from hugesync_producer.cli_options import FLEET, NAMING, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_map import NAMING, map_of
+from hugesync_producer.cli_options import CHOOSING, FLEET, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
 from hugesync_producer.cli_types import PLACE, Choice
 from hugesync_producer.report import FAILURES_SHOWN, to_json, unnamed_words
@@ -63,7 +64,7 @@ _REACHING = grouped(
 @click.argument("source", type=PLACE)
 @click.argument("dest", type=PLACE, required=False, default="")
 @_TELLING
-@SELECTING
+@CHOOSING
 @NAMING
 @_REACHING
 @FLEET
@@ -103,10 +104,10 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             given["form"],
             given["checksum"],
             given["one_way"],
-            request.selection_of(given, filters_given(ctx)),
+            request.selection_of(given, filters_given(ctx), request.Inputs()),
             given["source_profile"],
             given["dest_profile"],
-            request.names_of(given),
+            map_of(given),
         )
         observer, close = out.observer()
         try:

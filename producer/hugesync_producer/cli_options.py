@@ -1,7 +1,5 @@
 """The options of the commands, in groups. Only declarations and what the command line alone can know: their order.
-
-Nothing heavy is imported here: ``--help`` must answer at once.
-"""
+Nothing heavy is imported here: ``--help`` must answer at once."""
 
 from __future__ import annotations
 
@@ -66,7 +64,7 @@ COMPARING = grouped(
     section="What is transferred",
 )
 
-SELECTING = grouped(
+CHOOSING = grouped(
     click.option(
         "-f", "--filter", multiple=True, metavar="RULE", help="A filter rule of rsync: '- *.tmp', 'P logs/', '. FILE'."
     ),
@@ -93,19 +91,14 @@ SELECTING = grouped(
     section="What takes part",
 )
 
-NAMING = grouped(
+SELECTING = grouped(
+    CHOOSING,
     click.option(
-        "--map",
-        "map_file",
+        "--files-from",
         metavar="FILE",
-        help="Copy what FILE names, under the names that it gives: CSV with columns stored,logical, JSON Lines, or an SQLite file"
-        " (opened so that nothing is written to it).",
+        help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
-    click.option(
-        "--map-query",
-        metavar="SQL",
-        help="Of --map with an SQLite file: SELECT stored, logical FROM ...",
-    ),
+    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
     section="What takes part",
 )
 
@@ -202,8 +195,23 @@ RUNNING = grouped(
         help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
+        " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
+    ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
-    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option(
+        "--retry-max-wait",
+        metavar="TIME",
+        help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
+    ),
     click.option(
         "--source-profile",
         metavar="NAME",

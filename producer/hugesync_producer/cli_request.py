@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Options, Rules, Selection
 
 if TYPE_CHECKING:
+    from hugesync_producer.namelist import NameList
     from hugesync_tasks.config import Settings
 
 Given = Mapping[str, Any]  # the parameters of a click command
@@ -20,8 +22,10 @@ _SETTINGS = {
     "broker": "broker_url",
     "state": "state_url",
     "jobs": "jobs",
+    "bwlimit": "bwlimit",
     "memory": "memory",
     "retries": "retries",
+    "retry_max_wait": "retry_max_wait",
     "conflict_retries": "conflict_retries",
     "stall_timeout": "stall_timeout",
     "modify_window": "modify_window",
@@ -38,6 +42,9 @@ _CONTRADICTIONS = (
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
     ("no_metadata", "dir_metadata"),
+    ("files_from", "files_from0"),
+    ("files_from", "delete"),
+    ("files_from0", "delete"),
     ("detach", "dry_run"),
     ("detach", "verbose"),
     ("detach", "events"),
@@ -106,28 +113,32 @@ def rules_of(given: Given, settings: Settings) -> Rules:
     )
 
 
-def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
+@contextmanager
+def chosen(given: Given, filters: Iterable[tuple[str, str]]) -> Iterator[tuple[Selection, NameList | None]]:
+    """The selection and the list of names, which lies in a temporary file until the block ends. Raises UsageError."""
+    from hugesync_producer.namelist_read import read_list
+
+    inputs = Inputs()
+    selection = selection_of(given, filters, inputs)
+    path = given["files_from"] if given["files_from"] is not None else given["files_from0"]
+    if path is None:
+        yield selection, None
+        return
+    with read_list(path, given["files_from"] is None, inputs.stdin) as names:
+        yield selection, names
+
+
+def selection_of(given: Given, filters: Iterable[tuple[str, str]], inputs: Inputs) -> Selection:
     """``filters``: (option, value) in the order typed. Raises UsageError for a bad size or an unreadable file."""
     low, high = _limit("min_size", given), _limit("max_size", given)
     if low is not None and high is not None and low > high:
         raise UsageError(f"--min-size {given['min_size']} is more than --max-size {given['max_size']}: nothing is left")
     return Selection(
-        filters=filter_rules(filters),
+        filters=filter_rules(filters, inputs),
         min_size=low,
         max_size=high,
         links="follow" if given["copy_links"] else "skip" if given["skip_links"] else "keep",
     )
-
-
-def names_of(given: Given) -> tuple[str, str] | None:
-    """The map's file and query. Raises UsageError."""
-    if given["map_query"] and not given["map_file"]:
-        raise UsageError("--map-query is of --map: give that too")
-    if given["map_file"] is not None and (given.get("preflight") or given.get("auto")):
-        raise UsageError(
-            "--preflight and --auto measure all of SOURCE, and --map copies what it names; give one of them"
-        )
-    return (given["map_file"], given["map_query"] or "") if given["map_file"] is not None else None
 
 
 def options_of(given: Given, settings: Settings) -> Options:
@@ -135,12 +146,14 @@ def options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         metadata=not given["no_metadata"],
         owner=given["archive"] or (given["owner"] and given["group"]),
         dir_metadata=given["dir_metadata"],
         storage_class=given["storage_class"],
         sse_kms_key=given["sse_kms_key"],
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
         conflict_retries=settings.conflict_retries,
         on_conflict="fail" if given["fail_on_conflict"] else given["on_conflict"] or "retry",
         unsafe_no_conflict_check=given["unsafe_no_conflict_check"],
@@ -185,7 +198,9 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
@@ -224,12 +239,12 @@ def _delta_options(given: Given) -> dict[str, Any]:
     return out
 
 
-def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def filter_rules(filters: Iterable[tuple[str, str]], inputs: Inputs | None = None) -> tuple[tuple[str, str], ...]:
     """(flags, pattern) in the order typed, files expanded in place. Names that are no UTF-8 are in key form."""
     from hugesync_producer.filterrules import RuleReader
     from hugesync_tasks.names import encode_name
 
-    reader = RuleReader(_Inputs().read)
+    reader = RuleReader((inputs or Inputs()).read)
     for option, value in filters:
         default = "+" if option.startswith("include") else "-"
         if option == "filter":
@@ -241,20 +256,21 @@ def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], .
     return tuple(reader.rules)
 
 
-class _Inputs:
+class Inputs:
     """What options name as files; ``-`` is standard input, which can be read once only."""
 
     def __init__(self) -> None:
         self._stdin_read = False
 
-    def read(self, path: str) -> bytes:
-        if path == "-" and self._stdin_read:
+    def stdin(self) -> IO[bytes]:
+        if self._stdin_read:
             raise UsageError("two options read standard input (-), and there is only one")
+        self._stdin_read = True
+        return sys.stdin.buffer
+
+    def read(self, path: str) -> bytes:
         try:
-            if path != "-":
-                return Path(path).read_bytes()
-            self._stdin_read = True
-            return sys.stdin.buffer.read()
+            return self.stdin().read() if path == "-" else Path(path).read_bytes()
         except OSError as error:
             raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
 

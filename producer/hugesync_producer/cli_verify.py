@@ -53,22 +53,23 @@ def verify_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_pairs(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.verify import verify
 
-        return verify(
-            source,
-            dest,
-            settings=settings,
-            selection=selection,
-            options=request.comparing_options_of(given, settings),
-            source_profile=given["source_profile"],
-            dest_profile=given["dest_profile"],
-            sample=request.sample_of(given["sample"]),
-            one_way=given["one_way"],
-            fresh=given["fresh"],
-            detach=given["detach"],
-            observer=observer,
-        )
+        with request.chosen(given, filters_given(ctx)) as (selection, names):
+            return verify(
+                source,
+                dest,
+                settings=settings,
+                selection=selection,
+                options=request.comparing_options_of(given, settings),
+                source_profile=given["source_profile"],
+                dest_profile=given["dest_profile"],
+                sample=request.sample_of(given["sample"]),
+                one_way=given["one_way"],
+                fresh=given["fresh"],
+                detach=given["detach"],
+                observer=observer,
+                files_from=names,
+            )
 
     return run(out, work)

@@ -9,11 +9,11 @@ from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
-from hugesync_producer.mapped import MappedStore
+from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
-from hugesync_producer.report import unnamed_words
 from hugesync_producer.window import Counters
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
@@ -25,23 +25,30 @@ from hugesync_tasks.token import Meter, Token
 HEADS = 16  # looked at at once, where a listing cannot decide
 
 
-def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, estimate: bool = False) -> Summary:
+def dry_run(
+    job: JobContext,
+    meter: Meter,
+    observer: Observer,
+    began: float,
+    estimate: bool = False,
+    names: NameList | None = None,
+) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
     total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
-    token, slowdown = Token(meter), Slowdown()
+    token, slowdown = Token(meter, pace=Bandwidth(None, job.options.bwlimit)), Slowdown()
     observer.on_start(job.spec.job, False)
-    feed = PlanFeed(job, meter)
+    feed = PlanFeed(job, meter, names=names)
     feed.start()
     try:
         with threads(HEADS, "head") as pool:
             for segment in feed.segments():
                 total.tally.add(segment.tally)
+                total.lacks(segment.missing)
                 if segment.seen is not None:
                     total.seen.add(segment.seen)
                 for failure in segment.failures:
                     total.failed(failure.key, str(failure.reason), failure.message, failure.size)
-                total.missing(segment.missing)
                 larges = list(segment.larges)
                 checks = [t for batch in segment.batches for t in batch if t.check and t.source.kind is not Kind.DIR]
                 for transfer, outcome in zip(checks, pool.map(lambda t: _look(job, t, token), checks), strict=True):
@@ -76,10 +83,11 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
         verified=total.verified,
+        missing=tuple(total.missing),
         notes=(
             *slowed(traffic),
-            *_unnamed(job),
-            *(f"{n} × {note}" for note, n in sorted((notes + total.notes).items())),
+            *feed.notes,
+            *(f"{n} × {note}" for note, n in sorted(notes.items())),
             *((kept,) if kept else ()),
         ),
         retries=traffic.get("retries", 0),
@@ -88,10 +96,6 @@ def dry_run(job: JobContext, meter: Meter, observer: Observer, began: float, est
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
     )
-
-
-def _unnamed(job: JobContext) -> list[str]:
-    return unnamed_words(job.source.unnamed) if isinstance(job.source, MappedStore) else []
 
 
 def _notes(foreseen: Foreseen) -> list[str]:

@@ -6,15 +6,14 @@ import json
 import time
 from dataclasses import replace
 
+from hugesync_producer.again import left
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import CannotSave, JobFolder
-from hugesync_producer.mapped import MappedStore
 from hugesync_producer.openjob import UNFINISHED
 from hugesync_producer.pace import slowed
 from hugesync_producer.pool import Pool
-from hugesync_producer.report import unnamed_words
 from hugesync_producer.samedevice import Devices
 from hugesync_producer.window import Window
 from hugesync_tasks.errors import Unreachable
@@ -39,11 +38,12 @@ def end(
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
+    kept = left(coordinator.window) if summary.state is State.DONE_WITH_ERRORS else None
     finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS, State.REFUSED)  # what was refused is judged anew
     if folder is not None:
         try:
             folder.save(
-                state=str(summary.state), summary=json.loads(text), devices=devices,
+                state=str(summary.state), summary=json.loads(text), devices=devices, left=kept,
                 **({"checkpoint": None} if finished else {}),
             )  # fmt: skip
         except CannotSave as error:
@@ -52,12 +52,10 @@ def end(
     try:
         coordinator.keep_now()
         pool.retract()
-        told = {"state": str(summary.state), "summary": text, "reason": summary.reason}
+        told = {"state": str(summary.state), "summary": text, "reason": summary.reason, "left": json.dumps(kept)}
         ledger.set_meta(spec.job, **told, devices=json.dumps(devices))
-        if not finished:
-            ledger.cancel(
-                spec.job
-            )  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
+        if not finished:  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
+            ledger.cancel(spec.job)
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
@@ -103,9 +101,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    notes += coordinator.deletes.notes
-    if isinstance(job.source, MappedStore):
-        notes += unnamed_words(job.source.unnamed)
+    notes += [*coordinator.deletes.notes, *coordinator.plan_notes]
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,
@@ -122,6 +118,7 @@ def summarise(
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
+        missing=tuple(total.missing),
         reason=reason,
         notes=tuple(notes),
         resumable=str(state) in UNFINISHED,

@@ -44,7 +44,7 @@ class FileEvent:
     done · skipped · failed · would_transfer (a dry run)               one for each file that the summary counts
     deleted · kept · not_deleted · would_delete                         of ``--delete``
     extra                                                               of a comparison: only the destination has it
-    missing                                                             wanted by name (``--map``), and the source lacks it
+    missing                                                             named (``--files-from``, ``--map``), and the source lacks it
     """
 
     path: str  # the key form, relative to the destination's root
@@ -121,10 +121,13 @@ def _standing(s: Snapshot) -> Mapping[str, Any]:
     return {
         "files": dict(s.files),
         "bytes": dict(s.bytes),
+        "skipped_by": dict(s.skipped_by),
         "moved_bytes": s.moved_bytes,
+        "traffic": dict(s.traffic),
         "scan_complete": s.scan_complete,
         "elapsed_seconds": round(s.elapsed, 3),
         "in_flight": [{"path": key, "moved": moved, "size": size} for key, moved, size in s.in_flight],
         "throttled": s.throttled,
+        "paused": s.paused,
         "waiting_for": redact(s.waiting_for),
     }

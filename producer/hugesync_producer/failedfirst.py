@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from hugesync_producer.aside import threads
 from hugesync_producer.plan import Segment
 from hugesync_producer.units import Units
-from hugesync_producer.window import Window
+from hugesync_producer.window import Failed, Window
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.stages.context import JobContext, called
@@ -24,15 +24,17 @@ def failed_first(
     units: Units,
     meter: Meter,
     keep: Callable[[], object],
+    wants: Callable[[Failed], bool] = lambda failure: failure.again,
     stored: Callable[[list[str]], Mapping[str, str]] | None = None,
-) -> None:
-    """Plan each kept failure that a worker met again, as a checked transfer; ``keep`` is called as it goes on.
+) -> list[Entry]:
+    """Plan each kept failure that a worker met, and that ``wants``, again, as a checked transfer; ``keep`` is called as it goes on.
+    Returns the files as the source has them now.
 
     All of them are one segment, and they stay failed in the counters as of K until it is settled: a job that is killed
     before that resumes with them once more. A file that cannot be looked at now stays as it is. ``stored``: of keys, those at
     the source, where a map gives it other names.
     """
-    failures = [f for f in window.base.failures if f.again]
+    failures = [f for f in window.base.failures if wants(f)]
     token = Token(meter)
     names = stored([f.key for f in failures]) if stored is not None and failures else {}
     if stored is not None:
@@ -50,12 +52,13 @@ def failed_first(
         if job.spec.compares:  # its workers compare two versions that were seen
             theirs = list(pool.map(lambda found: _there(job, found[1].key, token), again))
     if not again:
-        return
+        return []
     transfers = [Transfer(entry, dest=dest, check=True) for (_, entry), dest in zip(again, theirs, strict=True)]
     batches = tuple(tuple(transfers[at : at + BATCH]) for at in range(0, len(transfers), BATCH))
     segment = units.add(Segment(window.key, Tally(), batches))
     for failure, entry in again:
         segment.counters.withdraw(failure, entry.size)
+    return [entry for _, entry in again]
 
 
 def _now(job: JobContext, named: Entry, token: Token) -> Entry | None:

@@ -64,6 +64,8 @@ class ToldJudge(Judge):
     def judge(self, item: JoinItem) -> Step:
         step = super().judge(item)
         judged(step)
+        if isinstance(step.verdict, Missing) and item.source is not None:  # by a map; of a list its reader has told
+            missing(step.key)
         verdict = step.verdict
         if self._sends and isinstance(verdict, Send) and (not verdict.transfer.check or not step.counted):
             would_send(verdict.transfer)
@@ -80,10 +82,6 @@ def judged(step: Step) -> None:
     elif isinstance(verdict, Extra) and verdict.listed:
         _log_failed(step.key, str(FailureClass.PERMANENT), UNMATCHED)
         _tell(step.key, "extra")
-    elif isinstance(verdict, Missing):
-        _tell(step.key, "missing")
-        if _switch.isEnabledFor(logging.INFO):
-            _log.info("file missing at the source", path=step.key)
 
 
 def settled(transfer: Transfer, outcome: Outcome) -> None:
@@ -160,6 +158,13 @@ def failed(key: str, failure_class: str, message: str, size: int = 0) -> None:
 def _log_failed(key: str, failure_class: str, message: str) -> None:
     if _switch.isEnabledFor(logging.WARNING):
         _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
+
+
+def missing(key: str) -> None:
+    """A list, or a map, names it, and the source lacks it."""
+    _tell(key, "missing")
+    if _switch.isEnabledFor(logging.WARNING):
+        _log.warning("file missing", path=key, reason="it is named, and not in the source")
 
 
 def deleted(removal: Removal) -> None:

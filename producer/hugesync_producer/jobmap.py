@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.mapping import NAME, Map, kept
-from hugesync_producer.planfeed import MustBeThere
+from hugesync_producer.presence import MustBeThere
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stores.base import Store

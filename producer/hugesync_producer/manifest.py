@@ -92,7 +92,8 @@ def write(opened: Opened, form: str, out: BinaryIO, tally: Told) -> None:
     """All of it, from the header to the trailer. Raises what reading either end raises."""
     lines: JsonLines | Csv = FORMATS[form]()
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    out.write(lines.header(_shown(opened.ends.source), _shown(opened.ends.dest) if opened.dest else None, created))
+    dest = _shown(opened.ends.dest) if opened.dest else None
+    out.write(lines.header(_shown(opened.ends.source), dest, created, opened.mapped is not None))
     try:
         with closing(opened.found), closing(looked_at(opened.found, opened.looks)) as found:
             for line in found:

@@ -15,7 +15,8 @@ from hugesync_producer.manifest_format import Line, Standing
 from hugesync_producer.manifest_walk import Looks, StandingJudge
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.mapping import prepare
-from hugesync_producer.planfeed import MustBeThere, sides, source_listing
+from hugesync_producer.planfeed import sides, source_listing
+from hugesync_producer.presence import MustBeThere
 from hugesync_producer.scan import Feed, Signal
 from hugesync_producer.single import SingleFeed
 from hugesync_producer.sync import probed

@@ -59,8 +59,10 @@ class JsonLines:
 
     name = "jsonl"
 
-    def header(self, source: str, dest: str | None, created: str) -> bytes:
-        return _object({"hugesync_manifest": VERSION, "source": source, "dest": dest, "created": created})
+    def header(self, source: str, dest: str | None, created: str, mapped: bool = False) -> bytes:
+        """``mapped``: the paths are names that a map gives, and SOURCE has others."""
+        told = {"hugesync_manifest": VERSION, "source": source, "dest": dest, "created": created}
+        return _object(told | ({"map": True} if mapped else {}))
 
     def line(self, line: Line) -> bytes:
         entry = line.entry
@@ -90,7 +92,7 @@ class Csv:
 
     name = "csv"
 
-    def header(self, source: str, dest: str | None, created: str) -> bytes:
+    def header(self, source: str, dest: str | None, created: str, mapped: bool = False) -> bytes:
         return _row(COLUMNS)
 
     def line(self, line: Line) -> bytes:

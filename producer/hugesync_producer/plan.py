@@ -41,7 +41,7 @@ class Segment:
     seen: Seen | None = None  # of the join, with ``--delete``
     extras: int = 0
     only_there: tuple[str, ...] = ()  # the extras that are told by name
-    missing: tuple[str, ...] = ()  # what was wanted by name and the source lacks
+    missing: tuple[str, ...] = ()  # the first of what a list names and the source lacks; the tally counts all
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ class _Draft:
         batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
         return Segment(
             self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
-            tuple(self.specials), extras=self.extras, only_there=tuple(self.only_there),
-            missing=tuple(self.missing),
+            tuple(self.specials), extras=self.extras, only_there=tuple(self.only_there), missing=tuple(self.missing),
         )  # fmt: skip
 
 
@@ -127,8 +126,8 @@ class Batcher:
             if verdict.listed:
                 d.only_there.append(step.key)
         elif isinstance(verdict, Missing):
-            d.tally.files["missing"] += 1
-            d.missing.append(step.key)
+            d.tally.files["missing"] += verdict.what.count
+            d.missing.extend(verdict.what.names)
         elif isinstance(verdict, Skip):
             if step.counted:
                 d.tally.find("skipped", step.size, verdict.reason)

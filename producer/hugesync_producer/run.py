@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from kombu.exceptions import OperationalError
 
+from hugesync_producer import human
+from hugesync_producer.again import NothingToPlan, Retry
 from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.coordinator import Coordinator
@@ -20,9 +23,11 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.jobmap import JobMap
+from hugesync_producer.keptnames import kept_names, refuse_large
 from hugesync_producer.leadership import keep_lock, place_of
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.mapping import Map
+from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
@@ -30,10 +35,12 @@ from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
@@ -55,13 +62,15 @@ def run_job(
     began: float,
     rates: SharedRates | None = None,
     owner: str = "",
-    names: Map | None = None,
+    retry: Retry | None = None,
+    names: NameList | None = None,
+    given: Map | None = None,
 ) -> Summary:
-    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). ``names``: the map, of a run
-    that was given one. Raises UsageError, Refused
-    and Unreachable from before the first entry was planned."""
+    """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
+    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
+    ``given``: the same of its map. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
-    mapped = JobMap(spec, settings.state_dir, names) if spec.map_digest else None
+    mapped = JobMap(spec, settings.state_dir, given) if spec.map_digest else None
     with ExitStack() as stack:
         source = open_end(
             spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
@@ -75,10 +84,8 @@ def run_job(
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate)
+            return dry_run(job, meter, observer, began, spec.options.estimate, names)
         folder: JobFolder | None = None
-        if settings.broker_url and mapped is not None:
-            mapped.keep()
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
                 refuse_unusable(settings.runtime_dir)
@@ -92,13 +99,17 @@ def run_job(
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
         else:
+            refuse_large(names)
+            if mapped is not None:
+                mapped.keep()
             tend = _nothing_to_tend
         configure(app, settings)
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        summary = _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
+        summary = _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names)
         if mapped is not None and folder is None and not summary.resumable:
             mapped.forget()
         return summary
@@ -115,9 +126,12 @@ def _coordinate(
     began: float,
     owner: str = "",
     rates: SharedRates | None = None,
+    retry: Retry | None = None,
+    names: NameList | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner)
+    left = (retry.key, retry.counters) if retry is not None else None
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left, names)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -125,25 +139,34 @@ def _coordinate(
         job, meter, window, resumed is not None, device,
         lambda: sweep(job, started, Token(meter)) if resumed is not None else None,
     )  # fmt: skip
+    if retry is not None:
+        deletes.forgo("nothing was deleted: only what had failed was tried again")
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
+    planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
         look_at_rates=rates.look if rates is not None else _no_rates,
     )  # fmt: skip
+    coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
     )  # fmt: skip
     reason = ""
     try:
-        if resumed is not None:
-            stored = job.source.stored if isinstance(job.source, MappedStore) else None
-            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored)
+        if retry is not None:
+            coordinator.save()  # before anything is done: a run that is killed now is resumed from here
+            planner.first = _again(job, window, coordinator, meter, observer, retry)
+        elif resumed is not None:
+            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored=_stored(job))
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
+        if retry is not None and retry.state_after(state) != state:
+            state, coordinator.scan_complete = retry.state_after(state), False
+            reason = f"only what had failed was tried again; the rest waits for: hugesync resume {spec.job}"
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:
@@ -165,6 +188,28 @@ def _coordinate(
     ended_well = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
     devices = updated(opened.devices, device) if ended_well else opened.devices
     return end(ledger, pool, spec, place, folder, summary, coordinator, devices)
+
+
+def _again(
+    job: JobContext, window: Window, coordinator: Coordinator, meter: Meter, observer: Observer, retry: Retry
+) -> Entry | None:
+    """Plan what is to be tried again; the first file of it."""
+    wanted = sum(map(retry.wants, window.base.failures))
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants, _stored(job))
+    gone = wanted - len(planned)
+    found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
+    omitted = sum(window.base.omitted.values())
+    more = (
+        f"; {human.count(omitted)} more were only counted: the same command again looks at every file"
+        if omitted
+        else ""
+    )
+    observer.on_notice(f"trying {human.counted(len(planned), 'file')} again{found}{more}")
+    return next((entry for entry in planned if entry.kind is Kind.FILE), None)
+
+
+def _stored(job: JobContext) -> Callable[[list[str]], dict[str, str]] | None:
+    return job.source.stored if isinstance(job.source, MappedStore) else None
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:

@@ -15,9 +15,10 @@ from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.mapping import Map, prepare
+from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
-from hugesync_producer.selecting import identity_of, refuse_unfit
+from hugesync_producer.selecting import identity_of, listing, refuse_unfit
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
@@ -48,20 +49,21 @@ def sync(
     dry_run: bool = False,
     fresh: bool = False,
     detach: bool = False,
-    names: tuple[str, str] | None = None,
     observer: Observer | None = None,
+    files_from: NameList | None = None,
+    map_file: tuple[str, str] | None = None,
 ) -> Summary:
     """Bring SOURCE to DEST and say truthfully what became of each file.
 
     With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
     source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. ``names``: a file that gives the source's entries other names at the destination, and the query where it
-    is a database (``maprows``). Raises UsageError, Refused,
+    this returns at once. ``files_from``: only these names (``namelist_read``). ``map_file``: what gives the
+    source's entries other names at the destination, and its query where it is a database (``maprows``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
     observer = observer or Unobserved()
-    rules, selection, options = rules or Rules(), selection or Selection(), options or Options()
+    rules, selection, options = rules or Rules(), listing(selection, files_from), options or Options()
     if options.part_size > options.memory // PARTS_IN_MEMORY:
         part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(
@@ -71,22 +73,26 @@ def sync(
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
-        refuse_unfit(selection, ends.source, ends.dest, options)
+        refuse_unfit(selection, ends.source, ends.dest, options, ends.single_source)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
-        mapped = _names(names, ends, options, detach) if names is not None else None
+        mapped = _mapped(map_file, ends, selection, options, detach) if map_file is not None else None
         spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer, mapped)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         if detach:
-            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
-        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=mapped)
+            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began, names=files_from)
+        return run_job(
+            spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from, given=mapped
+        )
 
 
-def _names(names: tuple[str, str], ends: Ends, options: Options, detach: bool) -> Map:
+def _mapped(names: tuple[str, str], ends: Ends, selection: Selection, options: Options, detach: bool) -> Map:
     """The map, read once. Raises UsageError for what it cannot go together with."""
     if options.delete:
         raise UsageError("--delete and --map contradict each other: what the map does not name is no extra")
+    if selection.listed:
+        raise UsageError("--files-from and --map contradict each other: leave out of the map what is not to be copied")
     if options.dir_metadata:
         raise UsageError(
             "--dir-metadata and --map contradict each other: the folders of the map's names are no entries of SOURCE"
