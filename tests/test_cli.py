@@ -314,8 +314,9 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
-    tested |= {"--files-from", "--files-from0"}
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
+    tested |= {"--files-from", "--files-from0"}
+    tested |= {"--preflight", "--auto"}  # tests/test_preflight.py
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }

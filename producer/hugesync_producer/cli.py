@@ -76,14 +76,14 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        from hugesync_producer.sync import sync
-
+        options = request.options_of(given, settings)
         with request.chosen(given, filters_given(ctx)) as (selection, names):
-            options = request.options_of(given, settings)
             if given["preflight"] or given["auto"]:
                 from hugesync_producer.cli_preflight import before_job
 
                 options, settings = before_job(out, source, dest, given, settings, options, selection)
+            from hugesync_producer.sync import sync
+
             return sync(
                 source,
                 dest,

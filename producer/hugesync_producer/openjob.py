@@ -51,8 +51,8 @@ def open_job(
     names: NameList | None = None,
 ) -> Opened:
     """``device``: what the source lies on. ``owner``: whose lease this process was started under, for a job that is open
-    already; "" = a run of its own. ``left``: K and the counters of a job of which some files are tried again. ``names``: the
-    list that the job was given, to be left in a fleet's ledger. Raises Refused (the destination's, or the job's, is another's; with ``--delete`` a source on
+    already; "" = a run of its own. ``left``: K and the counters of a job of which some files are tried again. ``names``: the list
+    that the job was given, to be left in a fleet's ledger. Raises Refused (the destination's, or the job's, is another's; with ``--delete`` a source on
     another device), TakenOver."""
     place = place_of(spec)
     if owner or spec.dest.shown:  # a lock's name is the submitter's, wherever this host has the folder

@@ -117,7 +117,7 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        if self._names is not None:
+        if self._names is not None and not spec.single_file:
             self._named = Named(job, self._names, self._meter, select, self._start_after)
             self._feeds = [self._named]
         else:
@@ -153,14 +153,14 @@ class PlanFeed:
         if self._named is not None and self._named.bare:
             yield Segment(self._start_after, Tally(), notes=((BARE, self._named.bare),))
 
-    def _sides(self) -> tuple[Side[Entry], Side[Entry]]:
-        source, dest = (feed for feed in self._feeds if not isinstance(feed, Named))
-        return source, dest
-
     def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
         for item in items:
             self.met += item is not None
             yield item
+
+    def _sides(self) -> tuple[Side[Entry], Side[Entry]]:
+        source, dest = (feed for feed in self._feeds if not isinstance(feed, Named))
+        return source, dest
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""

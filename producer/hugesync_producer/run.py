@@ -63,8 +63,8 @@ def run_job(
     names: NameList | None = None,
 ) -> Summary:
     """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
-    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept. Raises
-    UsageError, Refused
+    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
+    Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     with ExitStack() as stack:
@@ -99,8 +99,7 @@ def run_job(
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        if retry is None:  # else nothing is scanned
-            names = stack.enter_context(kept_names(spec, names, ledger, folder))
+        names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
         return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names)
 
 
