@@ -8,7 +8,7 @@ import click
 import pytest
 
 from hugesync_producer.cli import SUBMIT, invoke, submit_command
-from hugesync_producer.cli_help import OTHER_COMMANDS, OTHERS
+from hugesync_producer.cli_help import OTHER_COMMANDS, OTHERS, SectionedCommand
 from hugesync_producer.cli_jobs import hugesync_commands
 
 
@@ -45,6 +45,7 @@ def test_every_command_stands_in_a_section_once(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("command", [c for c in hugesync_commands.commands if c != "uploads"])
 def test_every_command_has_help_in_sections(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert isinstance(hugesync_commands.commands[command], SectionedCommand)
     sections = told(capsys, hugesync_commands, command)
     assert "--help" in sections[OTHERS]
 
