@@ -51,12 +51,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of the source takes part; part of the job's identity. ``filters`` are ("+"/"-", pattern) in order."""
+    """What of the source takes part; part of the job's identity. ``filters`` are (flags, pattern) in order:
+    ``hugesync_producer.filterrules``."""
 
     filters: tuple[tuple[str, str], ...] = ()
     min_size: int | None = None
     max_size: int | None = None
     links: str = "keep"  # keep | follow | skip
+    listed: str = ""  # digest of the list of names that were given; "" = none was, and everything is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    bwlimit: int = (
+        0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
+    )
     whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
     delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
     block_size: int = 0  # bytes per block of a signature; 0 = by the file's size

@@ -41,6 +41,11 @@ class JobContext:
         return self.dest.limits.remote and self.dest.limits.part_copy != "none" and self._copies
 
     @property
+    def between_folders(self) -> bool:
+        """Whether no network is passed: bytes that move are counted, and kept to the job's bandwidth, as they are read."""
+        return not self.source.limits.remote and not self.dest.limits.remote
+
+    @property
     def _copies(self) -> bool:
         """A store that copies whatever the condition would overwrite a rival's version unseen: there everything passes through
         workers."""

@@ -232,7 +232,7 @@ class BatchRun:
 
     def _count(self, n: int) -> None:
         """Adapters count what goes over a network; from folder to folder nothing does, so it is counted here as sent."""
-        if not self._job.source.limits.remote and not self._job.dest.limits.remote:
+        if self._job.between_folders:
             self._token.sent(n)
 
     def _resolve(self, pending: _Pending) -> Outcome:

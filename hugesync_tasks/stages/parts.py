@@ -144,7 +144,7 @@ def _piece(
     """The bytes for ``at``: from the source (``offset`` None), or from ``offset`` of the basis."""
     if offset is None:
         body = _read(job, large, at, length, token)
-        if not job.source.limits.remote and not job.dest.limits.remote:
+        if job.between_folders:
             token.sent(length)  # no network is passed, but bytes that moved must show
         return body
     with job.dest.open(large.upload.key, delta.basis_version, token, offset, length) as reader:
@@ -176,7 +176,7 @@ def _read(job: JobContext, large: LargeFile, start: int, length: int, token: Tok
     key = job.source_key(large.source.key)
     try:
         with job.source.open(key, large.source.version, token, start, length) as reader:
-            body = whole(reader)
+            body = whole(reader, token if job.between_folders else None)
     except (VersionMismatch, NotFound) as error:
         raise _moved(error, key) from error
     if len(body) != length:  # a short read must never become a short object

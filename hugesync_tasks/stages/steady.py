@@ -22,7 +22,7 @@ def steady(job: JobContext, transfer: Transfer, token: Token) -> tuple[Transfer,
         try:
             size = transfer.source.size if transfer.source.kind is Kind.FILE else None
             with job.source.open(key, transfer.source.version, token, 0, size) as reader:
-                body = whole(reader)
+                body = whole(reader, token if job.between_folders else None)
                 head = replace(reader.head, entry=replace(reader.head.entry, key=transfer.key))
             return transfer, head, body, check_read(head, body)
         except Corrupted:  # by what lies between the source and here, perhaps: it is read once more

@@ -99,7 +99,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             given["form"],
             given["checksum"],
             given["one_way"],
-            request.selection_of(given, filters_given(ctx)),
+            request.selection_of(given, filters_given(ctx), request.Inputs()),
             given["source_profile"],
             given["dest_profile"],
         )

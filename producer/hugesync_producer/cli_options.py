@@ -93,6 +93,15 @@ SELECTING = grouped(
     section="What takes part",
 )
 
+NAMING = grouped(
+    click.option(
+        "--files-from",
+        metavar="FILE",
+        help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
+    ),
+    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+)
+
 WRITING = grouped(
     _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
     _flag("-o", "--owner", help="With -g: keep owner and group."),
@@ -186,6 +195,12 @@ RUNNING = grouped(
         help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
+        " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
+    ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
     click.option(
         "--retry-max-wait",

@@ -243,6 +243,7 @@ class Coordinator:
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
         self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), pause=str(int(self._paused)))
+        self._ledger.set_meta(self._id, bwlimit=str(self.observing.bwlimit))
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
         self._pool.announce()
@@ -267,7 +268,10 @@ class Coordinator:
                 return State.CANCELLED
             if "state" not in meta:  # flushed: new tasks must not meet a ledger that does not know their job
                 self._restore()
-            elif self._paused != (meta.get("pause") == "1"):
+                return None
+            if notice := self.observing.limited(meta.get("bwlimit"), self._checkpoint):
+                self._observer.on_notice(notice)
+            if self._paused != (meta.get("pause") == "1"):
                 self._paused = not self._paused
                 self._observer.on_notice(pause_notice(self._id, self._paused))
         return None

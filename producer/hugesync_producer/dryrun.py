@@ -10,10 +10,12 @@ from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
+from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.stopping import Stop
 from hugesync_producer.window import Counters
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import FailureClass, Refused, StoreError
 from hugesync_tasks.model import Kind, Outcome, Transfer, failed
@@ -37,21 +39,24 @@ def dry_run(
     observer: Observer,
     began: float,
     estimate: bool = False,
+    names: NameList | None = None,
     asked: Callable[[], Stop | None] = lambda: None,
 ) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
     computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``.
     When ``asked`` says so it ends where it is."""
     total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
-    token, slowdown = Token(meter), Slowdown()
+    token, slowdown = Token(meter, pace=Bandwidth(None, job.options.bwlimit)), Slowdown()
     observer.on_start(job.spec.job, False)
     stopped: Stop | None = None
-    feed = PlanFeed(job, meter)
+    feed = PlanFeed(job, meter, names=names)
     feed.start()
     try:
         with threads(HEADS, "head") as pool:
             for segment in feed.segments(lambda: _go_on(asked)):
                 total.tally.add(segment.tally)
+                total.lacks(segment.missing)
+                notes.update(dict(segment.notes))
                 if segment.seen is not None:
                     total.seen.add(segment.seen)
                 for failure in segment.failures:
@@ -92,7 +97,12 @@ def dry_run(
         requests={n: traffic.get(f"requests.{n}", 0) for n in REQUESTS},
         transfers={"delta": deltas},
         verified=total.verified,
-        notes=(*slowed(traffic), *(f"{n} × {note}" for note, n in sorted(notes.items())), *((kept,) if kept else ())),
+        missing=tuple(total.missing),
+        notes=(
+            *slowed(traffic),
+            *(f"{n} × {note}" for note, n in sorted(notes.items())),
+            *((kept,) if kept else ()),
+        ),
         retries=traffic.get("retries", 0),
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,

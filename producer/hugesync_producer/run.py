@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
@@ -22,7 +23,9 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.keptnames import kept_names, refuse_large
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
@@ -31,6 +34,7 @@ from hugesync_producer.samedevice import refuse_dry, updated
 from hugesync_producer.stopping import asked, until
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
@@ -61,9 +65,11 @@ def run_job(
     rates: SharedRates | None = None,
     owner: str = "",
     retry: Retry | None = None,
+    names: NameList | None = None,
 ) -> Summary:
     """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
-    (``openjob``). Raises UsageError, Refused
+    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
+    Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     if not owner:  # else the run goes on whose time was begun elsewhere
@@ -80,7 +86,7 @@ def run_job(
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate, asked(spec, observer))
+            return dry_run(job, meter, observer, began, spec.options.estimate, names, asked(spec, observer))
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
@@ -93,13 +99,17 @@ def run_job(
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
         else:
+            refuse_large(names)
             tend = _nothing_to_tend
         publish = _publisher(stack.enter_context(publishing(settings)))
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, publish)
+        names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
+        return _coordinate(
+            job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names, publish
+        )
 
 
 def _coordinate(
@@ -114,11 +124,12 @@ def _coordinate(
     owner: str = "",
     rates: SharedRates | None = None,
     retry: Retry | None = None,
+    names: NameList | None = None,
     publish: Publish | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
     left = (retry.key, retry.counters) if retry is not None else None
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left)
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left, names)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -131,12 +142,13 @@ def _coordinate(
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
-    planner = PlanFeed(job, meter, key) if retry is None else NothingToPlan(job, meter, key)
+    planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
         job, ledger, publish or _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
         look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
+    coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
