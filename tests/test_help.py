@@ -31,7 +31,7 @@ def test_the_options_of_submit_stand_in_sections_and_only_help_and_version_outsi
     assert list(sections)[-1] == OTHERS
     assert re.findall(r"--[a-z-]+", sections[OTHERS]) == ["--version", "--help"]
     declared = {o for p in submit_command.params if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
-    assert declared <= set(re.findall(r"--[a-z-]+", "".join(sections.values())))
+    assert declared <= set(re.findall(r"--[a-z0-9-]+", "".join(sections.values())))
 
 
 def test_every_command_stands_in_a_section_once(capsys: pytest.CaptureFixture[str]) -> None:

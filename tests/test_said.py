@@ -180,7 +180,14 @@ def test_what_only_asks_prints_text_or_one_object_and_nothing_on_stderr(
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
-VALUES = {"events": "e", "log_file": "l", "backup_dir": "old", "on_conflict": "skip"}
+VALUES = {
+    "events": "e",
+    "log_file": "l",
+    "backup_dir": "old",
+    "on_conflict": "skip",
+    "files_from": "names",
+    "files_from0": "names",
+}
 
 
 def typed(name: str) -> list[str]:
