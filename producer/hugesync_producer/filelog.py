@@ -160,6 +160,7 @@ def _log_failed(key: str, failure_class: str, message: str) -> None:
 
 def missing(key: str) -> None:
     """A list names it, and the source lacks it."""
+    _tell(key, "missing")
     if _switch.isEnabledFor(logging.WARNING):
         _log.warning("file missing", path=key, reason="it is in the list of names, and not in the source")
 
