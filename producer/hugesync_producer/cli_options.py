@@ -96,10 +96,13 @@ SELECTING = grouped(
 LISTED = grouped(
     click.option(
         "--files-from",
+        type=PLACE,
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
-    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+    click.option(
+        "--files-from0", type=PLACE, metavar="FILE", help="The same of a list in which each name ends in NUL."
+    ),
     section="What takes part",
 )
 

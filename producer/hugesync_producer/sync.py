@@ -59,10 +59,11 @@ def sync(
     """Bring SOURCE to DEST and say truthfully what became of each file. docs/library.md shows its use.
 
     ``settings`` None: those of the environment and the configuration file, and so is of ``rules`` and ``options`` what a
-    configuration has. ``keywords``: single fields of the three values. With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
-    source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. ``files_from``: only these names (``namelist_read``). ``map_file``: what gives the
-    source's entries other names at the destination, and its query where it is a database (``maprows``). Raises UsageError, Refused,
+    configuration has. ``keywords``: single fields of the three values. With no broker in ``settings`` a private Redis and a
+    worker are started for the job and stopped after it. The same source, destination and selection run again resume an
+    unfinished job, unless ``fresh``. ``detach``: the fleet does it, and this returns at once. ``files_from``: only these names
+    (``namelist_read``). ``map_file``: what gives the source's entries other names at the destination, and its query where it is a
+    database (``maprows``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
