@@ -6,7 +6,7 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-
+from itertools import pairwise
 
 STARVED = 0.2  # seconds that the sampler was kept from running
 
@@ -42,7 +42,7 @@ class Flowmeter:
         begun = next(t for t, n in self.samples if n > first + beyond and t >= since) + settle
         ended = min(until, next(t for t, n in self.samples if n >= last)) - settle
         times = [t for t, _ in self.samples]
-        starved = [b for a, b in zip(times, times[1:]) if b - a > STARVED]
+        starved = [b for a, b in pairwise(times) if b - a > STARVED]
         rates = []
         for t, n in self.samples:
             if begun <= t and t + seconds <= ended:
