@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     retries: int = Field(
         default=_JOB.retries, ge=1, le=100, description="Attempts at one task before its file is given up as failed."
     )
+    retry_max_wait: Seconds = Field(
+        default=_JOB.retry_max_wait,
+        description="Longest pause between two attempts at one request to a store, even where the store asks for more. "
+        "0: 20s, and as long as the store asks.",
+    )
     conflict_retries: int = Field(
         default=_JOB.conflict_retries,
         ge=0,
@@ -120,7 +125,7 @@ class Settings(BaseSettings):
     stall_timeout: Seconds = Field(
         default=_JOB.stall_timeout,
         gt=0,
-        description="How long a job waits for workers that vanished before it stops as stalled (resumable).",
+        description="How long nothing of a job may move, workers that vanished or stand still, before it stops as stalled (resumable).",
     )
     modify_window: Seconds = Field(
         default=0.0, description="Modification times that differ by no more than this count as equal."
@@ -193,6 +198,7 @@ OPTIONS = {
     "bwlimit": "--bwlimit",
     "memory": "--memory",
     "retries": "--retries",
+    "retry_max_wait": "--retry-max-wait",
     "conflict_retries": "--conflict-retries",
     "stall_timeout": "--stall-timeout",
     "modify_window": "--modify-window",

@@ -146,6 +146,8 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--bwlimit", "10M"], "options", {"bwlimit": 10 << 20}),
     (["--bwlimit", "off"], "options", {}),
     (["--retries", "9"], "options", {"retries": 9}),
+    (["--retry-max-wait", "5s"], "options", {"retry_max_wait": 5.0}),
+    (["--max-duration", "1h30m"], "options", {"max_duration": 5400.0}),
     (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
     (["--on-conflict", "skip"], "options", {"on_conflict": "skip"}),
     (["--on-conflict", "retry"], "options", {"on_conflict": "retry"}),
@@ -243,6 +245,8 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["--memory", "1GiB"], "options", Options(memory=1 << 30)),
     (["--bwlimit", "1.5MiB"], "options", Options(bwlimit=3 << 19)),
     (["--retries", "9"], "options", Options(retries=9)),
+    (["--retry-max-wait", "5s"], "options", Options(retry_max_wait=5.0)),
+    (["--max-duration", "10"], "options", Options(max_duration=10.0)),
     (["--stall-timeout", "2m"], "options", Options(stall_timeout=120.0)),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
@@ -266,6 +270,7 @@ def test_an_option_of_verify_changes_its_value_and_nothing_else(
 def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
     tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
+    tested |= {"--files-from", "--files-from0"}
     tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P", "--events", "--log-file"}
     command = cli_jobs.hugesync_commands.commands["verify"]
     declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
@@ -312,6 +317,8 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
+    tested |= {"--files-from", "--files-from0"}
+    tested |= {"--preflight", "--auto"}  # tests/test_preflight.py
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }
@@ -366,11 +373,39 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
     assert library.request["selection"].filters == (("-", "b"),)
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "names"),
+    [("--files-from", b"#\nb\n./a\r\n", ["a", "b"]), ("--files-from0", b"#\0b\na\0", ["#", "b\na"])],
+)
+@pytest.mark.parametrize("command", [submit, lambda *args: hugesync("verify", *args)])
+def test_a_list_of_names_reaches_the_library(
+    library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., int], option: str, content: bytes, names: list[str],
+) -> None:  # fmt: skip
+    seen: list[list[str]] = []
+
+    def outcome(observer: Any) -> Summary:
+        seen.append(list(library.request["files_from"]))
+        return DONE
+
+    library.outcome = outcome
+    (tmp_path / "list").write_bytes(content)
+    assert command(option, str(tmp_path / "list"), "/src", "/dst") == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert command(option, "-", "/src", "/dst") == 0
+    assert seen == [names, names]
+    assert not library.request["files_from"].path.exists()
+    library.outcome = lambda observer: DONE
+    assert command("/src", "/dst") == 0
+    assert library.request["files_from"] is None
+
+
 def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert submit("--filter", "merge,- -", "/src", "/dst") == 0
     assert library.request["selection"].filters == (("-", "a"), ("-", "b"))
     assert submit("--exclude-from", "-", "--filter", ". -", "/src", "/dst") == 2
+    assert submit("--exclude-from", "-", "--files-from", "-", "/src", "/dst") == 2
 
 
 # --- bad usage --------------------------------------------------------------------------------------------------------
@@ -390,6 +425,10 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--min-size", "0-1", "/a", "/b"], "--min-size"),
         (["--max-size", "-1", "/a", "/b"], "--max-size"),
         (["--max-size", "1K+2", "/a", "/b"], "--max-size"),
+        (["--files-from", "/does/not/exist", "/a", "/b"], "--files-from /does/not/exist"),
+        (["--files-from", "x", "--files-from0", "y", "/a", "/b"], "--files-from0"),
+        (["--files-from", "x", "--delete", "/a", "/b"], "--delete"),
+        (["--files-from0", "x", "--delete", "/a", "/b"], "--delete"),
         (["--filter", "dir-merge .rules", "/a", "/b"], "dir-merge"),
         (["--filter", "-x user.*", "/a", "/b"], "extended attributes"),
         (["--filter", ". /does/not/exist", "/a", "/b"], "/does/not/exist"),
@@ -398,6 +437,8 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["-j", "-3", "/a", "/b"], "jobs"),
         (["--retries", "none", "/a", "/b"], "retries"),
         (["--modify-window", "soon", "/a", "/b"], "modify_window"),
+        (["--retry-max-wait", "-1s", "/a", "/b"], "retry_max_wait"),
+        (["--max-duration", "soon", "/a", "/b"], "--max-duration"),
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
         (["--bwlimit", "fast", "/a", "/b"], "bwlimit"),
         (["--bwlimit", "10K", "/a", "/b"], "the lowest rate is 64KiB/s"),
@@ -545,8 +586,10 @@ def test_a_job_that_breaks_off_reports_what_was_counted_until_then(
     library.outcome = stop
 
     assert submit("--json", "/src", "/dst") == 130
-    found = only_object(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    found = only_object(out)
     assert (found["job_id"], found["files"]["done"], found["files"]["pending"]) == ("job7", 2, 3)
+    assert err == "hugesync-submit: interrupted; to go on: hugesync resume job7\n"
 
     assert submit("/src", "/dst") == 130
     assert "hugesync resume job7" in capsys.readouterr().out

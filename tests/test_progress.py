@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hugesync_producer.pace import FILE_COST, LASTING, Pace, Slowdown, slowed
-from hugesync_producer.progress import LiveProgress, PlainProgress, observer_for, standing, status, time_left
+from hugesync_producer.progress import (
+    LiveProgress,
+    PlainProgress,
+    counts,
+    observer_for,
+    saved,
+    standing,
+    status,
+    time_left,
+)
 from hugesync_tasks.summary import Snapshot, Unobserved
 
 MIB = 1 << 20
@@ -111,7 +120,7 @@ def test_any_course_of_a_job_gives_sane_figures_in_bounded_memory(steps: list[tu
         found = pace.eta()
         assert pace.bytes_per_second() >= 0
         assert found is None or found[1] is None or 0 <= found[0] <= found[1]
-    assert len(pace._samples) <= 70
+    assert len(pace._samples) <= 130
 
 
 @pytest.mark.parametrize(
@@ -131,15 +140,94 @@ def test_time_left_is_a_range(eta: tuple[float, float | None] | None, shown: str
 
 
 def test_a_status_marks_totals_as_lower_bounds_until_the_scan_ends() -> None:
-    assert status(at(1, 250, complete=False), Pace())[:2] == ["250 of ≥ 1,000 files", "250.0 MiB of ≥ 1000.0 MiB"]
-    assert status(at(1, 250), Pace())[:2] == ["250 of 1,000 files", "250.0 MiB of 1000.0 MiB"]
+    assert status(at(1, 250, complete=False), Pace())[:2] == [
+        "250 of ≥ 1,000 files (25 %)",
+        "250.0 MiB of ≥ 1000.0 MiB (25 %)",
+    ]
+    assert status(at(1, 250), Pace())[:2] == ["250 of 1,000 files (25 %)", "250.0 MiB of 1000.0 MiB (25 %)"]
 
 
 def test_what_hinders_is_said() -> None:
     hindered = Snapshot({"failed": 2}, {}, throttled=True, waiting_for="no worker sees root 'home'")
 
-    assert standing(hindered) == ["2 failed", "waiting: no worker sees root 'home'", SLOW]
+    assert standing(hindered) == ["waiting: no worker sees root 'home'", SLOW]
+    assert standing(at(1, 1, paused=True, waiting_for="stopping: soon")) == [
+        "paused: nothing is sent until it is resumed",
+        "stopping: soon",
+    ]
     assert standing(at(1, 1)) == []
+
+
+def test_a_hundred_percent_is_all_of_it() -> None:
+    assert status(at(1, 999), Pace())[0] == "999 of 1,000 files (99 %)"
+    assert status(at(1, 1000), Pace())[0] == "1,000 of 1,000 files (100 %)"
+    assert status(Snapshot({}, {}), Pace())[:2] == ["0 of ≥ 0 files", "0 B of ≥ 0 B"]
+
+
+def test_bytes_on_their_way_are_in_the_percentage() -> None:
+    moving = at(1, 0, 2, in_flight=(("a", MIB // 2, MIB),))
+    assert status(moving, Pace())[:2] == ["0 of 2 files (0 %)", "512.0 KiB of 2.0 MiB (25 %)"]
+
+
+def test_rates_are_over_ten_seconds_a_minute_and_the_whole_run() -> None:
+    pace = Pace()
+    for t in range(301):  # 1 MiB/s, of the last minute 2, of the last ten seconds 4
+        moved = t + max(0, t - 240) + 2 * max(0, t - 290)
+        shot = Snapshot({"found": 9000, "done": 3 * t, "pending": 9000 - 3 * t}, {}, moved * MIB, True, float(t))
+        pace.add(shot)
+        if t == 15:
+            assert status(shot, pace)[2:4] == ["1.0 MiB/s", "3 files/s"]
+    assert pace.bytes_per_second() == pytest.approx(4 * MIB)
+    assert pace.bytes_per_second(60.0) == pytest.approx((2 * 50 + 4 * 10) / 60 * MIB)
+    assert pace.whole() == pytest.approx(380 / 300 * MIB)
+    assert status(shot, pace)[2] == "4.0 MiB/s over 10 s, 2.3 MiB/s over 1 min, 1.3 MiB/s in all"
+
+
+def test_whoever_begins_to_watch_later_knows_the_whole_run_too() -> None:
+    pace = paced(at(100, 500), at(102, 504))
+    assert pace.whole() == pytest.approx(504 / 102 * MIB)
+    assert pace.bytes_per_second() == pytest.approx(2 * MIB)
+
+
+def test_what_became_of_the_files_adds_up_and_the_missing_stand_beside_it() -> None:
+    files = {"found": 12, "done": 3, "skipped": 6, "failed": 1, "pending": 2, "missing": 4, "deleted": 5}
+    shot = Snapshot(files, {}, skipped_by={"same": 4, "filtered": 2, "special": 0})
+    assert counts(shot) == [
+        "done 3",
+        "skipped 6 (same 4, filtered 2)",
+        "failed 1",
+        "pending 2",
+        "missing 4",
+        "deleted 5",
+    ]
+    assert counts(Snapshot({}, {})) == []
+
+
+def test_what_was_saved_so_far_is_told() -> None:
+    assert saved(at(1, 1)) == saved(at(1, 1, traffic={"sent": 7})) == []
+    assert saved(at(1, 1, traffic={"reused": 3 * MIB, "copied_server_side": MIB})) == [
+        "saved 4.0 MiB: reused 3.0 MiB, copied by the store 1.0 MiB"
+    ]
+
+
+def test_a_plain_line_has_all_of_it_once() -> None:
+    stream = io.StringIO()
+    plain = PlainProgress(stream, "hugesync-submit")
+    more = {"traffic": {"reused": MIB}, "in_flight": (("d/a", MIB, 2 * MIB),), "paused": True}
+    plain.on_progress(at(0, 0))
+    plain.on_progress(at(10, 10, **more))
+    (line,) = stream.getvalue().splitlines()
+    for part in (
+        "(1 %)",
+        "1.0 MiB/s",
+        "done 10",
+        "pending 990",
+        "saved 1.0 MiB",
+        "d/a: 1.0 MiB of 2.0 MiB",
+        "paused: ",
+    ):
+        assert line.count(part) >= 1, part
+    assert line.count("pending") == 1
 
 
 def test_plain_progress_is_a_line_every_ten_seconds_of_the_job() -> None:

@@ -7,6 +7,7 @@ moves meanwhile: it is neither equal nor different.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,7 @@ from hugesync_tasks.token import Token
 
 THREADS = 16  # files compared at once inside one task; of each a chunk or two is in memory
 RECEIPTS_EVERY = 64  # files
+REPORT_EVERY = 1.0  # seconds
 MANY = 4096  # ranges of one file; above it they grow
 
 MISSING = "missing at the destination"
@@ -37,12 +39,18 @@ def compare_batch(
 ) -> None:
     """Compare each of ``items``; ``report`` is called with those that are finished. Raises only Stopped: everything else is
     some file's outcome."""
-    numbered = list(items.items())
+    numbered, told = list(items.items()), time.monotonic()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="compare") as pool:
         for at in range(0, len(numbered), RECEIPTS_EVERY):
             group = numbered[at : at + RECEIPTS_EVERY]
-            outcomes = list(pool.map(lambda item: _one(job, item[1], token), group))
-            report(dict(zip((index for index, _ in group), outcomes, strict=True)))
+            done: dict[int, Outcome] = {}
+            for (index, _), outcome in zip(group, pool.map(lambda item: _one(job, item[1], token), group), strict=True):
+                done[index] = outcome
+                if time.monotonic() - told >= REPORT_EVERY:
+                    told = time.monotonic()
+                    report(done)
+                    done = {}
+            report(done)
 
 
 def _one(job: JobContext, transfer: Transfer, token: Token) -> Outcome:

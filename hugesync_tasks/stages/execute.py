@@ -29,6 +29,8 @@ from hugesync_tasks.token import Token
 THREADS = 16  # I/O in flight inside one task; the GIL is released in sockets, hashing and file calls
 SLOW = 0.005  # seconds, plus 2 ns a byte, for one file from folder to folder: above it threads are worth their cost
 
+REPORT_EVERY = 1.0  # seconds; what is finished is told so often where a put is durable at once, else when its group is
+
 log = logging.getLogger(__name__)
 
 Report = Callable[[Mapping[int, Outcome]], None]
@@ -81,20 +83,26 @@ class BatchRun:
         puts = self._job.dest.batch()
         done: dict[int, Outcome] = {}
         waiting: dict[str, _Pending] = {}
+        answers: dict[str, Commit | Exception] = {}
+        told = time.monotonic() if self._prompt else float("inf")
         try:
             for (index, _), result in zip(group, self._begin_all(group, puts, pool), strict=True):
                 if isinstance(result, _Pending):
                     waiting[result.transfer.key] = result
                 else:
                     done[index] = result
-            results = self._finish(puts, waiting)
+                if time.monotonic() - told >= REPORT_EVERY:
+                    told = time.monotonic()
+                    answers.update(puts.finish(self._token))
+                    self._tell(waiting, answers, done)
+            answers = {**self._finish(puts, waiting), **answers}
         except BaseException:
             puts.discard()
             raise
         conflicts: list[_Pending] = []
         landed: list[tuple[_Pending, Commit]] = []
         for key, pending in waiting.items():
-            answer = results.get(key, StoreError("the store gave no answer for this key", key))
+            answer = answers.get(key, StoreError("the store gave no answer for this key", key))
             if isinstance(answer, VersionMismatch):
                 conflicts.append(pending)
             elif isinstance(answer, Exception):
@@ -105,6 +113,24 @@ class BatchRun:
         done.update(zip((p.index for p, _ in landed), pool.map(self._landed, landed), strict=True))
         done.update(zip((p.index for p in conflicts), pool.map(self._resolve, conflicts), strict=True))
         self._report(done)
+
+    @property
+    def _prompt(self) -> bool:
+        """Whether a put is durable when it returns, and nothing is to be read back."""
+        return not self._job.dest.limits.folders and self._job.options.verify == "none"
+
+    def _tell(
+        self, waiting: dict[str, _Pending], answers: dict[str, Commit | Exception], done: dict[int, Outcome]
+    ) -> None:
+        """Report what the store has taken, in the middle of a group: it leaves all three. What it refused waits for the end."""
+        for key in [key for key in waiting if isinstance(answers.get(key), Commit)]:
+            pending, answer = waiting.pop(key), answers.pop(key)
+            assert isinstance(answer, Commit)
+            self._count(answer.size)
+            done[pending.index] = self._landed((pending, answer))
+        if done:
+            self._report(dict(done))
+            done.clear()
 
     def _finish(self, puts: PutBatch, waiting: Mapping[str, _Pending]) -> Mapping[str, Commit | Exception]:
         try:

@@ -8,7 +8,7 @@ a wrong URL or credentials. Times are the server's own; leases are in ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -109,6 +109,12 @@ class Ledger(Protocol):
     def cancel(self, job: str) -> None: ...
     def forget_job(self, job: str, history: bool = True) -> None:
         """Delete all keys of the job; with ``history`` keep ``spec`` and ``meta``."""
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        """Keep the list of names that the job was given, in place of one that is there; it goes with the job's work."""
+
+    def names(self, job: str) -> Iterator[bytes]:
+        """The blocks of that list in order; none where there is none."""
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:

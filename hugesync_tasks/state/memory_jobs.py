@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
@@ -43,6 +43,7 @@ class JobRecord:
     meta: dict[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, str, str] | None = None
     latest: tuple[str, float] | None = None
+    names: list[bytes] = field(default_factory=list)
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
@@ -109,6 +110,14 @@ class MemoryJobs:
                 self._job(job).meta = meta
             else:
                 self._specs.pop(job, None)
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        with self._changed:
+            self._job(job).names = list(blocks)
+
+    def names(self, job: str) -> Iterator[bytes]:
+        with self._changed:
+            return iter(list(self._job(job).names))
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:

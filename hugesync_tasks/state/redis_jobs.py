@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import count
 from typing import Any, Self
 
 import redis
@@ -74,11 +78,23 @@ class RedisJobs:
         self.set_meta(job, cancel="1")
 
     def forget_job(self, job: str, history: bool = True) -> None:
-        keys = self._keys(job, "tasks", "files", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by")
+        keys = self._keys(job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by")
         if not history:
             keys += self._keys(job, "spec", "meta")
             self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
         self._server.run("forget_job", keys, [self._key(job)])
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        self._server.call(lambda r: r.unlink(self._key(job, "names")))
+        for number, block in enumerate(blocks):
+            self._server.call(partial(_put, key=self._key(job, "names"), field=str(number), block=block))
+
+    def names(self, job: str) -> Iterator[bytes]:
+        for number in count():
+            found = self._server.call(partial(_get, key=self._key(job, "names"), field=str(number)))
+            if found is None:
+                return
+            yield b64decode(found)
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
@@ -209,3 +225,12 @@ class RedisJobs:
 def listed(reply: Any) -> list[Any]:
     """redis-py types every reply as perhaps awaitable, and answers None for an absent list."""
     return list(reply or ())
+
+
+def _put(r: redis.Redis, key: str, field: str, block: bytes) -> None:
+    r.hset(key, field, b64encode(block).decode())
+
+
+def _get(r: redis.Redis, key: str, field: str) -> str | None:
+    found = r.hget(key, field)
+    return None if found is None else str(found)

@@ -98,6 +98,10 @@ class LocalStore(LocalUploads, NoBlocks):
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
         return iter(())  # an upload is known by its temporary; there are no intents
 
+    def within(self, folder: str) -> LocalStore:
+        root = os.path.join(self.place.root, parse(folder).path)
+        return LocalStore(root, follow_links=self.reading is not self.place)
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         return Walk(self.reading, token, start_after, enter).entries()
 

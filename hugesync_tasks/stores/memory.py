@@ -15,6 +15,7 @@ from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, MIB, Limits, NoBlocks, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.listing import Doorkeeper
@@ -79,6 +80,9 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
                 after = whole
                 if is_ours(key := whole[len(self.prefix) :]):
                     yield entry_of(key, len(found.body), found.modified_ns, found.etag)
+
+    def within(self, folder: str) -> MemoryStore:
+        return borrowed(self, folder)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         doorkeeper = Doorkeeper(enter)

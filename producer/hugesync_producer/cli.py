@@ -19,6 +19,7 @@ from hugesync_producer.cli_options import (
     FLEET,
     ITEMIZE,
     MEASURING,
+    NAMING,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -40,6 +41,7 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
+@NAMING
 @WRITING
 @DELETING
 @DELTA
@@ -74,28 +76,29 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        selection = request.selection_of(given, filters_given(ctx))
         options = request.options_of(given, settings)
-        if given["preflight"] or given["auto"]:
-            from hugesync_producer.cli_preflight import before_job
+        with request.chosen(given, filters_given(ctx)) as (selection, names):
+            if given["preflight"] or given["auto"]:
+                from hugesync_producer.cli_preflight import before_job
 
-            options, settings = before_job(out, source, dest, given, settings, options, selection)
-        from hugesync_producer.sync import sync
+                options, settings = before_job(out, source, dest, given, settings, options, selection)
+            from hugesync_producer.sync import sync
 
-        return sync(
-            source,
-            dest,
-            settings=settings,
-            rules=request.rules_of(given, settings),
-            selection=selection,
-            options=options,
-            source_profile=given["source_profile"],
-            dest_profile=given["dest_profile"],
-            dry_run=given["dry_run"],
-            fresh=given["fresh"],
-            detach=given["detach"],
-            observer=observer,
-        )
+            return sync(
+                source,
+                dest,
+                settings=settings,
+                rules=request.rules_of(given, settings),
+                selection=selection,
+                options=options,
+                source_profile=given["source_profile"],
+                dest_profile=given["dest_profile"],
+                dry_run=given["dry_run"],
+                fresh=given["fresh"],
+                detach=given["detach"],
+                observer=observer,
+                files_from=names,
+            )
 
     return run(out, work)
 

@@ -5,7 +5,6 @@ They call these functions of ``hugesync_producer.jobs``, all of which raise Usag
     list_jobs(settings) -> list[JobLine]                    newest first
     status(job_id, settings) -> dict[str, Any]              design §6's object, and "source", "dest", "started", "resumable"
     resume(job_id, settings, observer) -> Summary
-    watch(job_id, settings, observer) -> Summary
     cancel(job_id, settings) -> None                        returns when the job has been told, not when it has stopped
 """
 
@@ -29,7 +28,9 @@ from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.cli_setup import completion_command, config_command
+from hugesync_producer.cli_steer import errors_command, pause_command, retry_command
 from hugesync_producer.cli_verify import verify_command
+from hugesync_producer.cli_watch import watch_command
 from hugesync_producer.report import FAILURES_SHOWN, from_json, to_text
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
@@ -64,7 +65,8 @@ def hugesync_commands() -> None:
 
 for _command in (
     sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
-    verify_command, manifest_command, limit_command, config_command, completion_command,
+    verify_command, manifest_command, config_command, completion_command, pause_command, errors_command, retry_command,
+    watch_command, limit_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 
@@ -110,6 +112,8 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
         summary = replace(from_json(found), resumable=bool(found.get("resumable")), compares=compares)
         show(f"{human.name(found.get('source', ''))} → {human.name(found.get('dest', ''))}")
         show(to_text(summary, FAILURES_KEPT if verbose else FAILURES_SHOWN))
+        if found.get("paused"):
+            show(f"Paused: nothing is sent until hugesync resume {job}")
         if found.get("reason"):
             show(f"Why: {human.plain(redact(found['reason']))}")
         for line in as_of_lines(found["as_of"]) if "as_of" in found else ():
@@ -126,7 +130,7 @@ def status_command(job: str, as_json: bool, verbose: bool, **given: Any) -> int:
 @SHOWING
 @ITEMIZE
 def resume_command(job: str, **given: Any) -> int:
-    """Go on with JOB where it stopped. Output and exit codes are those of hugesync-submit."""
+    """Go on with JOB where it stopped, or let one go on that is paused. Output and exit codes are those of hugesync-submit."""
     out = Output.of(NAME, given)
 
     def work(observer: Observer) -> Summary:
@@ -135,22 +139,6 @@ def resume_command(job: str, **given: Any) -> int:
 
         refuse_pairs(given)
         return resume(job, _settings(given), observer)
-
-    return run(out, work)
-
-
-@hugesync_commands.command("watch")
-@click.argument("job")
-@FLEET
-@SHOWING
-def watch_command(job: str, **given: Any) -> int:
-    """Follow JOB until it ends, and exit with its code. To stop watching (Ctrl-C) does not stop the job."""
-    out = Output.of(NAME, given)
-
-    def work(observer: Observer) -> Summary:
-        from hugesync_producer.jobs import watch
-
-        return watch(job, _settings(given), observer)
 
     return run(out, work)
 
@@ -181,5 +169,9 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _row(line: JobLine) -> tuple[str, ...]:
     started = datetime.fromtimestamp(line.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    state = human.state(line.state) + (", resumable" if line.resumable else "") + (", verify" if line.compares else "")
+    state = (
+        ("paused" if line.paused else human.state(line.state))
+        + (", resumable" if line.resumable else "")
+        + (", verify" if line.compares else "")
+    )
     return line.job_id, state, started, line.source, line.dest

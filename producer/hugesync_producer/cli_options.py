@@ -93,6 +93,15 @@ SELECTING = grouped(
     section="What takes part",
 )
 
+NAMING = grouped(
+    click.option(
+        "--files-from",
+        metavar="FILE",
+        help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
+    ),
+    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+)
+
 WRITING = grouped(
     _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
     _flag("-o", "--owner", help="With -g: keep owner and group."),
@@ -193,7 +202,22 @@ RUNNING = grouped(
         " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
     ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
-    click.option("--stall-timeout", metavar="TIME", help="How long to wait for vanished workers.  [default: 30m]"),
+    click.option(
+        "--retry-max-wait",
+        metavar="TIME",
+        help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
+    ),
+    click.option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
+    ),
     click.option(
         "--source-profile",
         metavar="NAME",

@@ -98,6 +98,11 @@ class Deletes:
         self._ended = not self._out and self._next is None and not self._again
         return not self._ended
 
+    def forgo(self, why: str) -> None:
+        """Nothing is deleted in this run."""
+        if not self._ended:
+            self._ended, self.note = True, why
+
     def stop(self) -> None:
         if self._look is not None:
             self._look.stop()

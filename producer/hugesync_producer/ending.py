@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 
+from hugesync_producer.again import left
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
@@ -37,11 +38,12 @@ def end(
     from hugesync_producer.report import to_json
 
     text = json.dumps(to_json(summary))
+    kept = left(coordinator.window) if summary.state is State.DONE_WITH_ERRORS else None
     finished = summary.state in (State.DONE, State.DONE_WITH_ERRORS, State.REFUSED)  # what was refused is judged anew
     if folder is not None:
         try:
             folder.save(
-                state=str(summary.state), summary=json.loads(text), devices=devices,
+                state=str(summary.state), summary=json.loads(text), devices=devices, left=kept,
                 **({"checkpoint": None} if finished else {}),
             )  # fmt: skip
         except CannotSave as error:
@@ -50,12 +52,10 @@ def end(
     try:
         coordinator.keep_now()
         pool.retract()
-        told = {"state": str(summary.state), "summary": text, "reason": summary.reason}
+        told = {"state": str(summary.state), "summary": text, "reason": summary.reason, "left": json.dumps(kept)}
         ledger.set_meta(spec.job, **told, devices=json.dumps(devices))
-        if not finished:
-            ledger.cancel(
-                spec.job
-            )  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
+        if not finished:  # what a worker still has in hand, or takes from the queue, ends; a resume takes it back
+            ledger.cancel(spec.job)
         if finished:
             ledger.forget_job(spec.job, history=True)
         coordinator.step_down()
@@ -118,6 +118,7 @@ def summarise(
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
+        missing=tuple(total.missing),
         reason=reason,
         notes=tuple(notes),
         resumable=str(state) in UNFINISHED,

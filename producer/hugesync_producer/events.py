@@ -120,10 +120,13 @@ def _standing(s: Snapshot) -> Mapping[str, Any]:
     return {
         "files": dict(s.files),
         "bytes": dict(s.bytes),
+        "skipped_by": dict(s.skipped_by),
         "moved_bytes": s.moved_bytes,
+        "traffic": dict(s.traffic),
         "scan_complete": s.scan_complete,
         "elapsed_seconds": round(s.elapsed, 3),
         "in_flight": [{"path": key, "moved": moved, "size": size} for key, moved, size in s.in_flight],
         "throttled": s.throttled,
+        "paused": s.paused,
         "waiting_for": redact(s.waiting_for),
     }

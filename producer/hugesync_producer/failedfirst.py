@@ -8,7 +8,7 @@ from dataclasses import replace
 from hugesync_producer.aside import threads
 from hugesync_producer.plan import Segment
 from hugesync_producer.units import Units
-from hugesync_producer.window import Window
+from hugesync_producer.window import Failed, Window
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.stages.context import JobContext
@@ -19,13 +19,21 @@ BATCH = 256
 THREADS = 16  # HEADs at a time
 
 
-def failed_first(job: JobContext, window: Window, units: Units, meter: Meter, keep: Callable[[], object]) -> None:
-    """Plan each kept failure that a worker met again, as a checked transfer; ``keep`` is called as it goes on.
+def failed_first(
+    job: JobContext,
+    window: Window,
+    units: Units,
+    meter: Meter,
+    keep: Callable[[], object],
+    wants: Callable[[Failed], bool] = lambda failure: failure.again,
+) -> list[Entry]:
+    """Plan each kept failure that a worker met, and that ``wants``, again, as a checked transfer; ``keep`` is called as it goes on.
+    Returns the files as the source has them now.
 
     All of them are one segment, and they stay failed in the counters as of K until it is settled: a job that is killed
     before that resumes with them once more. A file that cannot be looked at now stays as it is.
     """
-    failures = [f for f in window.base.failures if f.again]
+    failures = [f for f in window.base.failures if wants(f)]
     token = Token(meter)
     again = []
     with threads(THREADS, "head") as pool:
@@ -37,12 +45,13 @@ def failed_first(job: JobContext, window: Window, units: Units, meter: Meter, ke
         if job.spec.compares:  # its workers compare two versions that were seen
             theirs = list(pool.map(lambda found: _there(job, found[1].key, token), again))
     if not again:
-        return
+        return []
     transfers = [Transfer(entry, dest=dest, check=True) for (_, entry), dest in zip(again, theirs, strict=True)]
     batches = tuple(tuple(transfers[at : at + BATCH]) for at in range(0, len(transfers), BATCH))
     segment = units.add(Segment(window.key, Tally(), batches))
     for failure, entry in again:
         segment.counters.withdraw(failure, entry.size)
+    return [entry for _, entry in again]
 
 
 def _now(job: JobContext, key: str, token: Token) -> Entry | None:

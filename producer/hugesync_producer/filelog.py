@@ -158,6 +158,12 @@ def _log_failed(key: str, failure_class: str, message: str) -> None:
         _log.warning("file failed", path=key, **{"class": failure_class}, reason=message)
 
 
+def missing(key: str) -> None:
+    """A list names it, and the source lacks it."""
+    if _switch.isEnabledFor(logging.WARNING):
+        _log.warning("file missing", path=key, reason="it is in the list of names, and not in the source")
+
+
 def deleted(removal: Removal) -> None:
     _tell(removal.key, "deleted", removal.size, changes=itemize.DELETING)
     if _switch.isEnabledFor(logging.INFO):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from hugesync_producer import human, latest
-from hugesync_producer.coordinator import LEASE_MS, LEDGER_PATIENCE
+from hugesync_producer.coordinator import LEASE_MS
 from hugesync_producer.fleet import leaderless, live, standing
 from hugesync_producer.jobfolder import DestinationLock, JobFolder, history
 from hugesync_producer.leadership import place_of
@@ -36,7 +36,13 @@ def list_jobs(settings: Settings) -> list[JobLine]:
     """Newest first: the fleet's where a broker is configured, else this machine's."""
     if not settings.broker_url:
         return [
-            _line(job["job"], _state(settings, job), float(job.get("started", 0)), job.get("spec", {}))
+            _line(
+                job["job"],
+                _state(settings, job),
+                float(job.get("started", 0)),
+                job.get("spec", {}),
+                _paused(settings, job),
+            )
             for job in history(settings.state_dir)
             if job.get("state") != "usage"  # it never began
         ]
@@ -46,7 +52,8 @@ def list_jobs(settings: Settings) -> list[JobLine]:
         for job, started in ledger.jobs():
             spec = ledger.spec(job)
             if spec is not None:
-                lines.append(_line(job, ledger.meta(job).get("state", ""), started, json.loads(spec)))
+                meta = ledger.meta(job)
+                lines.append(_line(job, meta.get("state", ""), started, json.loads(spec), meta.get("pause") == "1"))
         return lines
     finally:
         ledger.close()
@@ -56,20 +63,20 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     """Design §6's object with source, dest, started and resumable. Of a job without a summary (it runs, or was killed) as it
     stood when its run last told of it, else at its last checkpoint, with ``as_of`` (``latest.AsOf``); of a running one in a
     fleet with its workers (``fleet.standing``). ``reason``, where there is one: why it ended as it did, or why nobody
-    coordinates it."""
+    coordinates it. ``paused``: true of a running job that was told to send nothing."""
     now: tuple[str, float] | None = None
-    reason, led = "", True
+    reason, led, paused = "", True, False
     if not settings.broker_url:
-        folder = _folder(settings, job_id)
+        folder = folder_of(settings, job_id)
         spec, state, summary = folder.data["spec"], _state(settings, folder.data), folder.data.get("summary")
         counters = (folder.data.get("checkpoint") or {}).get("counters")
         started, workers = float(folder.data.get("started", 0)), None
-        if state == "running" and folder.data.get("broker"):
-            now = _told(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}), job_id)
+        if state == "running":
+            now, paused = _told(settings, folder.data)
     else:
         ledger = open_ledger(settings)
         try:
-            text = _known(ledger, job_id)
+            text = known(ledger, job_id)
             spec, meta = json.loads(text), ledger.meta(job_id)
             state, summary = meta.get("state", "running"), json.loads(meta["summary"]) if meta.get("summary") else None
             found = ledger.read_checkpoint(job_id)
@@ -81,6 +88,7 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             rows = live(ledger) if state == "running" else {}
             workers = standing(rows, queue_of(Spec.unwire(spec))) if state == "running" else None
             led, reason = state != "running" or bool(ledger.leader(job_id)), meta.get("reason", "")
+            paused = state == "running" and meta.get("pause") == "1"
             if not led:
                 reason = "; ".join(filter(None, (leaderless(Spec.unwire(spec), rows), reason)))
         finally:
@@ -95,6 +103,8 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
     )
     if location.compares:
         shown["compares"] = True
+    if paused:
+        shown["paused"] = True
     if reason and (state != "running" or not led):
         shown["reason"] = reason
     if workers is not None:
@@ -103,20 +113,26 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
 
 
 def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
-    """Go on with an unfinished job at its checkpoint. Raises UsageError for one that is unknown or has finished."""
+    """Go on with an unfinished job at its checkpoint; one that is paused goes on where it runs, and is followed. Raises UsageError
+    for one that is unknown or has finished."""
+    from hugesync_producer.pausing import goes_on
+
     if not settings.broker_url:
-        folder = _folder(settings, job_id)
+        folder = folder_of(settings, job_id)
         spec, state = Spec.unwire(folder.data["spec"]), folder.data.get("state")
         limit = folder.data.get("bwlimit")
     else:
         ledger = open_ledger(settings)
         try:
-            spec = Spec.unwire(json.loads(_known(ledger, job_id)))
+            spec = Spec.unwire(json.loads(known(ledger, job_id)))
             state, limit = (ledger.meta(job_id).get(name) for name in ("state", "bwlimit"))
         finally:
             ledger.close()
     if state not in UNFINISHED:
-        raise UsageError(f"{_stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
+        raise UsageError(f"{stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
+    if state == "running" and goes_on(job_id, settings):
+        observer.on_notice(f"job {job_id} goes on in the process that runs it, which is followed here")
+        return watch(job_id, settings, observer)
     if limit is not None:  # changed while it ran
         spec = replace(spec, options=replace(spec.options, bwlimit=int(limit)))
     if settings.broker_url:
@@ -126,21 +142,9 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
 
 def watch(job_id: str, settings: Settings, observer: Observer) -> Summary:
     """Follow a running job until it ends; of one that has ended, how. Raises Unreachable where the ledger stays away."""
-    away_since: float | None = None
-    while True:
-        try:
-            found, away_since = status(job_id, settings), None
-        except Unreachable as error:
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > LEDGER_PATIENCE:
-                raise
-            observer.on_notice(f"waiting for the ledger: {error}")
-            time.sleep(WATCH_EVERY)
-            continue
-        if found["state"] != State.RUNNING:
-            return latest.ended(found)
-        observer.on_progress(latest.snapshot(found))
-        time.sleep(WATCH_EVERY)
+    from hugesync_producer.watching import watch_all
+
+    return watch_all([job_id], settings, {job_id: observer}, lambda job, summary: None)[job_id]
 
 
 def cancel(job_id: str, settings: Settings) -> None:
@@ -163,17 +167,17 @@ def _running(job_id: str, settings: Settings, verb: str) -> Iterator[Ledger]:
     if settings.broker_url:
         ledger = open_ledger(settings)
         try:
-            _known(ledger, job_id)
+            known(ledger, job_id)
             if (state := ledger.meta(job_id).get("state", "running")) != "running":
-                raise UsageError(f"{_stands(job_id, state)}: there is nothing to {verb}")
+                raise UsageError(f"{stands(job_id, state)}: there is nothing to {verb}")
             yield ledger
         finally:
             ledger.close()
         return
-    folder = _folder(settings, job_id)
+    folder = folder_of(settings, job_id)
     if folder.data.get("state") != "running" or not folder.data.get("broker"):
-        raise UsageError(f"{_stands(job_id, folder.data.get('state'))}: there is nothing to {verb}")
-    ledger = open_ledger(settings.model_copy(update={"broker_url": folder.data["broker"], "state_url": ""}))
+        raise UsageError(f"{stands(job_id, folder.data.get('state'))}: there is nothing to {verb}")
+    ledger = open_ledger(at_server(settings, folder.data))
     try:
         yield ledger
     except Unreachable as error:
@@ -195,7 +199,8 @@ def _cancel_leaderless(ledger: Ledger, job_id: str) -> None:
     ledger.step_down(job_id, owner)
 
 
-def _stands(job_id: str, state: str | None) -> str:
+def stands(job_id: str, state: str | None) -> str:
+    """How a job stands, as the first half of a sentence."""
     return f"job {job_id} is {human.state(state)}" if state else f"job {job_id} never began"
 
 
@@ -208,42 +213,56 @@ def _state(settings: Settings, data: dict[str, Any]) -> str:
     return state
 
 
-def _folder(settings: Settings, job_id: str) -> JobFolder:
+def folder_of(settings: Settings, job_id: str) -> JobFolder:
+    """Of an embedded job. Raises UsageError for one that this machine does not know."""
     folder = JobFolder(settings.state_dir, job_id)
     if not folder.read() or "spec" not in folder.data:
         raise UsageError(f"no job {job_id} on this machine")
     return folder
 
 
-def _known(ledger: Ledger, job_id: str) -> str:
+def known(ledger: Ledger, job_id: str) -> str:
+    """The specification of a job of a fleet. Raises UsageError for one that the fleet does not know."""
     text = ledger.spec(job_id)
     if text is None:
         raise UsageError(f"no job {job_id} in this fleet")
     return text
 
 
-def _line(job: str, state: str, started: float, spec: dict[str, Any]) -> JobLine:
-    known = Spec.unwire(spec)
+def _line(job: str, state: str, started: float, spec: dict[str, Any], paused: bool) -> JobLine:
+    its = Spec.unwire(spec)
     return JobLine(
         job,
         State(state or "running"),
         started,
-        known.source.display(),
-        known.dest.display(),
+        its.source.display(),
+        its.dest.display(),
         state in RESUMABLE,
-        known.compares,
+        its.compares,
+        paused and state == "running",
     )
 
 
-def _told(settings: Settings, job: str) -> tuple[str, float] | None:
-    """What the run of an embedded job told of itself, while its server lives."""
-    ledger = open_ledger(settings)
+def at_server(settings: Settings, data: dict[str, Any]) -> Settings:
+    """The settings that reach an embedded job's own server, while it lives."""
+    return settings.model_copy(update={"broker_url": data["broker"], "state_url": ""})
+
+
+def _told(settings: Settings, data: dict[str, Any]) -> tuple[tuple[str, float] | None, bool]:
+    """What the run of an embedded job told of itself, and whether it is paused, while its server lives."""
+    if data.get("state") != "running" or not data.get("broker"):
+        return None, False
+    ledger = open_ledger(at_server(settings, data))
     try:
-        return ledger.told(job)
+        return ledger.told(data["job"]), ledger.meta(data["job"]).get("pause") == "1"
     except Unreachable:
-        return None
+        return None, False
     finally:
         ledger.close()
+
+
+def _paused(settings: Settings, data: dict[str, Any]) -> bool:
+    return _state(settings, data) == "running" and _told(settings, data)[1]
 
 
 def _so_far(job: str, state: str, counters: dict[str, Any] | None, now: tuple[str, float] | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from enum import StrEnum
 
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import OpenFolders
-from hugesync_producer.join import JoinItem
+from hugesync_producer.join import JoinItem, Lacking
 from hugesync_producer.obstacles import Obstacles
 from hugesync_tasks.decide import Decision, decide
 from hugesync_tasks.errors import FailureClass
@@ -67,11 +67,18 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A list names this, and the source lacks it."""
+
+    what: Lacking
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """A folder with nothing to be done."""
 
 
-Verdict = Skip | Fail | Send | Extra | Nothing
+Verdict = Skip | Fail | Send | Extra | Missing | Nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class Judge:
         finishes = tuple(self._folders.leave(item.key))
         source = item.source
         if source is None:
-            return Step(item.key, 0, False, Extra(), finishes)
+            return Step(item.key, 0, False, Missing(item.missing) if item.missing is not None else Extra(), finishes)
         verdict = self._verdict(source, item.dest)
         if isinstance(verdict, Send):
             self._folders.touch(item.key)  # before a new folder is entered: it changes the one it lies in

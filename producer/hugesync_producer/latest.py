@@ -8,7 +8,7 @@ from typing import Any
 
 from hugesync_producer import human
 from hugesync_producer.window import Counters
-from hugesync_tasks.summary import BYTES, OUTCOMES, REQUESTS, Snapshot, State, Summary
+from hugesync_tasks.summary import BYTES, FILES, MOVED, OUTCOMES, REQUESTS, Snapshot, State, Summary
 
 FILES_TOLD = 10
 
@@ -93,14 +93,17 @@ def snapshot(status: Mapping[str, Any]) -> Snapshot:
     """A running job as its status shows it, for an observer."""
     as_of = status["as_of"]
     return Snapshot(
-        {n: status["files"][n] for n in OUTCOMES},
+        {n: status["files"][n] for n in FILES},
         {n: status["bytes"][n] for n in OUTCOMES},
-        sum(status["bytes"][n] for n in ("sent", "received", "copied_server_side", "reused")),
+        sum(status["bytes"][n] for n in MOVED),
         status["scan_complete"],
         status["elapsed_seconds"],
         tuple((row["path"], row["moved"], row["size"]) for row in as_of["in_flight"]),
         as_of["throttled"],
         waiting_for=status.get("reason", "") or as_of["waiting_for"],
+        skipped_by=status["skipped_by"],
+        traffic={n: status["bytes"][n] for n in MOVED},
+        paused=bool(status.get("paused")),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hugesync_producer.latest import FILES_TOLD
+from hugesync_producer.pace import Pace
 from hugesync_producer.progress import PLAIN_INTERVAL
 from hugesync_tasks.logs import get_logger, on_every_line
 from hugesync_tasks.summary import Snapshot, Summary
@@ -21,6 +23,7 @@ class LogObserver:
         self._everywhere = log is None
         self._progress = progress
         self._next = PLAIN_INTERVAL
+        self._pace = Pace()
         self._throttled = False  # since the last event: one tells of its whole interval
 
     def on_start(self, job_id: str, resumed: bool) -> None:
@@ -31,6 +34,7 @@ class LogObserver:
             self._log.info("job started", job=job_id, resumed=resumed)
 
     def on_progress(self, snapshot: Snapshot) -> None:
+        self._pace.add(snapshot)
         self._throttled = self._throttled or snapshot.throttled
         if not self._progress or snapshot.elapsed < self._next:
             return
@@ -39,10 +43,18 @@ class LogObserver:
             "progress",
             files=dict(snapshot.files),
             bytes=dict(snapshot.bytes),
+            skipped_by=dict(snapshot.skipped_by),
             moved_bytes=snapshot.moved_bytes,
+            traffic=dict(snapshot.traffic),
+            bytes_per_second={name: round(rate) for name, rate in self._pace.rates().items()},
+            seconds_left=self._pace.eta(),
+            in_flight=[
+                {"path": key, "moved": moved, "size": size} for key, moved, size in snapshot.in_flight[:FILES_TOLD]
+            ],
             scan_complete=snapshot.scan_complete,
             elapsed_seconds=round(snapshot.elapsed, 3),
             throttled=self._throttled,
+            paused=snapshot.paused,
             waiting_for=snapshot.waiting_for,
         )
         self._throttled = False

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hugesync_producer import human
 from hugesync_tasks.summary import Snapshot
 
 FILE_COST = 128 << 10  # bytes: what one more small file costs in time beside its bytes, as peers' figures show
-WINDOW = 30.0  # seconds over which the recent rate is taken
+WINDOW = 60.0  # seconds that are remembered
+RECENT = 30.0  # seconds over which the recent rate of work is taken, for what is foretold
 SETTLING = 3.0  # seconds before anything is foretold
 LASTING = 5.0  # seconds for which one request to slow down counts
 SLOWED = ("throttled", "held")  # traffic that tells of it: calls repeated, calls that waited their turn
 WIDTH = 0.1  # a range is never narrower than this part of its middle, to either side
 
 
+class Sample(NamedTuple):
+    elapsed: float  # seconds
+    work: float
+    moved: int  # bytes
+    settled: int  # files
+
+
 class Pace:
     """Feed it each snapshot; it holds at most one sample per half second of the window."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, float, int]] = deque()  # elapsed, work done, bytes moved
+        self._samples: deque[Sample] = deque()
         self._first: tuple[float, float] | None = None
         self._last: Snapshot | None = None
 
     def add(self, snapshot: Snapshot) -> None:
-        sample = (snapshot.elapsed, _work_done(snapshot), snapshot.moved_bytes)
+        sample = Sample(snapshot.elapsed, _work_done(snapshot), snapshot.moved_bytes, settled(snapshot.files))
         if self._first is None:
             self._first = sample[:2]
         if len(self._samples) > 1 and snapshot.elapsed - self._samples[-2][0] < 0.5:
@@ -35,12 +44,34 @@ class Pace:
             self._samples.popleft()
         self._last = snapshot
 
-    def bytes_per_second(self) -> float:
-        """Bytes moved per second over the window; 0 before there are two samples."""
-        if len(self._samples) < 2:
-            return 0.0
-        (t0, _, b0), (t1, _, b1) = self._samples[0], self._samples[-1]
-        return max(0.0, (b1 - b0) / (t1 - t0)) if t1 > t0 else 0.0
+    def bytes_per_second(self, seconds: float = 10.0) -> float:
+        """Bytes moved per second over the last ``seconds``, at most ``WINDOW``; 0 before there are two samples."""
+        a, b = self._since(seconds)
+        return max(0.0, (b.moved - a.moved) / (b.elapsed - a.elapsed)) if b.elapsed > a.elapsed else 0.0
+
+    def files_per_second(self, seconds: float = 10.0) -> float:
+        """Files done, skipped or failed per second over the last ``seconds``; those that the listing alone settled count, too."""
+        a, b = self._since(seconds)
+        return max(0.0, (b.settled - a.settled) / (b.elapsed - a.elapsed)) if b.elapsed > a.elapsed else 0.0
+
+    def whole(self) -> float:
+        """Bytes moved per second since this run began, whoever watched it since when."""
+        return self._last.moved_bytes / self._last.elapsed if self._last is not None and self._last.elapsed > 0 else 0.0
+
+    def rates(self) -> dict[str, float]:
+        """Bytes per second over 10 s, a minute, and the whole run."""
+        return {"10s": self.bytes_per_second(), "60s": self.bytes_per_second(60.0), "all": self.whole()}
+
+    def _since(self, seconds: float) -> tuple[Sample, Sample]:
+        """The oldest sample of the last ``seconds`` and the newest; where there is but one older, that one."""
+        if not self._samples:
+            return (Sample(0.0, 0.0, 0, 0),) * 2
+        newest = self._samples[-1]
+        for n in range(len(self._samples) - 1, -1, -1):
+            if newest.elapsed - self._samples[n].elapsed > seconds:
+                inside = n + 1 if n + 1 < len(self._samples) - 1 else n
+                return self._samples[inside], newest
+        return self._samples[0], newest
 
     def eta(self) -> tuple[float, float | None] | None:
         """(soonest, latest) seconds to go. None: nothing can be said yet. ``latest`` None: the scan has not ended, so
@@ -50,7 +81,7 @@ class Pace:
             return None
         if self._last.waiting_for:
             return None
-        (t0, w0, _), (t1, w1, _) = self._samples[0], self._samples[-1]
+        (t0, w0, *_), (t1, w1, *_) = self._since(RECENT)
         rates = [(w1 - w) / (t1 - t) for t, w in ((t0, w0), self._first) if t1 > t]
         rates = [r for r in rates if r > 0]
         if not rates:
@@ -84,6 +115,11 @@ def slowed(traffic: Mapping[str, int]) -> list[str]:
         return []
     repeated = f"{human.counted(again, 'request')} repeated because the store asked us to slow down"
     return [f"throttled: {repeated}, {human.count(held)} held back for a while"]
+
+
+def settled(files: Mapping[str, int]) -> int:
+    """Files that are done, skipped or failed."""
+    return files.get("found", 0) - files.get("pending", 0)
 
 
 def _moving(s: Snapshot) -> int:

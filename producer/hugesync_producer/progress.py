@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from hugesync_producer import human
-from hugesync_producer.pace import Pace
+from hugesync_producer.pace import Pace, settled
 from hugesync_tasks.redact import redact
 from hugesync_tasks.summary import Observer, Snapshot, Unobserved
 
@@ -81,7 +81,8 @@ class PlainProgress(Notices):
         if snapshot.elapsed >= self._next:
             self._next = snapshot.elapsed + PLAIN_INTERVAL
             told = replace(snapshot, throttled=self._throttled)
-            self.say(" · ".join([*status(told, self._pace), *standing(told)]))
+            said = (status(told, self._pace), counts(told), saved(told), largest(told), standing(told))
+            self.say(" · ".join(part for parts in said for part in parts))
             self._throttled = False
 
 
@@ -104,7 +105,7 @@ class LiveProgress:
         self._pace.add(snapshot)
         if not self._live.is_started:
             self._live.start()
-        self._live.update(_screen(snapshot, self._pace), refresh=True)
+        self._live.update(screen(snapshot, self._pace), refresh=True)
 
     def on_notice(self, message: str) -> None:
         from rich.text import Text
@@ -123,28 +124,69 @@ def resuming(job_id: str, command: str) -> str:
 
 
 def status(s: Snapshot, pace: Pace) -> list[str]:
-    """The parts of a status line: files, bytes, rate, time left. Totals are marked ≥ until the scan ends."""
-    at_least = "" if s.scan_complete else "≥ "
-    settled = s.files.get("found", 0) - s.files.get("pending", 0)
+    """The parts of a status line: files, bytes, rates, time left. Totals are marked ≥ until the scan ends."""
     moving = sum(min(moved, size) for _, moved, size in s.in_flight)
-    ready = s.bytes.get("found", 0) - max(0, s.bytes.get("pending", 0) - moving)
+    found, files = s.bytes.get("found", 0), s.files.get("found", 0)
+    ready, at_least = found - max(0, s.bytes.get("pending", 0) - moving), "" if s.scan_complete else "≥ "
     parts = [
-        f"{human.count(settled)} of {at_least}{human.count(s.files.get('found', 0))} files",
-        f"{human.size(ready)} of {at_least}{human.size(s.bytes.get('found', 0))}",
-        human.rate(pace.bytes_per_second()),
+        f"{human.count(settled(s.files))} of {at_least}{human.count(files)} files{_percent(settled(s.files), files)}",
+        f"{human.size(ready)} of {at_least}{human.size(found)}{_percent(ready, found)}",
+        *_rates(s, pace),
     ]
     left = time_left(pace.eta())
     return [*parts, left] if left else parts
 
 
+def _percent(part: int, whole: int) -> str:
+    """Rounded down: 100 % is all of it."""
+    return f" ({100 * part // whole} %)" if whole else ""
+
+
+def _rates(s: Snapshot, pace: Pace) -> list[str]:
+    """Over ten seconds, and as soon as they say something else, over a minute and the whole run."""
+    rates = [human.rate(pace.bytes_per_second())]
+    if s.elapsed > 20:
+        rates[0] += " over 10 s"
+        rates.append(f"{human.rate(pace.bytes_per_second(60.0))} over 1 min")
+    if s.elapsed > 90:
+        rates.append(f"{human.rate(pace.whole())} in all")
+    files = pace.files_per_second()
+    return [", ".join(rates), *([f"{files:,.0f} files/s"] if files >= 1 else [])]
+
+
+def counts(s: Snapshot) -> list[str]:
+    """What became of the files that were found; these add up. What a list named and the source lacks stands beside them."""
+    if not s.files.get("found"):
+        return []
+    why = ", ".join(f"{name} {human.count(n)}" for name, n in s.skipped_by.items() if n)
+    parts = [f"done {human.count(s.files.get('done', 0))}"]
+    if s.files.get("skipped"):
+        parts.append(f"skipped {human.count(s.files['skipped'])}" + (f" ({why})" if why else ""))
+    parts += [f"{name} {human.count(s.files[name])}" for name in ("failed", "pending", "missing") if s.files.get(name)]
+    return parts + [f"deleted {human.count(s.files['deleted'])}" for _ in range(1) if s.files.get("deleted")]
+
+
+def saved(s: Snapshot) -> list[str]:
+    """What did not have to be carried so far."""
+    reused, copied = (s.traffic.get(name, 0) for name in ("reused", "copied_server_side"))
+    parts = [f"reused {human.size(reused)}"] if reused else []
+    parts += [f"copied by the store {human.size(copied)}"] if copied else []
+    return [f"saved {human.size(reused + copied)}: {', '.join(parts)}"] if parts else []
+
+
 def standing(s: Snapshot) -> list[str]:
-    """What hinders or went wrong, where anything did."""
-    parts = [f"{human.count(s.files['failed'])} failed"] if s.files.get("failed") else []
+    """What hinders, where anything does."""
+    parts = ["paused: nothing is sent until it is resumed"] if s.paused else []
     if s.waiting_for:
-        parts.append(f"waiting: {s.waiting_for}")
+        parts.append(s.waiting_for if s.waiting_for.startswith("stopping: ") else f"waiting: {s.waiting_for}")
     if s.throttled:
         parts.append("throttled: the store asks us to slow down")
     return parts
+
+
+def largest(s: Snapshot) -> list[str]:
+    """The largest file on its way, for a line."""
+    return [f"{human.name(key)}: {human.size(moved)} of {human.size(size)}" for key, moved, size in s.in_flight[:1]]
 
 
 def time_left(eta: tuple[float, float | None] | None) -> str:
@@ -167,7 +209,8 @@ def _unit(seconds: float) -> tuple[str, int]:
     return "s", 1
 
 
-def _screen(s: Snapshot, pace: Pace) -> RenderableType:
+def screen(s: Snapshot, pace: Pace) -> RenderableType:
+    """All that a terminal shows of one job."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -177,6 +220,7 @@ def _screen(s: Snapshot, pace: Pace) -> RenderableType:
         return Text(words, no_wrap=True, overflow="ellipsis")
 
     rows: list[RenderableType] = [text(" · ".join(status(s, pace)))]
+    rows += [text("  " + " · ".join(parts)) for parts in (counts(s) + saved(s),) if parts]
     if hinders := standing(s):
         rows.append(text(" · ".join(human.plain(redact(h)) for h in hinders)))
     if s.in_flight:

@@ -79,6 +79,7 @@ def to_text(summary: Summary, failures_shown: int = FAILURES_SHOWN) -> str:
     if len(summary.notes) > notes:
         lines.append(f"  note      … and {human.count(len(summary.notes) - notes)} more; -v lists them")
     lines += _failures(summary, failures_shown)
+    lines += _missing(summary, failures_shown)
     if summary.resumable and summary.job_id:
         lines.append(f"To go on:   hugesync resume {summary.job_id}   (or the same command again)")
     return "\n".join(lines)
@@ -165,6 +166,18 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     if rest:
         where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"
         yield f"  … and {human.count(rest)} more; up to {human.count(FAILURES_KEPT)} are listed by: {where}"
+
+
+def _missing(s: Summary, shown: int) -> Iterable[str]:
+    """What a list names and the source lacks: no failure, and never left unsaid."""
+    total = s.files.get("missing", 0)
+    if not total:
+        return
+    yield f"Named by the list, not in the source ({human.count(total)}):"
+    for key in s.missing[:shown]:
+        yield f"  {human.name(key)}"
+    if rest := total - min(shown, len(s.missing)):
+        yield f"  … and {human.count(rest)} more; -v lists up to {human.count(FAILURES_KEPT)}"
 
 
 def _of_what(s: Summary, named: int) -> str:

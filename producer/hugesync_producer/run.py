@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
+from hugesync_producer import human
+from hugesync_producer.again import NothingToPlan, Retry
 from hugesync_producer.aside import aside
 from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.coordinator import Coordinator
@@ -20,19 +23,23 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.keptnames import kept_names, refuse_large
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
+from hugesync_producer.stopping import asked, until
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.bandwidth import Bandwidth
-from hugesync_tasks.celery import app, configure
+from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
+from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
@@ -40,6 +47,9 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = get_logger(__name__)
 
@@ -54,10 +64,16 @@ def run_job(
     began: float,
     rates: SharedRates | None = None,
     owner: str = "",
+    retry: Retry | None = None,
+    names: NameList | None = None,
 ) -> Summary:
-    """Do the job and sum it up. ``owner``: whose lease this process was started under (``openjob``). Raises UsageError, Refused
+    """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
+    (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
+    Raises UsageError, Refused
     and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
+    if not owner:  # else the run goes on whose time was begun elsewhere
+        spec = until(spec, began)
     with ExitStack() as stack:
         job = JobContext(
             spec,
@@ -70,7 +86,7 @@ def run_job(
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate)
+            return dry_run(job, meter, observer, began, spec.options.estimate, names, asked(spec, observer))
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
@@ -83,13 +99,17 @@ def run_job(
             settings = settings.model_copy(update={"broker_url": url, "state_url": ""})
             tend = embedded.tend
         else:
+            refuse_large(names)
             tend = _nothing_to_tend
-        configure(app, settings)
+        publish = _publisher(stack.enter_context(publishing(settings)))
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates)
+        names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
+        return _coordinate(
+            job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names, publish
+        )
 
 
 def _coordinate(
@@ -103,9 +123,13 @@ def _coordinate(
     began: float,
     owner: str = "",
     rates: SharedRates | None = None,
+    retry: Retry | None = None,
+    names: NameList | None = None,
+    publish: Publish | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
-    opened = open_job(ledger, spec, folder, observer, fresh, device, owner)
+    left = (retry.key, retry.counters) if retry is not None else None
+    opened = open_job(ledger, spec, folder, observer, fresh, device, owner, left, names)
     resumed, place, started = opened.resumed, opened.place, opened.at
     key, counters = resumed or ("", Counters())
     window = Window(key, counters)
@@ -113,13 +137,16 @@ def _coordinate(
         job, meter, window, resumed is not None, device,
         lambda: sweep(job, started, Token(meter)) if resumed is not None else None,
     )  # fmt: skip
+    if retry is not None:
+        deletes.forgo("nothing was deleted: only what had failed was tried again")
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
+    planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
-        job, ledger, _publisher(), PlanFeed(job, meter, key), window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, publish or _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
-        look_at_rates=rates.look if rates is not None else _no_rates,
+        look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
     log.info(
@@ -128,10 +155,16 @@ def _coordinate(
     )  # fmt: skip
     reason = ""
     try:
-        if resumed is not None:
+        if retry is not None:
+            coordinator.save()  # before anything is done: a run that is killed now is resumed from here
+            planner.first = _again(job, window, coordinator, meter, observer, retry)
+        elif resumed is not None:
             failed_first(job, window, coordinator.units, meter, coordinator.keep)
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
+        if retry is not None and retry.state_after(state) != state:
+            state, coordinator.scan_complete = retry.state_after(state), False
+            reason = f"only what had failed was tried again; the rest waits for: hugesync resume {spec.job}"
         if state in (State.DONE, State.DONE_WITH_ERRORS) and not spec.compares:
             aside(lambda: _tidy(job, ledger, resumed is not None, started, Token(meter)))
     except TakenOver:
@@ -153,6 +186,24 @@ def _coordinate(
     ended_well = summary.state in (State.DONE, State.DONE_WITH_ERRORS)
     devices = updated(opened.devices, device) if ended_well else opened.devices
     return end(ledger, pool, spec, place, folder, summary, coordinator, devices)
+
+
+def _again(
+    job: JobContext, window: Window, coordinator: Coordinator, meter: Meter, observer: Observer, retry: Retry
+) -> Entry | None:
+    """Plan what is to be tried again; the first file of it."""
+    wanted = sum(map(retry.wants, window.base.failures))
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants)
+    gone = wanted - len(planned)
+    found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
+    omitted = sum(window.base.omitted.values())
+    more = (
+        f"; {human.count(omitted)} more were only counted: the same command again looks at every file"
+        if omitted
+        else ""
+    )
+    observer.on_notice(f"trying {human.counted(len(planned), 'file')} again{found}{more}")
+    return next((entry for entry in planned if entry.kind is Kind.FILE), None)
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
@@ -194,11 +245,13 @@ def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
 
-def _publisher() -> Publish:
+def _publisher(sender: Celery | None = None) -> Publish:
+    sender = sender or app
+
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
-            app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
-        except (OperationalError, *app.connection_for_write().connection_errors) as error:
+            sender.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
+        except (OperationalError, *sender.connection_for_write().connection_errors) as error:
             raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
 
     return publish
