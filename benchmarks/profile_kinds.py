@@ -111,7 +111,7 @@ def table(found: Counter[tuple[str, str]]) -> str:
 def spy() -> str:
     path = shutil.which("py-spy", path=f"{ROOT / '.venv-bench/bin'}:{Path(sys.executable).parent}")
     if not (found := path or shutil.which("py-spy")):
-        raise SystemExit("py-spy is not installed: make bench-profile installs it, from requirements-bench.lock")
+        raise SystemExit("py-spy, a sampling profiler from PyPI, is neither in .venv-bench nor on PATH")
     return found
 
 
