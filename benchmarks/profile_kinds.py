@@ -6,7 +6,7 @@
 A hundred times a second py-spy notes what each running thread of each process does; threads that wait are not counted. A
 sample belongs to the kind of the innermost frame that has one (``KINDS``): a socket read by botocore is network, the same
 read by kombu is Celery. Native code counts for the Python function that called it. So a cell is seconds of running threads,
-not of wall time, and Rust's own threads (obstore) are in none: what the job took in all, unsampled, stands below the table.
+not of wall time; a thread that waits for a core counts as running, so only an idle machine gives figures. Rust's own threads (obstore) are in none: what the job took in all, unsampled, stands below the table.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from hugesync_producer.cli_options import (
     FLEET,
     ITEMIZE,
     MEASURING,
+    NAMING,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -40,6 +41,7 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
+@NAMING
 @WRITING
 @DELETING
 @DELTA

@@ -86,17 +86,20 @@ SELECTING = grouped(
         metavar="FILE",
         help="Take what matches a pattern in FILE (- is stdin).",
     ),
+    click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
+    click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
+    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
+    _flag("--skip-links", help="Skip symlinks."),
+    section="What takes part",
+)
+
+NAMING = grouped(
     click.option(
         "--files-from",
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
     click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
-    click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
-    click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
-    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
-    _flag("--skip-links", help="Skip symlinks."),
-    section="What takes part",
 )
 
 WRITING = grouped(
@@ -203,6 +206,12 @@ RUNNING = grouped(
         "--retry-max-wait",
         metavar="TIME",
         help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
     ),
     click.option(
         "--stall-timeout",

@@ -54,7 +54,9 @@ class Coordinator:
         owner: str,
         look_at_rates: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        asked: Callable[[], Stop | None] = lambda: None,
     ) -> None:
+        self._asked = asked  # whether the run is to stop for another reason than a signal
         self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
         self._id, self.deletes = job.spec.job, deletes
         self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
@@ -122,11 +124,6 @@ class Coordinator:
         self._observer.on_notice(stopping(stop, bool(self.dispatcher.out)))
 
     @property
-    def plan_notes(self) -> list[str]:
-        """What the scan has to say to a person."""
-        return self._planner.notes
-
-    @property
     def scanned_anything(self) -> bool:
         """Whether the job got as far as having something to sum up."""
         return self.planned_anything or bool(self.window.key)
@@ -143,6 +140,8 @@ class Coordinator:
                 interrupts.check()
             elif interrupts.noted:
                 self.drain(INTERRUPTED)
+            if (stop := self._asked()) is not None:
+                self.drain(stop)
             try:
                 state = self._turn()
                 away_since = None
