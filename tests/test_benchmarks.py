@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from growth import files_table, sizes_table  # noqa: E402
-from profile_kinds import IMPORTS, KINDS, OTHER, counted, kind_of  # noqa: E402
+from profile_kinds import BARE, IMPORTS, KINDS, OTHER, counted, kind_of  # noqa: E402
 from profile_kinds import table as kinds_table  # noqa: E402
 from revisions import NoSuchRevision, checked_out, here, home_of, libraries_of, program_of  # noqa: E402
 from tables import jobs_table, medians, sides_table, table, write_between  # noqa: E402
@@ -121,6 +121,7 @@ def test_what_is_no_revision_is_refused(repository: Path, tmp_path: Path, revisi
         (["run (x/hugesync_tasks/tasks.py:1)", "info (site-packages/structlog/x.py:5)", "dumps (json/__init__.py:2)"], "logging and display"),
         (["x (a/hugesync_tasks/stores/s3.py:1)", "_find (<frozen importlib._bootstrap>:5)", "y (b/botocore/z.py:1)"], IMPORTS),
         (["<module> (something.py:1)"], OTHER),
+        ([], BARE),
     ],
 )  # fmt: skip
 def test_a_sample_belongs_to_the_innermost_frame_that_has_a_kind(frames: list[str], kind: str) -> None:
