@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -145,8 +145,18 @@ dist: $(VENV)/.runtime ## Build wheel and sdist into dist/, the same bytes from 
 	env -u SOURCE_DATE_EPOCH $(PY) -m hatchling build -t sdist -t wheel
 	cd dist && sha256sum *.tar.gz *.whl | tee SHA256SUMS
 
+BENCHED := PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY)
 bench: $(DEV) $(if $(BASE),,$(BENCH)) ## The table beside s5cmd, rclone, aws, rsync and cp; make bench BASE=REV compares with a revision of ours
-	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
+	$(BENCHED) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
+
+bench-profile: $(DEV) $(BENCH) ## Where the time goes, by kind of work (docs/performance.md)
+	$(BENCHED) benchmarks/profile_kinds.py $(ARGS)
+
+bench-threads: $(DEV) $(BENCH) ## Threads against processes
+	$(BENCHED) benchmarks/threads_processes.py $(ARGS)
+
+bench-growth: $(DEV) $(BENCH) ## Growth with the number of files and with their size
+	$(BENCHED) benchmarks/growth.py $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)
