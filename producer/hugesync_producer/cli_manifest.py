@@ -82,6 +82,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
 
     def work() -> None:
         from hugesync_producer import cli_request as request
+        from hugesync_producer.cli_inputs import Inputs
         from hugesync_producer.manifest import manifest
         from hugesync_producer.manifest_ends import Request
         from hugesync_tasks.config import load
@@ -99,7 +100,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             given["form"],
             given["checksum"],
             given["one_way"],
-            request.selection_of(given, filters_given(ctx), request.Inputs()),
+            request.selection_of(given, filters_given(ctx), Inputs()),
             given["source_profile"],
             given["dest_profile"],
         )

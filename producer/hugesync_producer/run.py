@@ -24,6 +24,7 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.keptnames import kept_names, refuse_large
+from hugesync_producer.lasttries import LastTries
 from hugesync_producer.leadership import keep_lock, place_of
 from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
@@ -149,6 +150,9 @@ def _coordinate(
         look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
+    coordinator.tries = LastTries(
+        job, window, coordinator.units, meter, coordinator.keep, observer.on_notice
+    ).go_on  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
