@@ -193,7 +193,8 @@ class Round:
     def _ended_well(self, run: Running) -> bool:
         """Whether the job is over and well. One that runs elsewhere is followed to its end."""
         ended = run.finish(PATIENCE)
-        self.told.append(f"→{ended.code}")
+        said = ended.err.strip().splitlines()
+        self.told.append(f"→{ended.code}" + (f" {said[-1]}" if ended.code and said else ""))
         self._lawful(ended)
         if ended.code == 4 and self.fleet:  # a stand-in has it
             job = [line.split()[0] for line in self._jobs() if "running" in line]
