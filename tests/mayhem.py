@@ -176,6 +176,7 @@ class Round:
                 time.sleep(0.01)
             if left and scene.run.process.poll() is None:
                 scene.strike()
+                self._revive()
                 left -= 1
                 continue
             if not left:
@@ -184,7 +185,6 @@ class Round:
             if self._ended_well(scene.run):
                 break
             assert self.runs < RUNS, f"not done after {self.runs} runs: {scene.run.said()[-1500:]}"
-            self._revive()
             scene.run = self.submit()
         scene.settle()
         self.proxy.mend()
@@ -192,7 +192,11 @@ class Round:
 
     def _ended_well(self, run: Running) -> bool:
         """Whether the job is over and well. One that runs elsewhere is followed to its end."""
-        ended = run.finish(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while run.process.poll() is None and time.monotonic() < deadline:
+            self._revive()
+            time.sleep(0.2)
+        ended = run.finish(1)
         said = ended.err.strip().splitlines()
         self.told.append(f"→{ended.code}" + (f" {said[-1]}" if ended.code and said else ""))
         self._lawful(ended)
