@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from awscrt.checksums import crc64nvme
 
 from hugesync_tasks.budget import Budget
+from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.beside import note_of, place_beside
@@ -249,6 +250,12 @@ class BatchRun:
                     ours = Commit(transfer.key, found.entry.version, found.entry.size)
                     return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
+                decision = look_again(self._job, transfer.source, found, self._token)
+                verdict = as_outcome(decision, transfer, found, self._job)
+                if (
+                    verdict is not None and decision is Decision.SAME
+                ):  # nobody's data is in question; or a killed attempt's
+                    return replace(verdict, conflicts=conflicts)
                 # Else a copy's source is what changed. A folder holds nobody's data; some stores make it with its files.
                 if version != against and transfer.source.kind is not Kind.DIR:
                     against, conflicts = version, conflicts + 1
@@ -258,8 +265,6 @@ class BatchRun:
                         )
                 if tries == most:
                     break
-                decision = look_again(self._job, transfer.source, found, self._token)
-                verdict = as_outcome(decision, transfer, found, self._job)
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
                 try:
