@@ -315,6 +315,21 @@ def test_owner_and_group_are_kept_on_request(tmp_path: Path, s3: tuple[Submit, B
     assert re.search(r"\d+ × .*(owner|chown)", refused.out), refused.out
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_links_times_and_modes_are_kept_anyway_and_owners_with_a(tmp_path: Path, hs: Submit) -> None:
+    source = tmp_path / "source"
+    put(source / "f", b"x")
+    (source / "f").chmod(0o640)
+    os.chown(source / "f", 1234, 2345)
+    (source / "link").symlink_to("f")
+    for options, owner in (((), (0, 0)), (("-a",), (1234, 2345))):
+        dest = tmp_path / f"dest{len(options)}"
+        assert hs(str(source), str(dest), *options).code == 0
+        st = (dest / "f").stat()
+        assert (st.st_mtime_ns, stat.S_IMODE(st.st_mode), os.readlink(dest / "link")) == (T, 0o640, "f")
+        assert (st.st_uid, st.st_gid) == owner
+
+
 # --- conflicts ----------------------------------------------------------------------------------------------------------
 
 

@@ -93,13 +93,17 @@ SELECTING = grouped(
     section="What takes part",
 )
 
-NAMING = grouped(
+LISTED = grouped(
     click.option(
         "--files-from",
+        type=PLACE,
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
-    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+    click.option(
+        "--files-from0", type=PLACE, metavar="FILE", help="The same of a list in which each name ends in NUL."
+    ),
+    section="What takes part",
 )
 
 WRITING = grouped(
@@ -263,7 +267,7 @@ ITEMIZE = grouped(
     section=SHOWN,
 )
 
-SHOWING = grouped(
+SPEAKING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
     _flag(
@@ -282,6 +286,11 @@ SHOWING = grouped(
         default=True,
         help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
     ),
+    section=SHOWN,
+)
+
+SHOWING = grouped(  # of what is a job
+    SPEAKING,
     click.option(
         "--events",
         type=PLACE,

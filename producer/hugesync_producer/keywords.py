@@ -48,6 +48,7 @@ class Keywords(TypedDict, total=False):
     batch_bytes: int
     part_size: int
     stall_timeout: float
+    bwlimit: int
     whole_file: bool | None
     delta_threshold: int
     block_size: int
@@ -63,6 +64,7 @@ class Keywords(TypedDict, total=False):
     verify: str
 
 
+NO_KEYWORDS = frozenset({"listed"})  # filled in from ``files_from``
 _WORDS = {
     "links": ("keep", "follow", "skip"),
     "on_conflict": ("retry", "skip", "keep-both", "fail"),
@@ -84,7 +86,7 @@ def values(
     each keyword in its place. Raises TypeError for a keyword that there is none of, UsageError for a word that one cannot be."""
     window = Rules(modify_window_ns=round(settings.modify_window * 1_000_000_000))
     whole: list[Any] = [rules or window, selection or Selection(), options or of_settings(settings)]
-    names = [{f.name for f in fields(value)} for value in whole]
+    names = [{f.name for f in fields(value)} - NO_KEYWORDS for value in whole]
     unknown = set(given) - set().union(*names)
     if unknown:
         raise TypeError(f"sync() got an unexpected keyword argument {min(unknown)!r}")

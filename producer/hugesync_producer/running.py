@@ -11,6 +11,7 @@ from hugesync_producer.aside import JobThread
 from hugesync_producer.events import Ended, Event, FileEvent, Notice, Progress, Started
 from hugesync_producer.keywords import Keywords
 from hugesync_producer.mailbox import Mailbox
+from hugesync_producer.namelist import NameList
 from hugesync_tasks.config import Settings
 from hugesync_tasks.spec import Options, Rules, Selection
 from hugesync_tasks.summary import Observer, Snapshot, Summary, state_of_error
@@ -113,6 +114,7 @@ class Arguments(Keywords, total=False):
     dry_run: bool
     fresh: bool
     detach: bool
+    files_from: NameList | None
 
 
 def sync_events(source: str, dest: str, **arguments: Unpack[Arguments]) -> Running:
