@@ -251,6 +251,16 @@ MUTATIONS = (
         'return {} if expected == ANY else {"If-Match": quoted(expected)}', "return {}",
         "tests/test_crash_matrix.py tests/test_azure_store.py -k 'google or refused or rival or conflict'",
     ),
+    Mutation(
+        "the bandwidth of what is sent in slices", "hugesync_tasks/stores/paced_body.py",
+        "self._token.pay(len(chunk))", "pass",
+        "tests/test_bandwidth.py -k paid_for",
+    ),
+    Mutation(
+        "the lease of what waits for its bandwidth", "hugesync_tasks/bandwidth.py",
+        "token.alive()", "pass",
+        "tests/test_bandwidth.py -k lease",
+    ),
 )  # fmt: skip
 
 
