@@ -12,13 +12,14 @@ import click
 
 from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
-from hugesync_producer.cli_map import NAMING, map_of
+from hugesync_producer.cli_map import MAPPED, map_of
 from hugesync_producer.cli_options import (
     COMPARING,
     DELETING,
     DELTA,
     FLEET,
     ITEMIZE,
+    LISTED,
     MEASURING,
     RUNNING,
     SELECTING,
@@ -41,7 +42,8 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
-@NAMING
+@LISTED
+@MAPPED
 @WRITING
 @DELETING
 @DELTA

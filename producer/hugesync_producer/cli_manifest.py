@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
-from hugesync_producer.cli_map import NAMING, map_of
-from hugesync_producer.cli_options import CHOOSING, FLEET, SPEAKING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_map import MAPPED, map_of
+from hugesync_producer.cli_options import FLEET, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
 from hugesync_producer.cli_types import PLACE, Choice
 from hugesync_producer.report import FAILURES_SHOWN, to_json, unnamed_words
@@ -64,8 +64,8 @@ _REACHING = grouped(
 @click.argument("source", type=PLACE)
 @click.argument("dest", type=PLACE, required=False, default="")
 @_TELLING
-@CHOOSING
-@NAMING
+@SELECTING
+@MAPPED
 @_REACHING
 @FLEET
 @SPEAKING
@@ -87,6 +87,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
 
     def work() -> None:
         from hugesync_producer import cli_request as request
+        from hugesync_producer.cli_inputs import Inputs
         from hugesync_producer.manifest import manifest
         from hugesync_producer.manifest_ends import Request
         from hugesync_tasks.config import load
@@ -104,7 +105,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             given["form"],
             given["checksum"],
             given["one_way"],
-            request.selection_of(given, filters_given(ctx), request.Inputs()),
+            request.selection_of(given, filters_given(ctx), Inputs()),
             given["source_profile"],
             given["dest_profile"],
             map_of(given),

@@ -10,7 +10,7 @@ import click
 from hugesync_producer.cli_options import grouped
 from hugesync_producer.cli_types import PLACE
 
-NAMING = grouped(
+MAPPED = grouped(
     click.option(
         "--map",
         "map_file",

@@ -1,5 +1,7 @@
 """The options of the commands, in groups. Only declarations and what the command line alone can know: their order.
-Nothing heavy is imported here: ``--help`` must answer at once."""
+
+Nothing heavy is imported here: ``--help`` must answer at once.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ COMPARING = grouped(
     section="What is transferred",
 )
 
-CHOOSING = grouped(
+SELECTING = grouped(
     click.option(
         "-f", "--filter", multiple=True, metavar="RULE", help="A filter rule of rsync: '- *.tmp', 'P logs/', '. FILE'."
     ),
@@ -91,14 +93,16 @@ CHOOSING = grouped(
     section="What takes part",
 )
 
-SELECTING = grouped(
-    CHOOSING,
+LISTED = grouped(
     click.option(
         "--files-from",
+        type=PLACE,
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
-    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+    click.option(
+        "--files-from0", type=PLACE, metavar="FILE", help="The same of a list in which each name ends in NUL."
+    ),
     section="What takes part",
 )
 
@@ -206,6 +210,12 @@ RUNNING = grouped(
         "--retry-max-wait",
         metavar="TIME",
         help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
     ),
     click.option(
         "--stall-timeout",

@@ -101,7 +101,7 @@ def summarise(
         notes.append("conflict guard: off (--unsafe-no-conflict-check)")
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
-    notes += [*coordinator.deletes.notes, *coordinator.plan_notes]
+    notes += coordinator.deletes.notes
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,

@@ -32,6 +32,7 @@ from hugesync_tasks.token import Meter, Token
 
 THREADS = 16  # names looked at at once
 AHEAD = 256  # names held back while one before them is looked at
+BARE = "a folder was named without / at its end: it was looked at alone, without what is in it"
 PATIENCE = 0.1  # seconds between two chances to do other work
 
 
@@ -110,6 +111,7 @@ class Named:
             if key.endswith("/"):
                 self._alone = key
                 self.bare += key > self._after
+            yield from self._ways.leave(key)
             yield from self._ways.give(_item(look))
 
     def _settled(self, item: JoinItem, following: JoinItem | None) -> JoinItem:

@@ -41,6 +41,7 @@ class Segment:
     seen: Seen | None = None  # of the join, with ``--delete``
     extras: int = 0
     only_there: tuple[str, ...] = ()  # the extras that are told by name
+    notes: tuple[tuple[str, int], ...] = ()  # for the summary, and how often each
     missing: tuple[str, ...] = ()  # the first of what a list names and the source lacks; the tally counts all
 
 

@@ -18,7 +18,7 @@ from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
 from hugesync_producer.mapped import MappedStore
-from hugesync_producer.named import Named
+from hugesync_producer.named import BARE, Named
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
@@ -72,12 +72,7 @@ class PlanFeed:
     @property
     def notes(self) -> list[str]:
         """For the summary."""
-        if isinstance(self._job.source, MappedStore):
-            return unnamed_words(self._job.source.unnamed)
-        bare = self._named.bare if self._named is not None else 0
-        if not bare:
-            return []
-        return [f"{bare} × a folder was named without / at its end: it was looked at alone, without what is in it"]
+        return unnamed_words(self._job.source.unnamed) if isinstance(self._job.source, MappedStore) else []
 
     @property
     def throttled(self) -> int:
@@ -98,9 +93,10 @@ class PlanFeed:
         for feed in self._feeds:
             feed.stop(max(0.0, until - time.monotonic()))
 
-    def segments(self) -> Iterator[Segment]:
-        """All of them, one after another (a dry run)."""
+    def segments(self, before_each: Callable[[], object] = lambda: None) -> Iterator[Segment]:
+        """All of them, one after another (a dry run). ``before_each`` look, ten times a second at least, it may raise."""
         while True:
+            before_each()
             item = self.poll(0.1)
             if isinstance(item, Signal):
                 return
@@ -129,7 +125,7 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        if self._names is not None and not spec.single_file:
+        if self._names is not None:
             self._named = Named(job, self._names, self._meter, select, self._start_after)
             self._feeds = [self._named]
         else:
@@ -162,6 +158,8 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+        if self._named is not None and self._named.bare:
+            yield Segment(self._start_after, Tally(), notes=((BARE, self._named.bare),))
 
     def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
         for item in items:

@@ -150,9 +150,10 @@ def _saved(s: Summary) -> str:
             s.requests.get(n) for n in ("put", "part", "part_copy", "complete")
         )  # else what was fetched arrived
         carried = s.bytes.get("sent", 0) + (0 if to_store else s.bytes.get("received", 0))
-    share = 100 * reused / (carried + reused) if carried + reused else 0.0
     would = "would have sent" if s.dry_run else "sent"
-    return f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {share:.1f} %"
+    return (
+        f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {human.percent(reused, carried + reused)}"
+    )
 
 
 def _failures(s: Summary, shown: int) -> Iterable[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Unpack
 
 from hugesync_producer.aside import aside
 from hugesync_producer.capability_words import refusal
@@ -14,13 +15,14 @@ from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.keywords import Keywords, values
 from hugesync_producer.mapping import Map, prepare
 from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_producer.selecting import identity_of, listing, refuse_unfit
 from hugesync_tasks import identity
-from hugesync_tasks.config import Settings
+from hugesync_tasks.config import Settings, load
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, StoreError, UsageError
 from hugesync_tasks.logs import get_logger
@@ -40,7 +42,7 @@ def sync(
     source: str,
     dest: str,
     *,
-    settings: Settings,
+    settings: Settings | None = None,
     rules: Rules | None = None,
     selection: Selection | None = None,
     options: Options | None = None,
@@ -52,18 +54,23 @@ def sync(
     observer: Observer | None = None,
     files_from: NameList | None = None,
     map_file: tuple[str, str] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Summary:
-    """Bring SOURCE to DEST and say truthfully what became of each file.
+    """Bring SOURCE to DEST and say truthfully what became of each file. docs/library.md shows its use.
 
-    With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
-    source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. ``files_from``: only these names (``namelist_read``). ``map_file``: what gives the
-    source's entries other names at the destination, and its query where it is a database (``maprows``). Raises UsageError, Refused,
+    ``settings`` None: those of the environment and the configuration file, and so is of ``rules`` and ``options`` what a
+    configuration has. ``keywords``: single fields of the three values. With no broker in ``settings`` a private Redis and a
+    worker are started for the job and stopped after it. The same source, destination and selection run again resume an
+    unfinished job, unless ``fresh``. ``detach``: the fleet does it, and this returns at once. ``files_from``: only these names
+    (``namelist_read``). ``map_file``: what gives the source's entries other names at the destination, and its query where it is a
+    database (``maprows``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
     observer = observer or Unobserved()
-    rules, selection, options = rules or Rules(), listing(selection, files_from), options or Options()
+    settings = settings or load()
+    rules, selection, options = values(settings, rules, selection, options, keywords)
+    selection = listing(selection, files_from)
     if options.part_size > options.memory // PARTS_IN_MEMORY:
         part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(

@@ -7,7 +7,7 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -96,6 +96,11 @@ class Counters:
         """Only the destination has these."""
         self.unmatched += len(keys)
         self.unmatched_keys += keys[: FAILURES_KEPT - len(self.unmatched_keys)]
+
+    def beside(self, missing: Sequence[str], notes: Iterable[tuple[str, int]]) -> None:
+        """What the plan has to say beside its entries."""
+        self.lacks(missing)
+        self._note(dict(notes))
 
     def lacks(self, keys: Sequence[str]) -> None:
         """A list names these, and the source lacks them; the tally counts them."""
