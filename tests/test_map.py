@@ -9,6 +9,7 @@ import random
 import signal
 import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,7 +36,7 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.sync import sync
 from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks.config import load
-from hugesync_tasks.errors import UsageError
+from hugesync_tasks.errors import NoSpace, UsageError
 from hugesync_tasks.model import Entry, Kind, Meta, Outcome
 from hugesync_tasks.spec import Location, Options, Selection, Spec
 from hugesync_tasks.stages.context import JobContext
@@ -114,7 +115,7 @@ def test_a_map_is_the_same_in_whatever_form_and_order_it_comes(tmp_path: Path) -
 
 
 def test_nothing_is_written_to_a_database_or_beside_it_even_where_it_could_be(tmp_path: Path) -> None:
-    path = database(tmp_path / "names?#%20.db", ROWS)  # type: ignore[arg-type]
+    path = database(tmp_path / os.fsdecode(b"names?#%20\xff.db"), ROWS)  # type: ignore[arg-type]
     before = compare.tree(tmp_path), path.read_bytes(), os.stat(path)
     assert prepare(str(path), SELECT, remote=False).rows == 3
     for query in (
@@ -212,6 +213,13 @@ def test_names_that_no_destination_may_have_and_stored_names_given_twice_are_tol
     assert {name for name, why in found.items() if why} == {*bad, "one", "two", "three"}
     assert all(found[name].startswith(("the map: bad name", "the map: reserved name")) for name in bad)
     assert found["two"] == "the map: more than one name is given to twice"
+
+
+def test_a_disk_without_room_for_the_rows_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "r+b", buffering=0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+    with pytest.raises(NoSpace, match=r"no space for the map in .*TMPDIR"):
+        prepare(*written(tmp_path / "m", "csv", ROWS), remote=False)
 
 
 def test_names_that_are_no_utf8_are_those_on_disk_and_a_stores_keys_are_taken_as_they_are(tmp_path: Path) -> None:
