@@ -448,6 +448,8 @@ def test_from_store_to_store_objects_are_copied_by_the_store_under_their_new_nam
     assert s3_bucket.client.get_object(Bucket=s3_bucket.bucket, Key="q/x/2.txt")["Body"].read() == b"two"
     back = hs("--map", names[0], f"s3://{s3_bucket.bucket}/p", str(tmp_path / "back"), "-n")
     assert (back.code, back.files["pending"], back.files["missing"]) == (0, 2, 1)
+    told = hs("--map", names[0], f"s3://{s3_bucket.bucket}/p", str(tmp_path / "back"), "-n", json=False).out
+    assert "1 entry of the source not named by the map" in told
 
 
 @pytest.mark.full
