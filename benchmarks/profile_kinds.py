@@ -3,10 +3,11 @@
     make bench-profile                                      four jobs: both sizes, up and down
     make bench-profile ARGS="--large 16777216 --small 200"  smaller
 
-A hundred times a second py-spy notes what each running thread of each process does; threads that wait are not counted. A
-sample belongs to the kind of the innermost frame that has one (``KINDS``): a socket read by botocore is network, the same
-read by kombu is Celery. Native code counts for the Python function that called it. So a cell is seconds of running threads,
-not of wall time, and Rust's own threads (obstore) are in none: what the job took in all, unsampled, stands below the table.
+A hundred times a second py-spy notes what each running thread of each process does; threads that wait are not counted, but
+those that wait for a core are, so only an idle machine gives figures. A sample belongs to the kind of the innermost frame that
+has one (``KINDS``): a socket read by botocore is network, the same read by kombu is Celery. Native code counts for the Python
+function that called it. A cell is seconds of running threads, not of wall time. Rust's own threads (obstore) are in none: what
+the job took in all, unsampled, stands below the tables.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ RATE = 100  # samples a second
 PATIENCE = 1800  # seconds for one job
 MARKS = ("<!-- profile -->", "<!-- /profile -->")
 IMPORTS = "starting: imports"
+BARE = "interpreter starting or ending"  # not one Python frame
 OTHER = "Python otherwise"
 # part of a file's path → kind; the first that fits. What is not here (sockets, threads, json) belongs to whoever called it.
 KINDS: tuple[tuple[str, str], ...] = (
@@ -67,6 +69,8 @@ COLUMNS = ("producer", "worker", "its children")
 
 def kind_of(frames: list[str]) -> str:
     """The kind of a stack of frames, outermost first, each ``function (path:line)``."""
+    if not frames:
+        return BARE
     paths = [frame[frame.rfind("(") + 1 :] for frame in frames]
     if any(path.startswith("<frozen importlib") for path in paths):
         return IMPORTS
@@ -111,7 +115,7 @@ def table(found: Counter[tuple[str, str]]) -> str:
 def spy() -> str:
     path = shutil.which("py-spy", path=f"{ROOT / '.venv-bench/bin'}:{Path(sys.executable).parent}")
     if not (found := path or shutil.which("py-spy")):
-        raise SystemExit("py-spy is not installed: make bench-profile installs it, from requirements-bench.lock")
+        raise SystemExit("py-spy, a sampling profiler from PyPI, is neither in .venv-bench nor on PATH")
     return found
 
 

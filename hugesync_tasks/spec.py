@@ -120,6 +120,9 @@ class Spec:
     dry_run: bool = False
     until: float = 0.0  # when the run that was begun last stops (``max_duration``), seconds since the epoch; 0 = never
     sample: float | None = None  # of a job that only compares: percent of the files whose contents are; None: a sync
+    map_digest: str = (
+        ""  # of the names that ``--map`` gives what the source holds; "" = it keeps its own. The rows lie with the job
+    )
     one_way: bool = False  # of a job that only compares: what only the destination has is not looked for
 
     @property

@@ -202,6 +202,8 @@ def test_an_option_changes_its_value_and_nothing_else(
         (["--broker", "redis://fleet/1", "--detach"], "detach", True),
         (["--source-profile", "here"], "source_profile", "here"),
         (["--dest-profile", "there"], "dest_profile", "there"),
+        (["--map", "names.csv"], "map_file", ("names.csv", "")),
+        (["--map", "names.db", "--map-query", "SELECT a, b FROM t"], "map_file", ("names.db", "SELECT a, b FROM t")),
     ],
 )
 def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str, expected: Any) -> None:
@@ -316,6 +318,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
+    tested |= {"--map", "--map-query"}  # above
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
     tested |= {"--files-from", "--files-from0"}
     tested |= {"--preflight", "--auto"}  # tests/test_preflight.py

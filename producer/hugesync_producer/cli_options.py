@@ -93,7 +93,7 @@ SELECTING = grouped(
     section="What takes part",
 )
 
-NAMING = grouped(
+LISTED = grouped(
     click.option(
         "--files-from",
         type=PLACE,
@@ -267,7 +267,7 @@ ITEMIZE = grouped(
     section=SHOWN,
 )
 
-SHOWING = grouped(
+SPEAKING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
     _flag(
@@ -286,6 +286,11 @@ SHOWING = grouped(
         default=True,
         help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
     ),
+    section=SHOWN,
+)
+
+SHOWING = grouped(  # of what is a job
+    SPEAKING,
     click.option(
         "--events",
         type=PLACE,

@@ -45,6 +45,7 @@ class FileEvent:
     deleted · kept · not_deleted · would_delete                         of ``--delete``
     missing                                                             a list names it, and the source lacks it
     extra                                                               of a comparison: only the destination has it
+    missing                                                             named (``--files-from``, ``--map``), and the source lacks it
     """
 
     path: str  # the key form, relative to the destination's root

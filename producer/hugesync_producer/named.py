@@ -111,6 +111,7 @@ class Named:
             if key.endswith("/"):
                 self._alone = key
                 self.bare += key > self._after
+            yield from self._ways.leave(key)
             yield from self._ways.give(_item(look))
 
     def _settled(self, item: JoinItem, following: JoinItem | None) -> JoinItem:

@@ -17,11 +17,13 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.named import BARE, Named
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.presence import MissingIsEmpty, MustBeThere
+from hugesync_producer.report import unnamed_words
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
@@ -66,6 +68,11 @@ class PlanFeed:
         if isinstance(item, BaseException):
             raise item
         return item
+
+    @property
+    def notes(self) -> list[str]:
+        """For the summary."""
+        return unnamed_words(self._job.source.unnamed) if isinstance(self._job.source, MappedStore) else []
 
     @property
     def throttled(self) -> int:
@@ -179,7 +186,8 @@ class PlanFeed:
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
-        if not self._start_after or not self._job.source.limits.folders:
+        mapped = bool(self._job.spec.map_digest)  # folders of the source are no folders of the destination
+        if not self._start_after or not self._job.source.limits.folders or mapped:
             return []
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]

@@ -23,8 +23,12 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.jobmap import JobMap
 from hugesync_producer.keptnames import kept_names, refuse_large
+from hugesync_producer.lasttries import LastTries
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.mapped import MappedStore
+from hugesync_producer.mapping import Map
 from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
@@ -66,20 +70,22 @@ def run_job(
     owner: str = "",
     retry: Retry | None = None,
     names: NameList | None = None,
+    given: Map | None = None,
 ) -> Summary:
     """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
     (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
-    Raises UsageError, Refused
-    and Unreachable from before the first entry was planned."""
+    ``given``: the same of its map. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
     if not owner:  # else the run goes on whose time was begun elsewhere
         spec = until(spec, began)
+    mapped = JobMap(spec, settings.state_dir, given) if spec.map_digest else None
     with ExitStack() as stack:
+        source = open_end(
+            spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
+        )
         job = JobContext(
             spec,
-            open_end(
-                spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
-            ),
+            mapped.over(source, spec) if mapped is not None else source,
             open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
@@ -92,6 +98,8 @@ def run_job(
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
                 refuse_unusable(settings.runtime_dir)
             folder = stack.enter_context(_folder(spec, settings, fresh))
+            if mapped is not None:
+                mapped.keep()
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
             stack.callback(embedded.stop)
             url = embedded.start()
@@ -100,6 +108,8 @@ def run_job(
             tend = embedded.tend
         else:
             refuse_large(names)
+            if mapped is not None:
+                mapped.keep()
             tend = _nothing_to_tend
         publish = _publisher(stack.enter_context(publishing(settings)))
         ledger = open_ledger(settings)
@@ -107,9 +117,12 @@ def run_job(
         ledger.check_server()
         rates.exchange = ledger.share_rate
         names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
-        return _coordinate(
+        summary = _coordinate(
             job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names, publish
         )
+        if mapped is not None and folder is None and not summary.resumable:
+            mapped.forget()
+        return summary
 
 
 def _coordinate(
@@ -149,6 +162,9 @@ def _coordinate(
         look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
+    coordinator.tries = LastTries(
+        job, window, coordinator.units, meter, coordinator.keep, observer.on_notice
+    ).go_on  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
@@ -159,7 +175,7 @@ def _coordinate(
             coordinator.save()  # before anything is done: a run that is killed now is resumed from here
             planner.first = _again(job, window, coordinator, meter, observer, retry)
         elif resumed is not None:
-            failed_first(job, window, coordinator.units, meter, coordinator.keep)
+            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored=_stored(job))
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
         if retry is not None and retry.state_after(state) != state:
@@ -193,7 +209,7 @@ def _again(
 ) -> Entry | None:
     """Plan what is to be tried again; the first file of it."""
     wanted = sum(map(retry.wants, window.base.failures))
-    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants)
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants, _stored(job))
     gone = wanted - len(planned)
     found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
     omitted = sum(window.base.omitted.values())
@@ -204,6 +220,10 @@ def _again(
     )
     observer.on_notice(f"trying {human.counted(len(planned), 'file')} again{found}{more}")
     return next((entry for entry in planned if entry.kind is Kind.FILE), None)
+
+
+def _stored(job: JobContext) -> Callable[[list[str]], dict[str, str]] | None:
+    return job.source.stored if isinstance(job.source, MappedStore) else None
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
