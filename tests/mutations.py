@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("hugesync_tasks", "producer", "worker", "tests", "docs", "README.md", "Makefile", "pyproject.toml")
+COPIED = (
+    "hugesync_tasks",
+    "producer",
+    "worker",
+    "tests",
+    "docs",
+    "examples",
+    "README.md",
+    "Makefile",
+    "pyproject.toml",
+)
 TIMEOUT = 400  # seconds; a mutant that hangs a test is seen, too
 
 
@@ -34,6 +44,71 @@ class Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "a line that was cut off is not continued", "producer/hugesync_producer/lines.py",
+        '(b"\\n" if self._torn else b"")', 'b""',
+        "tests/test_lines.py",
+    ),
+    Mutation(
+        "what a full disk refused is written when there is room", "producer/hugesync_producer/lines.py",
+        "self._waiting.extendleft(reversed(batch[whole:]))", "pass",
+        "tests/test_lines.py",
+    ),
+    Mutation(
+        "no pause is longer than --retry-max-wait", "hugesync_tasks/stores/retry.py",
+        "return min(self._longest, jitter + (asked or 0.0))", "return jitter + (asked or 0.0)",
+        "tests/test_wrappers.py -k longest",
+    ),
+    Mutation(
+        "--events is not standard output", "producer/hugesync_producer/eventfile.py",
+        "if _is_stdout(fd):", "if False:",
+        "tests/test_events.py -k refused",
+    ),
+    Mutation(
+        "config --init keeps a file that appears meanwhile", "producer/hugesync_producer/configinit.py",
+        "os.link(temporary, path)", "os.replace(temporary, path)",
+        "tests/test_config.py -k meanwhile",
+    ),
+    Mutation(
+        "a configuration file is its owner's", "producer/hugesync_producer/configinit.py",
+        "0o600)", "0o644)",
+        "tests/test_config.py -k new_file",
+    ),
+    Mutation(
+        "the end of a job is never dropped", "producer/hugesync_producer/mailbox.py",
+        " and not isinstance(event, Ended)", "",
+        "tests/test_library.py -k taker",
+    ),
+    Mutation(
+        "a job whose block is left is stopped and waited for", "producer/hugesync_producer/running.py",
+        "        self.stop()\n        self._thread.join()", "        pass",
+        "tests/test_library.py -k stopped_and_is",
+    ),
+    Mutation(
+        "--max-duration drains", "producer/hugesync_producer/coordinator.py",
+        "                self.drain(stop)\n            try", "                pass\n            try",
+        "tests/test_stopping.py -k time_is_over",
+    ),
+    Mutation(
+        "an event holds no secret", "producer/hugesync_producer/events.py",
+        '"message": redact(message)', '"message": message',
+        "tests/test_events.py -k secret",
+    ),
+    Mutation(
+        "what the planner decides is told to the job's observer", "producer/hugesync_producer/planfeed.py",
+        "context.run(self._run)", "self._run()",
+        "tests/test_events.py -k agree",
+    ),
+    Mutation(
+        "a second job of a process has its own broker", "producer/hugesync_producer/run.py",
+        "publish or _publisher()", "_publisher()",
+        "tests/test_library.py -k basic",
+    ),
+    Mutation(
+        "--log-file leaves stderr as it was", "hugesync_tasks/logs.py",
+        'return record.levelno >= self._levels[name or "root"]', "return True",
+        "tests/test_events.py -k verbose_would",
+    ),
     Mutation(
         "If-Match of Put, Complete and Copy", "hugesync_tasks/stores/s3_root.py",
         'return {} if expected == ANY else {"IfMatch": quoted(expected)}', "return {}",

@@ -87,7 +87,7 @@ def in_pipes(home: Path, *args: str) -> tuple[str, str]:
 
 
 def test_a_terminal_shows_progress_that_redraws_itself_and_the_summary_stays(tmp_path: Path) -> None:
-    out, err = on_terminals(tmp_path)
+    out, err = on_terminals(tmp_path, "-P")
     assert "\x1b[" in err
     assert "2 of 3" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", err).replace("≥ ", "")
     assert "mind the gap" in err
