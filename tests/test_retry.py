@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,26 @@ def test_only_failures_of_the_class_asked_for_are_tried_and_the_law_holds(monkey
 def small(sim: Simulation) -> list[str]:
     """The keys of some small files of the source."""
     return [e.key for e in sim.source.list(Token()) if 0 < e.size < sim.spec.options.small_file][:2]
+
+
+def test_nothing_is_deleted_where_only_what_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(4, CALM)
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, delete=True, max_delete="100%"))
+    sim.source.put("y", b"new", Meta(), ANY, Token())
+    sim.dest.put("extra", b"of the destination alone", Meta(), ANY, Token())
+    errors: dict[str, Exception] = {"y": AccessDenied("closed")}
+    monkeypatch.setattr(
+        sim, "stack", lambda store, faults: Closed(SimStore(store, sim, False), errors if store is sim.dest else {})
+    )
+    with monkeypatch.context() as patch:
+        first = once(sim, patch)
+    assert (first.state, first.files["failed"], first.files["deleted"]) == ("done_with_errors", 1, 0)
+    errors.clear()
+    second = again(sim, monkeypatch, kept(sim))
+    assert (second.state, second.files["deleted"]) == ("done", 0)
+    assert "nothing was deleted: only what had failed was tried again" in second.notes
+    assert sim.dest.head("extra", Token()) is not None
+    sim.end()
 
 
 def test_a_job_that_had_stopped_stays_stopped_and_goes_on_with_the_rest_later(monkeypatch: pytest.MonkeyPatch) -> None:
