@@ -29,7 +29,8 @@ in the file or as a `HUGESYNC_*` variable, and a value that cannot be, are error
 counts as not set.
 
 Sizes: `512MiB` and `512M` are 512 × 1024², `512MB` is 512 × 1000², a bare number is bytes. Durations: `30m`, `1h30m`,
-`250ms`, a bare number is seconds. In the file both may be numbers or strings:
+`250ms`, a bare number is seconds. Rates: `10M`, `10MB/s`, a bare number is KiB per second, as for rsync and rclone. In the file all may be
+numbers or strings:
 
 ```toml
 broker_url = "redis://redis.example:6379/0"

@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
+from hugesync_tasks.config_units import parse_duration, parse_rate, parse_size, show_duration, show_rate, show_size
 from hugesync_tasks.config_url import check_redis_url
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.redact import redact
@@ -31,6 +31,7 @@ _JOB = Options()  # the defaults of a job are written down once, there
 
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
+Rate = Annotated[int, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
 Url = Annotated[str, BeforeValidator(check_redis_url), PlainSerializer(redact)]
 
 
@@ -102,8 +103,18 @@ class Settings(BaseSettings):
     memory: Size = Field(
         default=_JOB.memory, ge=128 << 20, description="Most resident memory of each worker process, at least 128MiB."
     )
+    bwlimit: Rate = Field(
+        default=_JOB.bwlimit,
+        description="Most bytes per second of one job, both ways together, over all its workers: 10M, 1.5MiB, 10MB/s; a bare "
+        "number is of KiB. off: no limit; the lowest is 64KiB/s.",
+    )
     retries: int = Field(
         default=_JOB.retries, ge=1, le=100, description="Attempts at one task before its file is given up as failed."
+    )
+    retry_max_wait: Seconds = Field(
+        default=_JOB.retry_max_wait,
+        description="Longest pause between two attempts at one request to a store, even where the store asks for more. "
+        "0: 20s, and as long as the store asks.",
     )
     conflict_retries: int = Field(
         default=_JOB.conflict_retries,
@@ -184,8 +195,10 @@ OPTIONS = {
     "broker_url": "--broker",
     "state_url": "--state",
     "jobs": "--jobs",
+    "bwlimit": "--bwlimit",
     "memory": "--memory",
     "retries": "--retries",
+    "retry_max_wait": "--retry-max-wait",
     "conflict_retries": "--conflict-retries",
     "stall_timeout": "--stall-timeout",
     "modify_window": "--modify-window",

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them, in options, environment and configuration file alike."""
+"""Sizes, durations and rates as people write them, in options, environment and configuration file alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 import durationpy
 from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from hugesync_tasks.bucket import LEAST_RATE
 
 _SIZE = re.compile(r"\s*(?:\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 _SIZE_UNITS = frozenset(
@@ -50,6 +52,38 @@ def parse_duration(text: str | float) -> float:
     if seconds == 0 and re.search("[1-9]", plain):
         raise ValueError(f"{text!r} is finer than a microsecond, the finest duration there is here")
     return seconds
+
+
+def parse_rate(text: str | int) -> int:
+    """Bytes per second of ``'10M'``, ``'1.5MiB'``, ``'10MB/s'``; a bare number is of KiB, as rsync and rclone read it; ``0`` and
+    ``off`` are 0, no limit. Raises ValueError with a sentence."""
+    plain = str(text).strip()
+    if plain.lower() == "off":
+        return 0
+    size = re.sub(r"\s*(?:/s|ps)$", "", plain, flags=re.IGNORECASE)
+    try:
+        return _at_least(parse_size(f"{size}KiB" if _NUMBER.fullmatch(size) else size), plain)
+    except ValueError as error:
+        if "lowest" in str(error):
+            raise
+        raise ValueError(f"{text!r} is not a rate; write 10M, 1.5MiB or 10MB/s (a second), or off") from None
+
+
+def _at_least(rate: int, text: str) -> int:
+    if 0 < rate < LEAST_RATE:
+        raise ValueError(
+            f"{text} is {rate} bytes per second, and the lowest rate is {show_rate(LEAST_RATE)}: at less, requests would wait "
+            "longer than stores bear"
+        )
+    return rate
+
+
+def show_rate(rate: int) -> str:
+    """A spelling that ``parse_rate`` reads back: ``10MiB/s``, ``off``."""
+    if not rate:
+        return "off"
+    size = show_size(rate)
+    return f"{size}{'B' if size.isdigit() else ''}/s"
 
 
 def show_size(size: int) -> str:

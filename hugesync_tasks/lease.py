@@ -11,7 +11,7 @@ from typing import TypeVar
 from hugesync_tasks.errors import Cancelled, LeaseLost, Unreachable
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.state.base import Claim, Ledger, Renewed
-from hugesync_tasks.token import Token
+from hugesync_tasks.token import Pace, Token
 
 LEASE_MS = 30_000  # renewed as bytes move
 COMMIT_LEASE_MS = 930_000  # a Complete may take minutes and moves no bytes: its read time-out + 30 s
@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 class Lease:
     """Keeps one claim alive while bytes move, and ends the task when the ledger says it is no longer ours."""
 
-    def __init__(self, ledger: Ledger, job: str, claim: Claim, lease_ms: int, asked: float) -> None:
+    def __init__(
+        self, ledger: Ledger, job: str, claim: Claim, lease_ms: int, asked: float, pace: Pace | None = None
+    ) -> None:
         """``asked``: when the claim was sent (monotonic). A process may have stood still since then, its lease may be over."""
         assert claim.task is not None
         self._ledger, self._job, self._task = ledger, job, claim.task.id
@@ -35,7 +37,7 @@ class Lease:
         self._lock = Lock()
         self._renewed = asked
         self._worked = 0  # bytes read, hashed or moved since the last renewal
-        self.token = Token(pulse=self._pulse, patience=PATIENCE)
+        self.token = Token(pulse=self._pulse, patience=PATIENCE, pace=pace)
 
     def _pulse(self, moved: int) -> None:
         self._worked += moved  # of several threads a count may get lost: it tells that something moves, not how much

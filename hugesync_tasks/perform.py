@@ -50,7 +50,8 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
-    work = Work(process, job_id, claim.task, claim, Lease(ledger, job_id, claim, lease_ms, asked))
+    lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
+    work = Work(process, job_id, claim.task, claim, lease)
     if claim.task.kind not in _HANDLERS:
         return _strange(work)
     if claim.answer is Claimed.POISON:

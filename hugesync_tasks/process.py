@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 
 import psutil
 
+from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.budget import HEADROOM, Budget, in_hand, return_freed_memory
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
@@ -44,6 +47,8 @@ class Process:
         self._roots = roots
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
         self._attempts: dict[str, int] = {}
+        self._paces: OrderedDict[str, Bandwidth] = OrderedDict()
+        self._sharer = secrets.token_hex(8)
         self.signatures: dict[str, list[Signature]] = {}  # of the file at hand
         self._lock = Lock()
         self._resident: int = psutil.Process().memory_info().rss
@@ -100,6 +105,17 @@ class Process:
             while len(self._jobs) > JOBS_KEPT:
                 self._jobs.popitem(last=False)[1].close()
             return job
+
+    def pace(self, job_id: str) -> Bandwidth:
+        """This process's part in the job's bandwidth. Asks nobody yet."""
+        with self._lock:
+            known = self._paces.pop(job_id, None)
+            if known is None:
+                known = Bandwidth(partial(self.ledger.draw, job_id, self._sharer))
+            self._paces[job_id] = known
+            while len(self._paces) > JOBS_KEPT:
+                self._paces.popitem(last=False)
+            return known
 
     def _dest(self, spec: Spec) -> Store:
         place, limits = self.placed(spec.dest), spec.dest_limits

@@ -51,12 +51,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of the source takes part; part of the job's identity. ``filters`` are ("+"/"-", pattern) in order."""
+    """What of the source takes part; part of the job's identity. ``filters`` are (flags, pattern) in order:
+    ``hugesync_producer.filterrules``."""
 
     filters: tuple[tuple[str, str], ...] = ()
     min_size: int | None = None
     max_size: int | None = None
     links: str = "keep"  # keep | follow | skip
+    listed: str = ""  # digest of the list of names that were given; "" = none was, and everything is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Options:
     storage_class: str | None = None
     sse_kms_key: str | None = None
     retries: int = 5
+    max_duration: float = 0.0  # seconds after which a run stops, to be resumed; 0 = never
+    retry_max_wait: float = 0.0  # seconds between two attempts at one request, at most; 0 = as the store asks
     conflict_retries: int = 3
     on_conflict: str = "retry"  # retry | skip | keep-both | fail
     unsafe_no_conflict_check: bool = False
@@ -79,6 +83,9 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    bwlimit: int = (
+        0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
+    )
     whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
     delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
     block_size: int = 0  # bytes per block of a signature; 0 = by the file's size
@@ -111,7 +118,11 @@ class Spec:
     source_limits: dict[str, Any] = field(default_factory=dict)  # as probed by the producer
     dest_limits: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
+    until: float = 0.0  # when the run that was begun last stops (``max_duration``), seconds since the epoch; 0 = never
     sample: float | None = None  # of a job that only compares: percent of the files whose contents are; None: a sync
+    map_digest: str = (
+        ""  # of the names that ``--map`` gives what the source holds; "" = it keeps its own. The rows lie with the job
+    )
     one_way: bool = False  # of a job that only compares: what only the destination has is not looked for
 
     @property

@@ -128,6 +128,7 @@ class Summary:
     failures_omitted: int = 0
     elapsed_seconds: float = 0.0
     # for people only, not in the JSON
+    missing: tuple[str, ...] = ()  # the first of what a list names and the source lacks; all are counted in ``files``
     reason: str = ""  # why the job did not run to its end: one sentence, no secret; shown on stderr
     notes: tuple[str, ...] = ()  # "conflict guard: best effort on /mnt/x"
     resumable: bool = False  # ``hugesync resume JOB`` would go on from here

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Lock
+from typing import Protocol
 
 from hugesync_tasks.errors import Cancelled, DeadlineExceeded
 
@@ -39,11 +40,18 @@ class Meter:
             return out
 
 
+class Pace(Protocol):
+    """What holds a job to its bandwidth (``bandwidth.Bandwidth``)."""
+
+    def slice(self, most: int) -> int: ...
+    def pay(self, n: int, token: Token) -> None: ...
+
+
 class Token:
     """Deadline, cancel and meter in one value. ``pulse`` is called as bytes move (it renews the task's lease).
 
     ``patience`` (seconds): the deadline lies so far after the last byte that moved, so that a slow transfer lives and one
-    that stands still ends.
+    that stands still ends. ``pace``: what the bytes of its calls have to wait for; None = nothing.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Token:
         pulse: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         patience: float | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.meter = meter or Meter()
         self.deadline = deadline  # on ``clock``, seconds
@@ -60,6 +69,7 @@ class Token:
         self._clock = clock
         self._cancelled: BaseException | None = None
         self._patience = patience
+        self.pace = pace
         if patience is not None and deadline is None:
             self.deadline = clock() + patience
 
@@ -93,6 +103,15 @@ class Token:
         if self.deadline is None:
             return default
         return max(0.001, min(default, self.deadline - self._clock()))
+
+    def slice(self, most: int) -> int:
+        """How many bytes should go in one piece, so that none waits long: ``most`` where there is no limit."""
+        return most if self.pace is None else self.pace.slice(most)
+
+    def pay(self, n: int) -> None:
+        """Wait until ``n`` bytes may pass between this process and a store (``--bwlimit``); raises what ``check`` raises."""
+        if self.pace is not None:
+            self.pace.pay(n, self)
 
     # the meter, in the words of design §6
     def requested(self, name: str) -> None:

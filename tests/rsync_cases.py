@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hugesync_producer.cli_request import filter_rules
+from hugesync_producer.cli_inputs import Inputs, filter_rules
 from hugesync_producer.filters import Filter
 from hugesync_producer.join import join
 from hugesync_producer.planfeed import extras_of, listings
@@ -187,7 +187,7 @@ def _tree(root: Path) -> set[str]:
 
 
 def we_say(case: Case, root: Path) -> Said:
-    rules = filter_rules(given(case, root))
+    rules = filter_rules(given(case, root), Inputs())
     options = Options(delete=bool(case.delete), delete_excluded=case.delete == "excluded")
     ends = [Location("file", local=str(root / name)) for name in ("src", "dst")]
     spec = Spec("job", ends[0], ends[1], selection=Selection(filters=rules), options=options)

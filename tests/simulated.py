@@ -261,6 +261,9 @@ class Worker:
     def max_attempts(self, job_id: str) -> int:
         return self.retries
 
+    def pace(self, job_id: str) -> None:
+        """No bandwidth is kept to: the network is not real."""
+
     def memory_for(self, in_hand: int) -> int:
         return in_hand
 

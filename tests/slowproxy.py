@@ -21,13 +21,16 @@ BEGUN = 9  # bytes of an answer that is lost after it began: "HTTP/1.1 " and no 
 
 @dataclass(eq=False)
 class Exchange:
-    """One HTTP request and its answer. ``path`` has the query; byte counts are of bodies as they passed on the wire."""
+    """One HTTP request and its answer. ``path`` has the query; byte counts are of bodies as they passed on the wire; ``began`` and
+    ``ended`` (0 = not yet): when its head came and when its answer began."""
 
     method: str
     path: str
     sent: int = 0
     received: int = 0
     status: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
 
 
 @dataclass
@@ -83,13 +86,14 @@ class _Framer:
 class SlowProxy:
     """Listens on ``endpoint`` from construction to ``close``; forwards to the HTTP ``target``.
 
-    ``rate``: bytes per second over all connections, each direction; ``latency``: seconds before each request goes on.
+    ``rate``: bytes per second over all connections, each direction; ``latency``: seconds before each request goes on;
+    ``buffers``: bytes that the system may hold of what comes and goes, so that counts are close to what the client took.
     """
 
-    def __init__(self, target: str, rate: float | None = None, latency: float = 0.0) -> None:
+    def __init__(self, target: str, rate: float | None = None, latency: float = 0.0, buffers: int = 0) -> None:
         split = urlsplit(target)
         self._target = (split.hostname or "127.0.0.1", split.port or 80)
-        self.rate, self.latency = rate, latency
+        self.rate, self.latency, self.buffers = rate, latency, buffers
         self.exchanges: list[Exchange] = []
         self.up = self.down = 0  # bytes on the wire, heads included
         self._gate = threading.Condition()
@@ -199,6 +203,8 @@ class SlowProxy:
             server.settimeout(None)
             for s in (client, server):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.buffers:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.buffers)
                 self._sockets.add(s)
             pending: list[Exchange] = []
             for pump in (
@@ -269,7 +275,7 @@ class SlowProxy:
             if 100 <= status < 200:
                 return None  # 100 Continue: the answer comes later
             exchange = pending.pop(0)
-            exchange.status = status
+            exchange.status, exchange.ended = status, time.monotonic()
             current[:] = [exchange]
             framer.lost = self._loses is not None and self._loses(exchange)
             return 0 if exchange.method == "HEAD" or status in (204, 304) else _length(lines)

@@ -52,6 +52,9 @@ class FakeLibrary:
     def cancel(self, job_id: str, settings: Any) -> None:
         self.calls.append(("cancel", (job_id, settings), {}))
 
+    def limit(self, job_id: str, settings: Any, bwlimit: int) -> None:
+        self.calls.append(("limit", (job_id, settings, bwlimit), {}))
+
     def list_jobs(self, settings: Any) -> list[JobLine]:
         self.calls.append(("list_jobs", (settings,), {}))
         return [JobLine("job1", State.INTERRUPTED, 0.0, "/a\nb", "s3://b/p/", resumable=True)]
@@ -77,7 +80,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLib
     fake = FakeLibrary()
     for module in ("sync", "jobs", "verify"):
         stand_in = types.ModuleType(f"hugesync_producer.{module}")
-        for name in ("sync", "verify", "resume", "watch", "cancel", "list_jobs", "status"):
+        for name in ("sync", "verify", "resume", "watch", "cancel", "limit", "list_jobs", "status"):
             setattr(stand_in, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
@@ -140,7 +143,11 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["-j", "7"], "options", {"jobs": 7}),
     (["--jobs", "7"], "options", {"jobs": 7}),
     (["--memory", "1GiB"], "options", {"memory": 1 << 30}),
+    (["--bwlimit", "10M"], "options", {"bwlimit": 10 << 20}),
+    (["--bwlimit", "off"], "options", {}),
     (["--retries", "9"], "options", {"retries": 9}),
+    (["--retry-max-wait", "5s"], "options", {"retry_max_wait": 5.0}),
+    (["--max-duration", "1h30m"], "options", {"max_duration": 5400.0}),
     (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
     (["--on-conflict", "skip"], "options", {"on_conflict": "skip"}),
     (["--on-conflict", "retry"], "options", {"on_conflict": "retry"}),
@@ -195,6 +202,8 @@ def test_an_option_changes_its_value_and_nothing_else(
         (["--broker", "redis://fleet/1", "--detach"], "detach", True),
         (["--source-profile", "here"], "source_profile", "here"),
         (["--dest-profile", "there"], "dest_profile", "there"),
+        (["--map", "names.csv"], "map_file", ("names.csv", "")),
+        (["--map", "names.db", "--map-query", "SELECT a, b FROM t"], "map_file", ("names.db", "SELECT a, b FROM t")),
     ],
 )
 def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str, expected: Any) -> None:
@@ -236,7 +245,10 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["-j", "7"], "options", Options(jobs=7)),
     (["--jobs", "7"], "options", Options(jobs=7)),
     (["--memory", "1GiB"], "options", Options(memory=1 << 30)),
+    (["--bwlimit", "1.5MiB"], "options", Options(bwlimit=3 << 19)),
     (["--retries", "9"], "options", Options(retries=9)),
+    (["--retry-max-wait", "5s"], "options", Options(retry_max_wait=5.0)),
+    (["--max-duration", "10"], "options", Options(max_duration=10.0)),
     (["--stall-timeout", "2m"], "options", Options(stall_timeout=120.0)),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
@@ -260,6 +272,7 @@ def test_an_option_of_verify_changes_its_value_and_nothing_else(
 def test_every_parameter_of_verify_is_covered_by_a_test_of_its_effect() -> None:
     tested = {a for args, _, _ in VERIFY for a in args if a.startswith("-")}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
+    tested |= {"--files-from", "--files-from0"}
     tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P", "--events", "--log-file"}
     command = cli_jobs.hugesync_commands.commands["verify"]
     declared = {name for p in command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]}
@@ -305,7 +318,10 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
+    tested |= {"--map", "--map-query"}  # above
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
+    tested |= {"--files-from", "--files-from0"}
+    tested |= {"--preflight", "--auto"}  # tests/test_preflight.py
     declared = {
         name for p in cli.submit_command.params if isinstance(p, click.Option) for name in [*p.opts, *p.secondary_opts]
     }
@@ -316,6 +332,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     ("option", "key"),
     [
         ("memory", "memory"),
+        ("bwlimit", "bwlimit"),
         ("retries", "retries"),
         ("conflict_retries", "conflict_retries"),
         ("stall_timeout", "stall_timeout"),
@@ -359,11 +376,39 @@ def test_an_exclamation_mark_in_a_file_forgets_the_rules_before_it(library: Fake
     assert library.request["selection"].filters == (("-", "b"),)
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "names"),
+    [("--files-from", b"#\nb\n./a\r\n", ["a", "b"]), ("--files-from0", b"#\0b\na\0", ["#", "b\na"])],
+)
+@pytest.mark.parametrize("command", [submit, lambda *args: hugesync("verify", *args)])
+def test_a_list_of_names_reaches_the_library(
+    library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., int], option: str, content: bytes, names: list[str],
+) -> None:  # fmt: skip
+    seen: list[list[str]] = []
+
+    def outcome(observer: Any) -> Summary:
+        seen.append(list(library.request["files_from"]))
+        return DONE
+
+    library.outcome = outcome
+    (tmp_path / "list").write_bytes(content)
+    assert command(option, str(tmp_path / "list"), "/src", "/dst") == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert command(option, "-", "/src", "/dst") == 0
+    assert seen == [names, names]
+    assert not library.request["files_from"].path.exists()
+    library.outcome = lambda observer: DONE
+    assert command("/src", "/dst") == 0
+    assert library.request["files_from"] is None
+
+
 def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert submit("--filter", "merge,- -", "/src", "/dst") == 0
     assert library.request["selection"].filters == (("-", "a"), ("-", "b"))
     assert submit("--exclude-from", "-", "--filter", ". -", "/src", "/dst") == 2
+    assert submit("--exclude-from", "-", "--files-from", "-", "/src", "/dst") == 2
 
 
 # --- bad usage --------------------------------------------------------------------------------------------------------
@@ -383,6 +428,10 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--min-size", "0-1", "/a", "/b"], "--min-size"),
         (["--max-size", "-1", "/a", "/b"], "--max-size"),
         (["--max-size", "1K+2", "/a", "/b"], "--max-size"),
+        (["--files-from", "/does/not/exist", "/a", "/b"], "--files-from /does/not/exist"),
+        (["--files-from", "x", "--files-from0", "y", "/a", "/b"], "--files-from0"),
+        (["--files-from", "x", "--delete", "/a", "/b"], "--delete"),
+        (["--files-from0", "x", "--delete", "/a", "/b"], "--delete"),
         (["--filter", "dir-merge .rules", "/a", "/b"], "dir-merge"),
         (["--filter", "-x user.*", "/a", "/b"], "extended attributes"),
         (["--filter", ". /does/not/exist", "/a", "/b"], "/does/not/exist"),
@@ -391,7 +440,11 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["-j", "-3", "/a", "/b"], "jobs"),
         (["--retries", "none", "/a", "/b"], "retries"),
         (["--modify-window", "soon", "/a", "/b"], "modify_window"),
+        (["--retry-max-wait", "-1s", "/a", "/b"], "retry_max_wait"),
+        (["--max-duration", "soon", "/a", "/b"], "--max-duration"),
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
+        (["--bwlimit", "fast", "/a", "/b"], "bwlimit"),
+        (["--bwlimit", "10K", "/a", "/b"], "the lowest rate is 64KiB/s"),
         (["--log-format", "xml", "/a", "/b"], "log_format"),
         (["--on-conflict", "keep", "/a", "/b"], "--on-conflict"),
         (["--on-conflict", "keep-both", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
@@ -702,6 +755,28 @@ def test_cancel_tells_the_job(library: FakeLibrary, capsys: pytest.CaptureFixtur
     assert hugesync("cancel", "job1") == 0
     assert library.calls[-1][:1] == ("cancel",)
     assert "job1" in capsys.readouterr().out
+
+
+def test_limit_tells_the_job_its_bandwidth(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hugesync("limit", "job1", "--bwlimit", "10M", "--state", "redis://h/3") == 0
+    name, (job, settings, rate), _ = library.calls[-1]
+    assert (name, job, settings.state_url, rate) == ("limit", "job1", "redis://h/3", 10 << 20)
+    assert capsys.readouterr().out == "job job1 is limited to 10MiB/s\n"
+    assert hugesync("limit", "job1", "--bwlimit", "off") == 0
+    assert library.calls[-1][1][2] == 0
+    assert capsys.readouterr().out == "job job1 has no bandwidth limit any more\n"
+    assert hugesync("limit", "job1", "--bwlimit", "1MB/s", "--json") == 0
+    assert only_object(capsys.readouterr().out) == {"job_id": "job1", "bwlimit": 1_000_000}
+
+
+@pytest.mark.parametrize("rate", ["fast", "63K"])
+def test_a_limit_that_cannot_be_is_bad_usage(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    assert hugesync("limit", "job1", "--bwlimit", rate) == 2
+    assert "--bwlimit" in capsys.readouterr().err
+    assert hugesync("limit", "job1") == 2
+    assert not library.calls
 
 
 def test_config_shows_each_value_and_its_origin_without_passwords(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hugesync_producer import sync as module
-from hugesync_producer.selecting import refuse_unfit
+from hugesync_producer.namelist import NameList, made
+from hugesync_producer.selecting import identity_of, refuse_unfit
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
@@ -85,3 +86,26 @@ def test_a_rule_of_the_absolute_path_means_nothing_at_a_store(job_of: Callable[.
     with pytest.raises(UsageError, match="-/ /x"):
         refuse_unfit(Selection(filters=(("-/", "/x"),)), end, Location("file", local="/d"), Options())
     assert job_of(selection=Selection(filters=(("-/", "/x"),))) != job_of()
+
+
+def test_another_list_of_names_is_another_job_and_equal_lists_are_one(
+    job_of: Callable[..., str], tmp_path: Path
+) -> None:
+    def listed(*names: str) -> NameList:
+        return made(iter(names), tmp_path)
+
+    plain = job_of()
+    assert job_of(files_from=listed("a", "b")) == job_of(files_from=listed("b", "a", "b")) != plain
+    assert job_of(files_from=listed("a")) != job_of(files_from=listed("a", "b"))
+    assert identity_of(Selection()) == {"filters": (), "min_size": None, "max_size": None, "links": "keep"}
+
+
+def test_a_list_of_names_goes_neither_with_a_delete_nor_with_a_single_file(
+    job_of: Callable[..., str], tmp_path: Path
+) -> None:
+    names = made(iter(["a"]), tmp_path)
+    with pytest.raises(UsageError, match="--delete cannot be meant with --files-from"):
+        job_of(files_from=names, options=Options(delete=True))
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a single file"):
+        module.sync(str(tmp_path / "file"), str(tmp_path / "dest"), settings=load({}), files_from=names)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from hugesync_producer import latest
+from hugesync_producer import jobs, latest
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.jobs import cancel, list_jobs, resume, status, watch
@@ -106,7 +106,7 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
         rows = (("large", 3 << 20, 40 << 20),)
         shot = Snapshot(total.tally.files, total.tally.bytes, 50, True, 12.5, rows, True, "no worker sees root 'a'")
         traffic = {"bytes.sent": 57, "requests.put": 6, "retries": 2, "throttled": 1}
-        ledger.tell(spec.job, json.dumps(latest.wire(shot, total, traffic)))
+        ledger.tell(spec.job, json.dumps(latest.wire(shot, total, traffic, 5 * MIB)))
         found = status(spec.job, settings)
         assert found["as_of"].pop("seconds_ago") < 10
         assert found["as_of"] == {
@@ -114,6 +114,7 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
             "in_flight": [{"path": "large", "moved": 3 << 20, "size": 40 << 20}],
             "waiting_for": "no worker sees root 'a'",
             "throttled": True,
+            "bwlimit": 5 * MIB,
         }
         assert (found["files"]["done"], found["bytes"]["sent"], found["requests"]["put"]) == (5, 57, 6)
         assert (found["retries"], found["elapsed_seconds"], found["transfers"]["full"]) == (2, 12.5, 5)
@@ -124,17 +125,59 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
 
 
 def test_a_status_says_as_of_when_it_is_and_what_is_in_flight() -> None:
-    shown = latest.AsOf(200.0, False, (("d/a\n", MIB, 2 * MIB),), "a worker", True).to_json()
+    shown = latest.AsOf(200.0, False, (("d/a\n", MIB, 2 * MIB),), "a worker", True, 3 * MIB // 2).to_json()
     assert list(latest.lines(shown)) == [
         "As of 3 minutes and 20 seconds ago",
         "Waiting: a worker",
         "Throttled: the store asks us to slow down",
+        "Limited to 1.5 MiB/s (--bwlimit)",
         "In flight:",
         r"  $'d/a\n': 1.0 MiB of 2.0 MiB",
     ]
     assert list(latest.lines(latest.AsOf(None, True).to_json())) == [
         "As of the last checkpoint, at an unknown time; traffic is not in it"
     ]
+
+
+def test_a_limit_that_was_changed_while_a_job_ran_holds_when_it_is_resumed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed = []
+    monkeypatch.setattr(jobs, "run_job", lambda spec, *_, **__: resumed.append(spec))
+    left_running(settings)
+    for kept in ({}, {"bwlimit": 7 * MIB}, {"bwlimit": 0}):
+        folder = JobFolder(settings.state_dir, "job1")
+        folder.open()
+        folder.save(**kept)
+        resume("job1", settings, Unobserved())
+    assert [spec.options.bwlimit for spec in resumed] == [0, 7 * MIB, 0]
+
+
+def test_a_fleets_job_is_limited_in_the_ledger_while_it_runs(
+    settings: Settings, valkey: servers.ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings.model_copy(update={"broker_url": valkey.url})
+    ledger = open_ledger(settings)
+    spec = Spec("limited1", Location("file", local="/a"), Location("file", local="/b"))
+    ledger.open_job(spec.job, json.dumps(spec.wire()))
+    try:
+        ledger.set_meta(spec.job, state="running", bwlimit="0")
+        jobs.limit(spec.job, settings, 3 * MIB)
+        assert ledger.draw(spec.job, "a worker", MIB, False).rate == 3 * MIB
+        ledger.set_meta(spec.job, state="interrupted")
+        with pytest.raises(UsageError, match="nothing to limit"):
+            jobs.limit(spec.job, settings, 0)
+        resumed = []
+        monkeypatch.setattr(jobs, "placed", lambda spec, *_: spec)
+        monkeypatch.setattr(jobs, "seen_here", lambda spec, _: spec)
+        monkeypatch.setattr(jobs, "run_job", lambda spec, *_, **__: resumed.append(spec))
+        resume(spec.job, settings, Unobserved())
+        assert [spec.options.bwlimit for spec in resumed] == [3 * MIB]
+        with pytest.raises(UsageError, match="no job nobody"):
+            jobs.limit("nobody", settings, 0)
+    finally:
+        ledger.forget_job(spec.job, history=False)
+        ledger.close()
 
 
 def test_a_killed_job_whose_destination_another_job_writes_to_is_interrupted(settings: Settings) -> None:

@@ -574,6 +574,17 @@ def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger)
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}
 
 
+def test_a_list_of_names_is_kept_with_the_jobs_work_and_goes_with_it(ledger: Ledger) -> None:
+    assert list(ledger.names("j")) == []
+    blocks = [bytes(range(256)), b"", b"x" * 3_000_000]
+    ledger.put_names("j", iter(blocks))
+    assert list(ledger.names("j")) == blocks
+    ledger.put_names("j", [b"another"])
+    assert list(ledger.names("j")) == [b"another"]
+    ledger.forget_job("j", history=True)
+    assert list(ledger.names("j")) == []
+
+
 def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger) -> None:
     assert not ledger.put_notes("j", "F", "g1", {"m0": b"early"})  # no record yet
     ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})

@@ -322,6 +322,22 @@ def test_a_folder_that_is_not_entered_is_not_listed(store: Store) -> None:
     assert not any(f.startswith("a/out/deep") for f in asked)
 
 
+def test_a_store_lists_from_a_folder_below_its_root_and_still_answers_when_that_is_closed(store: Store) -> None:
+    for key in ("a/x", "a/b/y", "a/b/.hugesync/mine", "a/b/z/w", "a/bc", "b"):
+        put(store, key)
+    below = store.within("a/b/")
+    assert [e.key for e in below.list(Token()) if not e.key.endswith("/")] == ["y", "z/w"]
+    assert [e.key for e in below.list(Token(), "y", lambda folder: folder != "z/")] == []
+    below.close()
+    assert store.head("a/x", Token()) is not None
+    gone = store.within("none/")
+    try:
+        assert list(gone.list(Token())) == []
+    except NotFound:
+        assert store.limits.folders
+    gone.close()
+
+
 def test_what_is_ours_is_never_listed(store: Store) -> None:
     put(store, ".hugesync/intent")
     put(store, "a/.hugesync/NAME.upload")

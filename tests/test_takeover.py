@@ -223,6 +223,21 @@ def test_deletes_and_comparisons_are_handed_over_like_any_job(fleet: Fleet, data
 
 
 @pytest.mark.full
+def test_a_list_of_names_is_handed_over_with_the_job(fleet: Fleet, data: Path, tmp_path: Path) -> None:
+    source, dest = tree_of(data / "src"), data / "dst"
+    fleet.worker()
+    (tmp_path / "list").write_text("d1/\nlarge\ngone\nd2/gone\n")
+    handed = fleet.submit("--detach", "--files-from", tmp_path / "list", source, dest).finish()
+    (tmp_path / "list").unlink()
+    assert (handed.code, handed.summary["state"]) == (0, "running"), handed.err
+    watched = fleet.place.command("watch", fleet.job, "--json", "--broker", fleet.broker.url)
+    files = watched.summary["files"]
+    assert (watched.code, files["done"], files["missing"]) == (0, FILES // 10 + 1, 2), watched.err
+    assert sorted(p.name for p in dest.iterdir()) == ["d1", "large"]
+    assert not fleet.redis.exists(f"hs:job:{{{fleet.job}}}:names")
+
+
+@pytest.mark.full
 def test_a_detached_job_outlives_its_coordinators_and_its_workers(fleet: Fleet, still: Running, data: Path) -> None:
     source, dest = tree_of(data / "src"), data / "dst"
     began = time.monotonic()

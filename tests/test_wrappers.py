@@ -134,6 +134,14 @@ def test_a_throttled_call_waits_at_least_as_long_as_it_was_told() -> None:
     assert clock.now == 31
 
 
+def test_no_wait_is_longer_than_the_longest_whatever_the_store_asks() -> None:
+    clock = Clock()
+    faults = [Fault(op="head", error=Throttled("slow down", "f", retry_after=30.0)), Fault(op="head", times=4)]
+    store = RetryingStore(FaultyStore(MemoryStore(), faults), 9, 1.0, 8.0, clock.sleep, lambda: 1.0, longest=3.0)
+    store.head("f", Token())
+    assert clock.now == 3 + 2 + 3 + 3 + 3
+
+
 def test_a_wait_longer_than_the_deadline_is_not_begun() -> None:
     clock = Clock()
     store, faulty, _ = stack(Fault(op="head", times=9), clock=clock)

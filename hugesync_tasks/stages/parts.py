@@ -47,7 +47,7 @@ def send_part(
     """
     upload = large.upload
     start, length = part_range(number, upload.size, upload.part_size)
-    key = job.source_key(large.source.key)
+    key = job.source_key(large.source)
     try:
         if job.copies_parts:
             version, told = large.source.version, large.source_id
@@ -114,7 +114,7 @@ def _of_source(job: JobContext, large: LargeFile, row: Row, token: Token) -> int
     algorithm = _CHECKSUMS.get(job.dest.limits.copy_proof)
     if algorithm is None:
         return None
-    key, value = job.source_key(large.source.key), 0
+    key, value = job.source_key(large.source), 0
     try:
         with job.source.open(key, large.source.version, token, row.start, row.length) as reader:
             for chunk in reader:
@@ -144,7 +144,7 @@ def _piece(
     """The bytes for ``at``: from the source (``offset`` None), or from ``offset`` of the basis."""
     if offset is None:
         body = _read(job, large, at, length, token)
-        if not job.source.limits.remote and not job.dest.limits.remote:
+        if job.between_folders:
             token.sent(length)  # no network is passed, but bytes that moved must show
         return body
     with job.dest.open(large.upload.key, delta.basis_version, token, offset, length) as reader:
@@ -173,10 +173,10 @@ def _moved(error: StoreError, key: str) -> SourceChanged:
 
 
 def _read(job: JobContext, large: LargeFile, start: int, length: int, token: Token) -> bytes:
-    key = job.source_key(large.source.key)
+    key = job.source_key(large.source)
     try:
         with job.source.open(key, large.source.version, token, start, length) as reader:
-            body = whole(reader)
+            body = whole(reader, token if job.between_folders else None)
     except (VersionMismatch, NotFound) as error:
         raise _moved(error, key) from error
     if len(body) != length:  # a short read must never become a short object

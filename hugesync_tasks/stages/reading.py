@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 
 from hugesync_tasks.stores.base import Reader
+from hugesync_tasks.token import Token
 
 
-def whole(reader: Reader) -> bytes:
-    """All bytes of ``reader``. Raises what its iteration raises."""
-    chunks = iter(reader)
+def whole(reader: Reader, paid_by: Token | None = None) -> bytes:
+    """All bytes of ``reader``. Raises what its iteration raises. ``paid_by``: they count towards its job's bandwidth here, for
+    neither end is a store that pays for them."""
+    chunks = iter(reader) if paid_by is None else _paid(reader, paid_by)
     first = next(chunks, b"")
     second = next(chunks, None)
     if second is None:
@@ -21,3 +24,9 @@ def whole(reader: Reader) -> bytes:
     for chunk in chunks:
         body.write(chunk)
     return body.getvalue()  # shares the buffer: no copy
+
+
+def _paid(reader: Reader, token: Token) -> Iterator[bytes]:
+    for chunk in reader:
+        token.pay(len(chunk))
+        yield chunk

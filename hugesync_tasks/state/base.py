@@ -8,11 +8,12 @@ a wrong URL or credentials. Times are the server's own; leases are in ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from hugesync_tasks import bucket
 from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
 
@@ -108,6 +109,12 @@ class Ledger(Protocol):
     def cancel(self, job: str) -> None: ...
     def forget_job(self, job: str, history: bool = True) -> None:
         """Delete all keys of the job; with ``history`` keep ``spec`` and ``meta``."""
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        """Keep the list of names that the job was given, in place of one that is there; it goes with the job's work."""
+
+    def names(self, job: str) -> Iterator[bytes]:
+        """The blocks of that list in order; none where there is none."""
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
@@ -226,6 +233,11 @@ class Ledger(Protocol):
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
         """How fast the process ``sharer`` may ask the store at ``place`` (``aimd``); what every process tells of it counts
         together. Answers within a second or two or raises Unreachable: requests wait for it. A repeat counts twice."""
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        """Bytes of the job's bandwidth (``bwlimit`` of its ``meta``, bytes per second, 0 = no limit) for the process ``sharer``:
+        ``need``, of a ``busy`` one somewhat more (``bucket``). Answers within a second or two or raises Unreachable: bytes wait
+        for it. A repeat draws twice."""
 
     def announce(self, queue: str, needs: str) -> None: ...
     def retract(self, queue: str) -> None: ...

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
 
+from hugesync_tasks import bucket
 from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
@@ -42,10 +43,13 @@ class JobRecord:
     meta: dict[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, str, str] | None = None
     latest: tuple[str, float] | None = None
+    names: list[bytes] = field(default_factory=list)
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
     traffic: Counter[str] = field(default_factory=Counter)
+    taken: bucket.Taken = field(default_factory=bucket.Taken)  # of its bandwidth
+    drew: dict[str, float] = field(default_factory=dict)  # process -> when
 
 
 class MemoryJobs:
@@ -106,6 +110,14 @@ class MemoryJobs:
                 self._job(job).meta = meta
             else:
                 self._specs.pop(job, None)
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        with self._changed:
+            self._job(job).names = list(blocks)
+
+    def names(self, job: str) -> Iterator[bytes]:
+        with self._changed:
+            return iter(list(self._job(job).names))
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
@@ -236,6 +248,16 @@ class MemoryJobs:
             self._sharers[place] = {who: when for who, when in heard.items() if when > now - SILENT}
             state = self._rates.get(place, Rate(now))
             self._rates[place], grant = exchange(state, report, len(self._sharers[place]), now)
+            return grant
+
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        with self._changed:
+            record, now = self._job(job), self.clock()
+            said = record.meta.get("bwlimit")
+            if said is None or float(said) == 0:
+                return bucket.Grant(None if said is None else 0.0)
+            record.drew = {w: at for w, at in {**record.drew, sharer: now}.items() if at > now - bucket.SILENT}
+            record.taken, grant = bucket.draw(record.taken, float(said), need, busy, len(record.drew), now)
             return grant
 
     def announce(self, queue: str, needs: str) -> None:

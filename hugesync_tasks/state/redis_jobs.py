@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import count
 from typing import Any, Self
 
 import redis
 
-from hugesync_tasks import identity
+from hugesync_tasks import bucket, identity
 from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.state.base import TOLD_MS, TakenUp
@@ -74,11 +78,23 @@ class RedisJobs:
         self.set_meta(job, cancel="1")
 
     def forget_job(self, job: str, history: bool = True) -> None:
-        keys = self._keys(job, "tasks", "files", "lease", "cp", "latest", "events", "traffic")
+        keys = self._keys(job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by")
         if not history:
             keys += self._keys(job, "spec", "meta")
             self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
         self._server.run("forget_job", keys, [self._key(job)])
+
+    def put_names(self, job: str, blocks: Iterable[bytes]) -> None:
+        self._server.call(lambda r: r.unlink(self._key(job, "names")))
+        for number, block in enumerate(blocks):
+            self._server.call(partial(_put, key=self._key(job, "names"), field=str(number), block=block))
+
+    def names(self, job: str) -> Iterator[bytes]:
+        for number in count():
+            found = self._server.call(partial(_get, key=self._key(job, "names"), field=str(number)))
+            if found is None:
+                return
+            yield b64decode(found)
 
     # leadership, checkpoint, destination lock
     def lead(self, job: str, owner: str, lease_ms: int) -> bool:
@@ -179,6 +195,11 @@ class RedisJobs:
         limit = Limit(float(rate), float(knee), float(left)) if rate else None
         return Grant(limit, int(sharers), int(tokens), float(wait))
 
+    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        keys, constants = self._keys(job, "meta", "bw", "bw:by"), map(str, bucket.CONSTANTS)
+        rate, sharers, n, wait = self._rates.run("draw", keys, ["bwlimit", sharer, need, int(busy), *constants])
+        return bucket.Grant(float(rate) if rate else None, int(sharers), int(n), float(wait))
+
     def announce(self, queue: str, needs: str) -> None:
         self._server.call(lambda r: r.hset(f"{self._prefix}announce", queue, needs))
 
@@ -204,3 +225,12 @@ class RedisJobs:
 def listed(reply: Any) -> list[Any]:
     """redis-py types every reply as perhaps awaitable, and answers None for an absent list."""
     return list(reply or ())
+
+
+def _put(r: redis.Redis, key: str, field: str, block: bytes) -> None:
+    r.hset(key, field, b64encode(block).decode())
+
+
+def _get(r: redis.Redis, key: str, field: str) -> str | None:
+    found = r.hget(key, field)
+    return None if found is None else str(found)

@@ -23,8 +23,8 @@ from hugesync_tasks.stores.base import ABSENT, ANY, Limits, PutBatch, Reader, St
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
-from hugesync_tasks.stores.obstore_calls import SMALL
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version, pay_ahead
+from hugesync_tasks.stores.obstore_calls import SMALL, is_small
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_listing import datetime_ns
 from hugesync_tasks.stores.s3_meta import entry_of, quoted, unquoted
@@ -115,11 +115,12 @@ class AzureStore(KeepsByCopy, AzureCopies):
         headers = {"If-Match": quoted(version)} if version else {}
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
+        paid = pay_ahead(length, token)
         token.requested("get")
         whole = self._whole(key)
         try:
-            if (length is None or length <= SMALL) and self._small.usable(whole):
-                reader = self._read_small(key, whole, version, start, length, token, overhead)
+            if is_small(length, token) and self._small.usable(whole):
+                reader = self._read_small(key, whole, version, start, length, token, overhead, paid)
                 if reader is not None:
                     return reader
                 token.requested("get")  # larger than was to be expected: one answer without its body is the price
@@ -136,10 +137,18 @@ class AzureStore(KeepsByCopy, AzureCopies):
         except Exception:
             answer.close()
             raise
-        return ObjectReader(head, answer.chunks(key), wanted, token, overhead)
+        return ObjectReader(head, answer.chunks(key), wanted, token, overhead, paid)
 
     def _read_small(
-        self, key: str, whole: str, version: str, start: int, length: int | None, token: Token, overhead: bool
+        self,
+        key: str,
+        whole: str,
+        version: str,
+        start: int,
+        length: int | None,
+        token: Token,
+        overhead: bool,
+        paid: int,
     ) -> Reader | None:
         """None where it is more than SMALL."""
         result = self._small.get(whole, version, None if start == 0 and length is None else (start, length), key)
@@ -151,7 +160,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         head = Head(entry_of(key, int(about["size"]), modified, etag, meta), meta)
         checked_version(key, version, head.entry.version)
         wanted = checked_span(key, head.entry.size, start, length)
-        return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
+        return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead, paid)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)

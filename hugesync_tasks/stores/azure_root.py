@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from hugesync_tasks.errors import BadName, Unsupported
 from hugesync_tasks.model import Meta
@@ -11,6 +11,7 @@ from hugesync_tasks.stores.azure_blocks import BlockList, blocks_of
 from hugesync_tasks.stores.azure_client import Answered, Ask, AzureClients
 from hugesync_tasks.stores.azure_meta import PREFIX, metadata
 from hugesync_tasks.stores.base import ANY, MIB, Limits
+from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
 from hugesync_tasks.stores.s3_meta import quoted, unquoted
@@ -64,6 +65,9 @@ class AzureRoot:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._limits = limits
+
+    def within(self, folder: str) -> Self:
+        return borrowed(self, folder)
 
     def _whole(self, key: str) -> str:
         """The blob's whole key. Raises BadName where Azure cannot hold it, or may fold it into another's; ``a//b`` it keeps."""

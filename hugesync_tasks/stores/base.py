@@ -98,6 +98,10 @@ class Store(Protocol):
         """
         ...
 
+    def within(self, folder: str) -> Store:
+        """The same store with ``folder`` (ends in ``/``, a folder that is no link) as its root, to be listed and then closed."""
+        ...
+
     def head(self, key: str, token: Token, digest: bool = False) -> Head | None:
         """The object now, or None where nothing is. ``digest``: with the digest that the store holds of it, where it holds
         one; that may cost more CPU. Locally a key without ``.rclonelink`` that names a symlink, or a

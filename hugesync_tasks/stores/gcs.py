@@ -26,8 +26,8 @@ from hugesync_tasks.stores.gcs_reader import streamed
 from hugesync_tasks.stores.gcs_root import GcsRoot, condition, generation, kms_key
 from hugesync_tasks.stores.gcs_uploads import GcsUploads
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
-from hugesync_tasks.stores.obstore_calls import SMALL
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version, pay_ahead
+from hugesync_tasks.stores.obstore_calls import SMALL, is_small
 from hugesync_tasks.stores.wrapper import innermost
 from hugesync_tasks.token import Token
 
@@ -110,14 +110,15 @@ class GcsStore(KeepsByCopy, GcsUploads):
                 raise NotFound("cannot read: there is no such object", key)
             checked_version(key, version, found.entry.version)
             return ObjectReader(found, iter(()), checked_span(key, found.entry.size, start, 0), token, overhead)
-        if (length is None or length <= SMALL) and self._small.usable(whole):
+        paid = pay_ahead(length, token)
+        if is_small(length, token) and self._small.usable(whole):
             token.requested("get")
             result = self._small.get(whole, None if start == 0 and length is None else (start, length))
             if result is not None and result.range[1] - result.range[0] <= SMALL:
                 found = head_of_small(key, result)
                 checked_version(key, version, found.entry.version)
                 wanted = checked_span(key, found.entry.size, start, length)
-                return ObjectReader(found, self._small.chunks(result, key, wanted), wanted, token, overhead)
+                return ObjectReader(found, self._small.chunks(result, key, wanted), wanted, token, overhead, paid)
             # larger than was to be expected: one answer without its body is the price of not having asked first
         headers = {"Accept-Encoding": "gzip"}  # or the service unpacks what was stored packed
         if version:
@@ -127,7 +128,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         token.requested("get")
         path = f"/{segment(self.bucket)}/{segment(whole)}"
         answer = self.clients.send("GET", path, "read", key, headers=headers, stream=True)
-        chunks = streamed(answer, key)
+        chunks = streamed(answer, key, token)
         try:
             found = head_of_headers(key, answer.headers, _stored(answer.headers, key))
             checked_version(key, version, found.entry.version)
@@ -135,7 +136,7 @@ class GcsStore(KeepsByCopy, GcsUploads):
         except Exception:
             answer.close()
             raise
-        return ObjectReader(found, chunks, wanted, token, overhead)
+        return ObjectReader(found, chunks, wanted, token, overhead, paid)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)
@@ -146,8 +147,9 @@ class GcsStore(KeepsByCopy, GcsUploads):
         whole = self._whole(key)
         if len(body) > self.limits.max_put:
             raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
-        if len(body) <= SMALL and not meta.sse_kms_key and self._small.puts(whole):
+        if is_small(len(body), token) and not meta.sse_kms_key and self._small.puts(whole):
             token.requested("put")
+            token.pay(len(body))
             wanted = expected if expected in (None, ANY) else generation(expected)
             if (small := self._small.put(whole, body, meta, wanted)) is not None:
                 token.sent(len(body), overhead)

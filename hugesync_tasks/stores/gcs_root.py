@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from json import dumps
-from typing import Any
+from typing import Any, Self
 
 from hugesync_tasks.errors import BadName, Corrupted, NotFound, StoreError, Transient, VersionMismatch
 from hugesync_tasks.stores.base import ANY, GIB, TIB, Limits
+from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.gcs_body import RelatedBody
 from hugesync_tasks.stores.gcs_client import GcsClients, segment
 from hugesync_tasks.stores.gcs_meta import (
@@ -49,6 +50,9 @@ class GcsRoot:
         self.clients = clients
         self.limits = limits or GCS_LIMITS
         self._small = GcsSmall(bucket, clients)
+
+    def within(self, folder: str) -> Self:
+        return borrowed(self, folder)
 
     def _whole(self, key: str) -> str:
         """The object's whole key. Raises BadName where the service cannot hold it."""

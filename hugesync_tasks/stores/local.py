@@ -98,6 +98,10 @@ class LocalStore(LocalUploads, NoBlocks):
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
         return iter(())  # an upload is known by its temporary; there are no intents
 
+    def within(self, folder: str) -> LocalStore:
+        root = os.path.join(self.place.root, parse(folder).path)
+        return LocalStore(root, follow_links=self.reading is not self.place)
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         return Walk(self.reading, token, start_after, enter).entries()
 
@@ -195,7 +199,7 @@ class LocalStore(LocalUploads, NoBlocks):
                     temporary, temp = local_temporary.create(folder, name.name, creation_mode(meta))
                     try:
                         os.ftruncate(temp, st.st_size)
-                        copy_range(fd, 0, st.st_size, temp, 0, token, source_key)
+                        copy_range(fd, 0, st.st_size, temp, 0, token, source_key, source is not self)
                         unchanged(fd, st, source_key)
                         notes = local_meta.apply(temp, meta)
                         os.fsync(temp)
@@ -220,7 +224,15 @@ class LocalStore(LocalUploads, NoBlocks):
         if not isinstance(source, LocalStore):
             raise Unsupported(f"{upload.key}: cannot copy from another kind of store", upload.key)
         return self.copy_range_into(
-            upload, number, source.reading, parse(source_key), source_version, start, length, token
+            upload,
+            number,
+            source.reading,
+            parse(source_key),
+            source_version,
+            start,
+            length,
+            token,
+            source is not self,
         )
 
     def close(self) -> None:

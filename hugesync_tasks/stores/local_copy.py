@@ -74,9 +74,11 @@ def _next_hole(fd: int, at: int, end: int) -> int:
         return end
 
 
-def copy_range(source: int, start: int, length: int, dest: int, offset: int, token: Token, key: str) -> None:
-    """Copy ``length`` bytes; the destination file must be that long already. Raises SourceChanged where the source
-    ends early, and OSError."""
+def copy_range(
+    source: int, start: int, length: int, dest: int, offset: int, token: Token, key: str, paid: bool = False
+) -> None:
+    """Copy ``length`` bytes; the destination file must be that long already. ``paid``: what is not shared counts towards the
+    job's bandwidth. Raises SourceChanged where the source ends early, and OSError."""
     try:
         kernel.clone_range(source, start, length, dest, offset)
         _copied(length, token)
@@ -96,9 +98,10 @@ def copy_range(source: int, start: int, length: int, dest: int, offset: int, tok
             _copied(data - at, token)
             at = data
             continue
-        step = min(_STEP, _next_hole(source, at, end) - at)
+        most = token.slice(_STEP) if paid else _STEP
+        step = min(most, _next_hole(source, at, end) - at)
         if step <= 0:
-            step = min(_STEP, end - at)  # the file changed under the two seeks; the caller's check will tell
+            step = min(most, end - at)  # the file changed under the two seeks; the caller's check will tell
         done = 0
         if by_kernel:
             try:
@@ -113,6 +116,8 @@ def copy_range(source: int, start: int, length: int, dest: int, offset: int, tok
                 raise SourceChanged(f"{key}: shrank while it was read", key)
             write_at(dest, chunk, offset + at - start)
             done = len(chunk)
+        if paid:
+            token.pay(done)
         _copied(done, token)
         at += done
 

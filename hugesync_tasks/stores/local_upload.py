@@ -74,9 +74,9 @@ class LocalUploads:
 
     def copy_range_into(
         self, upload: Upload, number: int, source: Beneath, source_name: Name, version: str, start: int, length: int,
-        token: Token,
+        token: Token, paid: bool,
     ) -> Part:  # fmt: skip
-        """``copy_part`` from a file below ``source``."""
+        """``copy_part`` from a file below ``source``; ``paid`` as of ``copy_range``."""
         token.check()
         _check_length(upload, number, length)
         fd, st = open_regular(source, source_name, version)
@@ -84,7 +84,7 @@ class LocalUploads:
             if start < 0 or start + length > st.st_size:
                 raise Permanent(f"{source_name.key}: the range is not inside {st.st_size} bytes", source_name.key)
             with translated(upload.key), self._opened(upload) as (temp, ranges):
-                copy_range(fd, start, length, temp, (number - 1) * upload.part_size, token, source_name.key)
+                copy_range(fd, start, length, temp, (number - 1) * upload.part_size, token, source_name.key, paid)
                 unchanged(fd, st, source_name.key)
                 return _record(temp, ranges, upload, Part(number, length, ""))
         finally:

@@ -15,6 +15,7 @@ from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ANY, MIB, Limits, NoBlocks, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
+from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
 from hugesync_tasks.stores.listing import Doorkeeper
@@ -80,6 +81,9 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
                 if is_ours(key := whole[len(self.prefix) :]):
                     yield entry_of(key, len(found.body), found.modified_ns, found.etag)
 
+    def within(self, folder: str) -> MemoryStore:
+        return borrowed(self, folder)
+
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         doorkeeper = Doorkeeper(enter)
         if self.limits.list_order == "utf8":
@@ -119,6 +123,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
             raise Permanent("a folder has no bytes of its own", key)
         self._check_condition(key, expected)
         token.requested("put")
+        token.pay(len(body))
         token.sent(len(body), overhead)
         token.moved(len(body))
         made = self.bucket.put(whole, bytes(body), meta, expected, self._crc64(body))
@@ -170,6 +175,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
 
     def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
         token.requested("part")
+        token.pay(len(body))
         token.sent(len(body))
         token.moved(len(body))
         return self.bucket.put_part(self._whole(upload.key), upload.id, number, bytes(body), self._crc64(body))
@@ -272,6 +278,7 @@ class MemoryReader:
             chunk = bytes(self._body[at : at + MIB])
             self._token.received(len(chunk), self._overhead)
             self._token.moved(len(chunk))
+            self._token.pay(len(chunk))
             yield chunk
 
     def __enter__(self) -> MemoryReader:

@@ -10,17 +10,22 @@ from hugesync_tasks.stores.base import KIB
 from hugesync_tasks.token import Token
 
 CHUNK = 256 * KIB  # bytes read from the socket between two looks at the token
+AHEAD = 256 * KIB  # bytes of an answer that are here before anybody reads them: what the system's buffers take at once
 
 
 class ObjectReader:
-    """A Reader over chunks that the adapter fetches. ``length``: what must come, no more and no less."""
+    """A Reader over chunks that the adapter fetches. ``length``: what must come, no more and no less. ``paid``: bytes of it that
+    are paid for (``pay_ahead``)."""
 
-    def __init__(self, head: Head, chunks: Iterator[bytes], length: int, token: Token, overhead: bool) -> None:
+    def __init__(
+        self, head: Head, chunks: Iterator[bytes], length: int, token: Token, overhead: bool, paid: int = 0
+    ) -> None:
         self.head = head
         self._chunks = chunks
         self._length = length
         self._token = token
         self._overhead = overhead
+        self._paid = paid
 
     def __iter__(self) -> Iterator[bytes]:
         came = 0
@@ -28,6 +33,9 @@ class ObjectReader:
             came += len(chunk)
             self._token.received(len(chunk), self._overhead)
             self._token.moved(len(chunk))
+            if came > self._paid:
+                self._token.pay(came - self._paid)
+                self._paid = came
             if came > self._length:
                 break
             if chunk:
@@ -43,6 +51,14 @@ class ObjectReader:
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
+
+
+def pay_ahead(length: int | None, token: Token) -> int:
+    """Before an answer with a body of ``length`` is asked for (None: nobody knows): wait until as much of it may come as comes
+    at once. How much that is."""
+    n = min(length or 0, AHEAD)
+    token.pay(n)
+    return n
 
 
 def checked_span(key: str, size: int, start: int, length: int | None) -> int:

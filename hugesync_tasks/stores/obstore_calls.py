@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.stores.base import MIB
 from hugesync_tasks.stores.s3_errors import Answer
+from hugesync_tasks.token import Token
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -27,6 +28,13 @@ LONGEST = 65.0  # seconds that one call may take: to connect, and to read
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
+
+
+def is_small(length: int | None, token: Token) -> bool:
+    """Whether a body of ``length`` (None: not known yet) may go by obstore, which moves it in one piece: under a limit on the
+    job's bandwidth only what may go at once."""
+    most = token.slice(SMALL)
+    return most == SMALL if length is None else length <= most
 
 
 def maps_to_itself(key: str) -> bool:

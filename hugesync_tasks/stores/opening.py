@@ -153,4 +153,6 @@ def open_store(
         store = ThrottledStore(store, bytes_per_second, requests_per_second)
     if rates is not None and location.scheme != "file":
         store = LimitedStore(store, rates, location.bucket, location.prefix)
-    return NamedStore(RetryingStore(store, attempts=options.retries, patience=patience), role, location.display())
+    longest = options.retry_max_wait or float("inf")
+    store = RetryingStore(store, attempts=options.retries, patience=patience, longest=longest)
+    return NamedStore(store, role, location.display())

@@ -1,4 +1,4 @@
-"""A request's body that renews the lease as it goes out and stops when the call must end."""
+"""A request's body that renews the lease as it goes out, keeps to the job's bandwidth, and stops when the call must end."""
 
 from __future__ import annotations
 
@@ -19,44 +19,52 @@ class PacedBody:
     """File-like over ``body``. ``stopped`` is what ended it: botocore wraps whatever ``read`` raises.
 
     Bytes count as sent when they are handed to the socket; a repeat by the HTTP layer (``seek``) counts again, as it
-    should. ``Content-Length`` comes from ``len``.
+    should. ``Content-Length`` comes from ``len``. ``signed``: the body is read once before it is sent, for its signature,
+    by a reader that takes no more than it asked for; that counts as nothing, and waits for nothing.
     """
 
-    def __init__(self, body: bytes, token: Token, overhead: bool = False) -> None:
+    def __init__(self, body: bytes, token: Token, overhead: bool = False, signed: bool = False) -> None:
         self._view = memoryview(body)
         self._at = 0
         self._token = token
         self._overhead = overhead
         self._slice, self._since = SLICE // 4, 0.0  # bytes of the next slice, and when the last one was given
+        self._unsigned = signed
         self.stopped: Stopped | None = None
 
     def __len__(self) -> int:
         return len(self._view)
 
     def read(self, size: int = -1) -> memoryview:
-        """The next slice; ``size`` is the caller's block size and only a hint to us."""
-        sliced = size is not None and size >= 0
-        chunk = self._view[self._at : self._at + self._paced()] if sliced else self._view[self._at :]
+        """The next slice; ``size`` is the sender's block size and only a hint to us."""
+        whole = size is None or size < 0
         try:
+            if self._unsigned:
+                chunk = self._view[self._at :] if whole else self._view[self._at : self._at + size]
+            else:
+                chunk = self._view[self._at :] if whole else self._view[self._at : self._at + self._paced()]
+                self._token.pay(len(chunk))
+                self._since = time.monotonic()
             self._token.moved(len(chunk))
         except Stopped as why:
             self.stopped = why
             raise
         self._at += len(chunk)
-        self._token.sent(len(chunk), self._overhead)
+        if not self._unsigned:
+            self._token.sent(len(chunk), self._overhead)
         return chunk
 
     def _paced(self) -> int:
-        """How much is given next, by how long the socket took for the last slice."""
-        now, since = time.monotonic(), self._since
-        self._since = now
-        if since and now - since > NEAR:
+        """How much is given next, by how long the socket took for the last slice, and by the job's bandwidth."""
+        if self._since and (took := time.monotonic() - self._since) > NEAR:
             self._slice = max(LEAST, self._slice // 2)
-        elif since and now - since < NEAR / 4:
+        elif self._since and took < NEAR / 4:
             self._slice = min(SLICE, self._slice * 2)
-        return self._slice
+        return self._token.slice(self._slice)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if self._at == len(self._view):
+            self._unsigned = False
         self._at = (0, self._at, len(self._view))[whence] + offset
         self._since = 0.0
         return self._at

@@ -23,7 +23,7 @@ class RetryingStore(Wrapper):
     """Repeats what failed with Transient, and nothing else, at most ``attempts`` times in all.
 
     Between attempts it waits a random time below ``min(cap, base * 2**n)`` seconds (full jitter), after a Throttled
-    with ``retry_after`` that much longer. A wait the token's deadline would cut short is not begun: the error stands.
+    with ``retry_after`` that much longer, but never more than ``longest`` seconds. A wait the token's deadline would cut short is not begun: the error stands.
     Each repeat counts as ``retries`` on the token's meter, one after a Throttled as ``throttled`` too, and a wait keeps
     the task's lease. Progress in a listing or a stream starts the count anew. No attempt begins later than ``patience``
     seconds after the first failure: a call of a silent store lasts until its socket's time-out, and so does each repeat.
@@ -41,8 +41,10 @@ class RetryingStore(Wrapper):
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random.random,
         patience: float = float("inf"),
+        longest: float = float("inf"),
     ) -> None:
         super().__init__(inner)
+        self._longest = longest
         self._attempts = max(1, attempts)
         self._base = base
         self._cap = cap
@@ -181,9 +183,9 @@ class RetryingStore(Wrapper):
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
-        jitter: float = self._random() * min(self._cap, self._base * 2 ** (state.attempt_number - 1))
+        jitter: float = self._random() * min(self._cap, self._longest, self._base * 2 ** (state.attempt_number - 1))
         asked = error.retry_after if isinstance(error, Throttled) else None
-        return jitter + (asked or 0.0)
+        return min(self._longest, jitter + (asked or 0.0))
 
     def _pause(self, seconds: float, token: Token) -> None:
         token.check()

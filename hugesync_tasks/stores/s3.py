@@ -17,8 +17,8 @@ from hugesync_tasks.stores.base import ANY, Limits, PutBatch, Reader, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.keeping import KeepsByCopy
-from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version
-from hugesync_tasks.stores.obstore_calls import SMALL
+from hugesync_tasks.stores.object_reader import ObjectReader, checked_span, checked_version, pay_ahead
+from hugesync_tasks.stores.obstore_calls import SMALL, is_small
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64, md5_of
 from hugesync_tasks.stores.s3_client import READ_TIMEOUT, S3Clients
@@ -126,14 +126,15 @@ class S3Store(KeepsByCopy, S3Uploads):
             checked_version(key, version, head.entry.version)
             return ObjectReader(head, iter(()), checked_span(key, head.entry.size, start, 0), token, overhead)
         span = None if start == 0 and length is None else (start, length)
-        if (length is None or length <= SMALL) and self._small.usable(whole):
+        paid = pay_ahead(length, token)
+        if is_small(length, token) and self._small.usable(whole):
             token.requested("get")
             result = self._small.get(whole, version, span)
             if result is not None and result.range[1] - result.range[0] <= SMALL:
                 head = self._small_head(key, result)
                 checked_version(key, version, head.entry.version)
                 wanted = checked_span(key, head.entry.size, start, length)
-                return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead)
+                return ObjectReader(head, self._small.chunks(result, key, wanted), wanted, token, overhead, paid)
             # larger than was to be expected: one answer without its body is the price of not having asked first
         token.requested("get")
         more: dict[str, Any] = {"IfMatch": quoted(version)} if version else {}
@@ -145,14 +146,14 @@ class S3Store(KeepsByCopy, S3Uploads):
             raise translated(exc, "read", key) from exc
         total = str(answer.get("ContentRange", "")).rpartition("/")[2]
         head = self._head_of(key, answer, int(total) if total.isdigit() else int(answer["ContentLength"]))
-        chunks = streamed(answer["Body"], key)
+        chunks = streamed(answer["Body"], key, token)
         try:
             checked_version(key, version, head.entry.version)
             wanted = checked_span(key, head.entry.size, start, length)
         except Exception:
             answer["Body"].close()
             raise
-        return ObjectReader(head, chunks, wanted, token, overhead)
+        return ObjectReader(head, chunks, wanted, token, overhead, paid)
 
     def batch(self) -> PutBatch:
         return PromptBatch(self)
@@ -165,7 +166,8 @@ class S3Store(KeepsByCopy, S3Uploads):
             raise TooLarge(f"cannot write: {len(body)} bytes are more than one put may have", key)
         token.requested("put")
         etag: str | None = None
-        if len(body) <= SMALL and not meta.sse_kms_key and self._small.usable(whole):
+        if is_small(len(body), token) and not meta.sse_kms_key and self._small.usable(whole):
+            token.pay(len(body))
             token.sent(len(body), overhead)
             try:
                 etag = self._small.put(whole, body, meta, expected)
@@ -240,8 +242,9 @@ class S3Store(KeepsByCopy, S3Uploads):
         more = self._attributes(meta) | condition(expected)
         if self.limits.full_crc64:
             more["ChecksumCRC64NVME"] = base64_of(crc64_of(body))
-        paced = PacedBody(body, token, overhead)
-        client = self.clients.bulk if self.limits.full_crc64 or self.clients.is_tls else self.clients.control
+        guarded = self.limits.full_crc64 or self.clients.is_tls
+        paced = PacedBody(body, token, overhead, signed=not guarded)
+        client = self.clients.bulk if guarded else self.clients.control
         try:
             answer = client.put_object(Bucket=self.bucket, Key=whole, Body=paced, **more)
         except Exception as exc:

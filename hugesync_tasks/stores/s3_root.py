@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from hugesync_tasks.errors import BadName, Unsupported
 from hugesync_tasks.model import Meta
 from hugesync_tasks.names import folded
 from hugesync_tasks.stores.base import ANY, Limits, Store
+from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.s3_client import S3Clients
 from hugesync_tasks.stores.s3_dialects import AWS_LIMITS, UNPROBED_LIMITS
 from hugesync_tasks.stores.s3_meta import quoted, user_metadata
@@ -42,6 +43,9 @@ class S3Root:
         if self._small_store is None:
             self._small_store = S3Small(self.bucket, self.clients, self.limits.full_crc64)
         return self._small_store
+
+    def within(self, folder: str) -> Self:
+        return borrowed(self, folder)
 
     def _whole(self, key: str) -> str:
         """The object's whole key. Raises BadName where this store cannot hold it, or would fold it into another's."""

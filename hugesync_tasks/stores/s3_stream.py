@@ -7,14 +7,15 @@ from typing import Any
 
 from hugesync_tasks.stores.object_reader import CHUNK
 from hugesync_tasks.stores.s3_errors import translated
+from hugesync_tasks.token import Token
 
 
-def streamed(body: Any, key: str) -> Iterator[bytes]:
+def streamed(body: Any, key: str, token: Token) -> Iterator[bytes]:
     """The chunks of a botocore ``StreamingBody``; closed however iteration ends."""
     try:
         while True:
             try:
-                chunk = body.read(CHUNK)
+                chunk = body.read(token.slice(CHUNK))
             except Exception as exc:
                 raise translated(exc, "read", key) from exc
             if not chunk:

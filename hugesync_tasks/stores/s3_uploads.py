@@ -52,9 +52,10 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
         more = self._of(upload) | {"PartNumber": number}
         if checked:
             more["ChecksumCRC64NVME"] = base64_of(crc64)
-        paced = PacedBody(body, token)
         # without TLS and without a checksum the signed SHA-256 is all that guards the bytes on their way
-        client = self.clients.bulk if checked or self.clients.is_tls else self.clients.control
+        signed = not (checked or self.clients.is_tls)
+        paced = PacedBody(body, token, signed=signed)
+        client = self.clients.control if signed else self.clients.bulk
         token.requested("part")
         try:
             answer = client.upload_part(Body=paced, **more)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from copy import copy
+from typing import Self, TypeVar
 
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.stores.base import Limits, Parts, PutBatch, Reader, Store, Stretch
@@ -67,6 +68,11 @@ class Wrapper:
 
     def list_ours(self, token: Token, below: str = "") -> Iterator[Entry]:
         yield from self._do("list_ours", below, token, lambda: self.inner.list_ours(token, below))
+
+    def within(self, folder: str) -> Self:
+        made = copy(self)
+        made.inner = self.inner.within(folder)
+        return made
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         yield from self._do("list", start_after, token, lambda: self.inner.list(token, start_after, enter))

@@ -37,6 +37,11 @@ class Checkpoint:
         if self._folder is not None:
             self._folder.save(checkpoint={"key": window.key, "counters": {**wire, "failures": failures}})
 
+    def keep(self, **fields: Any) -> None:
+        """Fields of job.json, embedded; a fleet's ledger has them already."""
+        if self._folder is not None:
+            self._folder.save(**fields)
+
     def read(self) -> tuple[str, Counters] | None:
         """The newest there is, or None."""
         found = self._ledger.read_checkpoint(self._job)

@@ -12,12 +12,14 @@ import click
 
 from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
+from hugesync_producer.cli_map import MAPPED, map_of
 from hugesync_producer.cli_options import (
     COMPARING,
     DELETING,
     DELTA,
     FLEET,
     ITEMIZE,
+    LISTED,
     MEASURING,
     RUNNING,
     SELECTING,
@@ -40,6 +42,8 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
+@LISTED
+@MAPPED
 @WRITING
 @DELETING
 @DELTA
@@ -74,28 +78,31 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        selection = request.selection_of(given, filters_given(ctx))
+        map_file = map_of(given)
         options = request.options_of(given, settings)
-        if given["preflight"] or given["auto"]:
-            from hugesync_producer.cli_preflight import before_job
+        with request.chosen(given, filters_given(ctx)) as (selection, names):
+            if given["preflight"] or given["auto"]:
+                from hugesync_producer.cli_preflight import before_job
 
-            options, settings = before_job(out, source, dest, given, settings, options, selection)
-        from hugesync_producer.sync import sync
+                options, settings = before_job(out, source, dest, given, settings, options, selection)
+            from hugesync_producer.sync import sync
 
-        return sync(
-            source,
-            dest,
-            settings=settings,
-            rules=request.rules_of(given, settings),
-            selection=selection,
-            options=options,
-            source_profile=given["source_profile"],
-            dest_profile=given["dest_profile"],
-            dry_run=given["dry_run"],
-            fresh=given["fresh"],
-            detach=given["detach"],
-            observer=observer,
-        )
+            return sync(
+                source,
+                dest,
+                settings=settings,
+                rules=request.rules_of(given, settings),
+                selection=selection,
+                options=options,
+                source_profile=given["source_profile"],
+                dest_profile=given["dest_profile"],
+                dry_run=given["dry_run"],
+                fresh=given["fresh"],
+                detach=given["detach"],
+                observer=observer,
+                files_from=names,
+                map_file=map_file,
+            )
 
     return run(out, work)
 

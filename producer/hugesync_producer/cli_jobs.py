@@ -21,6 +21,7 @@ from hugesync_producer import human
 from hugesync_producer.cli_delta import delta_command, patch_command, sign_command
 from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_help import SectionedGroup
+from hugesync_producer.cli_limit import limit_command
 from hugesync_producer.cli_manifest import manifest_command
 from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
 from hugesync_producer.cli_preflight import preflight_command
@@ -47,7 +48,7 @@ VERBOSE = grouped(click.option("-v", "--verbose", is_flag=True, help="List every
 
 class HugesyncCommands(SectionedGroup):
     sections = {
-        "Jobs": ("jobs", "status", "watch", "pause", "resume", "cancel", "retry", "errors"),
+        "Jobs": ("jobs", "status", "watch", "pause", "resume", "cancel", "limit", "retry", "errors"),
         "Two places compared": ("verify", "manifest"),
         "Before a job": ("preflight", "validate-endpoint", "providers"),
         "What was left behind": ("uploads",),
@@ -65,7 +66,7 @@ def hugesync_commands() -> None:
 for _command in (
     sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
     verify_command, manifest_command, config_command, completion_command, pause_command, errors_command, retry_command,
-    watch_command,
+    watch_command, limit_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 

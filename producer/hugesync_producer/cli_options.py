@@ -93,6 +93,19 @@ SELECTING = grouped(
     section="What takes part",
 )
 
+LISTED = grouped(
+    click.option(
+        "--files-from",
+        type=PLACE,
+        metavar="FILE",
+        help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
+    ),
+    click.option(
+        "--files-from0", type=PLACE, metavar="FILE", help="The same of a list in which each name ends in NUL."
+    ),
+    section="What takes part",
+)
+
 WRITING = grouped(
     _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
     _flag("-o", "--owner", help="With -g: keep owner and group."),
@@ -186,7 +199,24 @@ RUNNING = grouped(
         help="Parts and batches in flight, over all workers.  [default: as workers have slots]",
     ),
     click.option("--memory", metavar="SIZE", help="Most memory of each worker process.  [default: 512MiB]"),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
+        " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
+    ),
     click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
+    click.option(
+        "--retry-max-wait",
+        metavar="TIME",
+        help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
+    ),
+    click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
+    ),
     click.option(
         "--stall-timeout",
         metavar="TIME",
@@ -237,7 +267,7 @@ ITEMIZE = grouped(
     section=SHOWN,
 )
 
-SHOWING = grouped(
+SPEAKING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
     _flag(
@@ -256,6 +286,11 @@ SHOWING = grouped(
         default=True,
         help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
     ),
+    section=SHOWN,
+)
+
+SHOWING = grouped(  # of what is a job
+    SPEAKING,
     click.option(
         "--events",
         type=PLACE,

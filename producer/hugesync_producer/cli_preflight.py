@@ -53,24 +53,28 @@ def preflight_command(ctx: click.Context, /, source: str, dest: str, **given: An
     command is killed. The estimate is of a DEST that has nothing yet.
 
     \b
-    Exit codes: 0 a job can be started, 2 bad usage or configuration, missing
-    source or bucket, 4 blocked: no space, no inodes, no permission,
-    5 unreachable, 130 interrupted.
+    Exit codes: 0 a job can be started, 1 it can, but something could not be
+    removed, 2 bad usage or configuration, missing source or bucket,
+    4 blocked: no space, no inodes, no permission, 5 unreachable,
+    130 interrupted.
     """
     out = Output.of(NAME, given)
     blocked: list[str] = []
+    left: list[str] = []
 
     def work() -> None:
         from hugesync_producer import cli_request as request
+        from hugesync_producer.cli_inputs import Inputs
         from hugesync_producer.preflight.wording import lines
         from hugesync_tasks.config import load
 
         settings = load({"broker_url": given["broker"]} if given["broker"] is not None else {})
-        selection = request.selection_of(given, filters_given(ctx))
+        selection = request.selection_of(given, filters_given(ctx), Inputs())
         options = request.comparing_options_of(given, settings)
         with stoppable():
             report = _measured(out, source, dest, given, settings, options, selection)
         blocked.extend(report.blockers)
+        left.extend(report.left)
         if out.as_json:
             show(json.dumps(report.to_json()))
         else:
@@ -78,10 +82,12 @@ def preflight_command(ctx: click.Context, /, source: str, dest: str, **given: An
                 show(line)
 
     code = answer(out, work)
-    if blocked and not code and out.as_json:
+    if out.as_json and not code:
         for why in blocked:
             out.say(f"blocked: {why}")
-    return code or (4 if blocked else 0)
+        for place in left:
+            out.say(f"could not be removed: {place}")
+    return code or (4 if blocked else int(bool(left)))
 
 
 def before_job(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hugesync_producer.cli_inputs import Inputs, filter_rules, names_of
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Options, Rules, Selection
 
 if TYPE_CHECKING:
+    from hugesync_producer.namelist import NameList
     from hugesync_tasks.config import Settings
 
 Given = Mapping[str, Any]  # the parameters of a click command
@@ -20,8 +21,10 @@ _SETTINGS = {
     "broker": "broker_url",
     "state": "state_url",
     "jobs": "jobs",
+    "bwlimit": "bwlimit",
     "memory": "memory",
     "retries": "retries",
+    "retry_max_wait": "retry_max_wait",
     "conflict_retries": "conflict_retries",
     "stall_timeout": "stall_timeout",
     "modify_window": "modify_window",
@@ -38,6 +41,13 @@ _CONTRADICTIONS = (
     ("no_metadata", "owner"),
     ("no_metadata", "group"),
     ("no_metadata", "dir_metadata"),
+    ("files_from", "files_from0"),
+    ("files_from", "preflight"),
+    ("files_from0", "preflight"),
+    ("files_from", "auto"),
+    ("files_from0", "auto"),
+    ("files_from", "delete"),
+    ("files_from0", "delete"),
     ("detach", "dry_run"),
     ("detach", "verbose"),
     ("detach", "events"),
@@ -106,13 +116,22 @@ def rules_of(given: Given, settings: Settings) -> Rules:
     )
 
 
-def selection_of(given: Given, filters: Iterable[tuple[str, str]]) -> Selection:
+@contextmanager
+def chosen(given: Given, filters: Iterable[tuple[str, str]]) -> Iterator[tuple[Selection, NameList | None]]:
+    """The selection, and the list of names until the block ends. Raises UsageError."""
+    inputs = Inputs()
+    selection = selection_of(given, filters, inputs)
+    with names_of(given, inputs) as names:
+        yield selection, names
+
+
+def selection_of(given: Given, filters: Iterable[tuple[str, str]], inputs: Inputs | None = None) -> Selection:
     """``filters``: (option, value) in the order typed. Raises UsageError for a bad size or an unreadable file."""
     low, high = _limit("min_size", given), _limit("max_size", given)
     if low is not None and high is not None and low > high:
         raise UsageError(f"--min-size {given['min_size']} is more than --max-size {given['max_size']}: nothing is left")
     return Selection(
-        filters=filter_rules(filters),
+        filters=filter_rules(filters, inputs or Inputs()),
         min_size=low,
         max_size=high,
         links="follow" if given["copy_links"] else "skip" if given["skip_links"] else "keep",
@@ -124,12 +143,15 @@ def options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         metadata=not given["no_metadata"],
         owner=given["archive"] or (given["owner"] and given["group"]),
         dir_metadata=given["dir_metadata"],
         storage_class=given["storage_class"],
         sse_kms_key=given["sse_kms_key"],
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
+        max_duration=_duration("max_duration", given),
         conflict_retries=settings.conflict_retries,
         on_conflict="fail" if given["fail_on_conflict"] else given["on_conflict"] or "retry",
         unsafe_no_conflict_check=given["unsafe_no_conflict_check"],
@@ -174,7 +196,10 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     _refuse_memory_of_others(given, settings)
     return Options(
         jobs=settings.jobs,
+        bwlimit=settings.bwlimit,
         retries=settings.retries,
+        retry_max_wait=settings.retry_max_wait,
+        max_duration=_duration("max_duration", given),
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
@@ -213,41 +238,6 @@ def _delta_options(given: Given) -> dict[str, Any]:
     return out
 
 
-def filter_rules(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """(flags, pattern) in the order typed, files expanded in place. Names that are no UTF-8 are in key form."""
-    from hugesync_producer.filterrules import RuleReader
-    from hugesync_tasks.names import encode_name
-
-    reader = RuleReader(_Inputs().read)
-    for option, value in filters:
-        default = "+" if option.startswith("include") else "-"
-        if option == "filter":
-            reader.filter(encode_name(os.fsencode(value)))
-        elif option.endswith("_from"):
-            reader.old_file(value, default)
-        else:
-            reader.old(encode_name(os.fsencode(value)), default)
-    return tuple(reader.rules)
-
-
-class _Inputs:
-    """What options name as files; ``-`` is standard input, which can be read once only."""
-
-    def __init__(self) -> None:
-        self._stdin_read = False
-
-    def read(self, path: str) -> bytes:
-        if path == "-" and self._stdin_read:
-            raise UsageError("two options read standard input (-), and there is only one")
-        try:
-            if path != "-":
-                return Path(path).read_bytes()
-            self._stdin_read = True
-            return sys.stdin.buffer.read()
-        except OSError as error:
-            raise UsageError(f"cannot read the patterns in {path}: {error.strerror}") from error
-
-
 def _size(name: str, given: Given) -> int | None:
     if given[name] is None:
         return None
@@ -267,6 +257,18 @@ def _limit(name: str, given: Given) -> int | None:
     if size is not None and size + step < 0:
         raise UsageError(f"{_option(name)}: {text} is less than nothing")
     return None if size is None else size + step
+
+
+def _duration(name: str, given: Given) -> float:
+    """Seconds; 0 where it was not given. Raises UsageError."""
+    if given.get(name) is None:
+        return 0.0
+    from hugesync_tasks.config_units import parse_duration
+
+    try:
+        return parse_duration(given[name])
+    except ValueError as error:
+        raise UsageError(f"{_option(name)}: {error}") from error
 
 
 def _option(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hugesync_producer.cli_options import FLEET, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
+from hugesync_producer.cli_options import FLEET, LISTED, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
 from hugesync_producer.cli_run import Output, run
 from hugesync_producer.cli_types import PLACE
 from hugesync_tasks.summary import Observer, Summary
@@ -26,6 +26,7 @@ NAME = "hugesync verify"
 )
 @click.option("--one-way", is_flag=True, default=False, help="Do not look for what only DEST has.")
 @SELECTING
+@LISTED
 @RUNNING
 @FLEET
 @SHOWING
@@ -53,22 +54,23 @@ def verify_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_pairs(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
-        selection = request.selection_of(given, filters_given(ctx))
         from hugesync_producer.verify import verify
 
-        return verify(
-            source,
-            dest,
-            settings=settings,
-            selection=selection,
-            options=request.comparing_options_of(given, settings),
-            source_profile=given["source_profile"],
-            dest_profile=given["dest_profile"],
-            sample=request.sample_of(given["sample"]),
-            one_way=given["one_way"],
-            fresh=given["fresh"],
-            detach=given["detach"],
-            observer=observer,
-        )
+        with request.chosen(given, filters_given(ctx)) as (selection, names):
+            return verify(
+                source,
+                dest,
+                settings=settings,
+                selection=selection,
+                options=request.comparing_options_of(given, settings),
+                source_profile=given["source_profile"],
+                dest_profile=given["dest_profile"],
+                sample=request.sample_of(given["sample"]),
+                one_way=given["one_way"],
+                fresh=given["fresh"],
+                detach=given["detach"],
+                observer=observer,
+                files_from=names,
+            )
 
     return run(out, work)

@@ -118,6 +118,7 @@ def summarise(
         failures=total.failure_list(),
         failures_omitted=total.failures_omitted,
         elapsed_seconds=time.monotonic() - began,
+        missing=tuple(total.missing),
         reason=reason,
         notes=tuple(notes),
         resumable=str(state) in UNFINISHED,

@@ -23,7 +23,8 @@ class Filter:
     entered.
 
     ``delete_excluded``: rules that name no side are the sender's. ``source_root``, ``dest_root``: the absolute paths that rules
-    with the modifier ``/`` are compared with, without a slash in front or at the end."""
+    with the modifier ``/`` are compared with, without a slash in front or at the end. ``named``: entries come from a list of names,
+    so that the folders above them were not entered, and are asked."""
 
     def __init__(
         self,
@@ -34,7 +35,9 @@ class Filter:
         delete_excluded: bool = False,
         source_root: str = "",
         dest_root: str = "",
+        named: bool = False,
     ) -> None:
+        self._named, self._way = named, ("", True)
         self._links, self.delete_excluded = links, delete_excluded
         rules = list(rules)
         self._sender = [_Compiled(rule, source_root) for rule in rules if "s" in of_sides(rule[0])]
@@ -50,11 +53,17 @@ class Filter:
     @classmethod
     def of_job(cls, spec: Spec) -> Filter:
         chosen = spec.selection
-        roots = [_root(end.display()) if end.scheme == "file" else "" for end in (spec.source, spec.dest)]
+        here, there = (_root(end.display()) if end.scheme == "file" else "" for end in (spec.source, spec.dest))
         return cls(
-            chosen.filters, chosen.min_size, chosen.max_size, chosen.links != "skip",
-            spec.options.delete and spec.options.delete_excluded, *roots,
-        )  # fmt: skip
+            chosen.filters,
+            chosen.min_size,
+            chosen.max_size,
+            links=chosen.links != "skip",
+            delete_excluded=spec.options.delete and spec.options.delete_excluded,
+            source_root=here,
+            dest_root=there,
+            named=bool(chosen.listed),
+        )
 
     def enter(self, dir_key: str) -> bool:
         """Whether the folder ``dir_key`` (ends in "/") of the source is listed at all."""
@@ -67,7 +76,7 @@ class Filter:
     def selects(self, entry: Entry) -> bool:
         """Whether ``entry`` takes part. Links match by their own name, without ``.rclonelink``; sizes limit regular files
         only. What could not be looked at is asked by name, as a file or (key ending in "/") as a folder."""
-        return self.fits(entry) and self.shows(entry)
+        return self.fits(entry) and self.shows(entry) and (not self._named or self._entered(entry.key))
 
     def fits(self, entry: Entry) -> bool:
         """Whether ``entry`` takes part as far as its size and ``--skip-links`` go."""
@@ -83,6 +92,13 @@ class Filter:
     def shows(self, entry: Entry) -> bool:
         """Whether ``entry`` takes part as far as the sender's rules go."""
         return _decided(self._sender, *_named(entry))
+
+    def _entered(self, key: str) -> bool:
+        """Whether all folders above ``key`` are; the last answer is kept."""
+        above = key[: key.rstrip("/").rfind("/") + 1]
+        if self._way[0] != above:
+            self._way = above, all(self.enter(above[: at + 1]) for at, c in enumerate(above) if c == "/")
+        return self._way[1]
 
     def protects(self, entry: Entry, doomed: bool = False) -> bool:
         """Whether the receiver's rules keep ``entry`` of the destination from being deleted. ``doomed``: it lies in a folder that

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -118,11 +120,12 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if not settings.broker_url:
         folder = folder_of(settings, job_id)
         spec, state = Spec.unwire(folder.data["spec"]), folder.data.get("state")
+        limit = folder.data.get("bwlimit")
     else:
         ledger = open_ledger(settings)
         try:
             spec = Spec.unwire(json.loads(known(ledger, job_id)))
-            state = ledger.meta(job_id).get("state")
+            state, limit = (ledger.meta(job_id).get(name) for name in ("state", "bwlimit"))
         finally:
             ledger.close()
     if state not in UNFINISHED:
@@ -130,6 +133,8 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if state == "running" and goes_on(job_id, settings):
         observer.on_notice(f"job {job_id} goes on in the process that runs it, which is followed here")
         return watch(job_id, settings, observer)
+    if limit is not None:  # changed while it ran
+        spec = replace(spec, options=replace(spec.options, bwlimit=int(limit)))
     if settings.broker_url:
         spec = placed(seen_here(spec, roots_of(settings)), settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
@@ -144,24 +149,37 @@ def watch(job_id: str, settings: Settings, observer: Observer) -> Summary:
 
 def cancel(job_id: str, settings: Settings) -> None:
     """Tell a running job to stop; it stays resumable."""
+    with _running(job_id, settings, "cancel") as ledger:
+        ledger.cancel(job_id)
+        if settings.broker_url and not ledger.leader(job_id):
+            _cancel_leaderless(ledger, job_id)
+
+
+def limit(job_id: str, settings: Settings, bwlimit: int) -> None:
+    """Hold a running job to so many bytes per second from now on, 0 = to none; its processes hear of it within a second or so."""
+    with _running(job_id, settings, "limit") as ledger:
+        ledger.set_meta(job_id, bwlimit=str(bwlimit))
+
+
+@contextmanager
+def _running(job_id: str, settings: Settings, verb: str) -> Iterator[Ledger]:
+    """The ledger of a job that runs. Raises UsageError, and Refused for one whose server is gone."""
     if settings.broker_url:
         ledger = open_ledger(settings)
         try:
             known(ledger, job_id)
             if (state := ledger.meta(job_id).get("state", "running")) != "running":
-                raise UsageError(f"{stands(job_id, state)}: there is nothing to cancel")
-            ledger.cancel(job_id)
-            if not ledger.leader(job_id):
-                _cancel_leaderless(ledger, job_id)
+                raise UsageError(f"{stands(job_id, state)}: there is nothing to {verb}")
+            yield ledger
         finally:
             ledger.close()
         return
     folder = folder_of(settings, job_id)
     if folder.data.get("state") != "running" or not folder.data.get("broker"):
-        raise UsageError(f"{stands(job_id, folder.data.get('state'))}: there is nothing to cancel")
+        raise UsageError(f"{stands(job_id, folder.data.get('state'))}: there is nothing to {verb}")
     ledger = open_ledger(at_server(settings, folder.data))
     try:
-        ledger.cancel(job_id)
+        yield ledger
     except Unreachable as error:
         raise Refused(f"job {job_id} is not running any more (its server does not answer)") from error
     finally:

@@ -26,13 +26,23 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a list names and the source does not have: how much, and the first names."""
+
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class JoinItem:
-    """Everything known of one key; at least one of source and dest is there."""
+    """Everything known of one key; at least one of source and dest is there, unless something is ``missing``: then the key is
+    the last of its names."""
 
     key: str
     source: Entry | None
     dest: Entry | None
     hint: Hint | None = None
+    missing: Lacking | None = None
 
 
 E = TypeVar("E", bound=Entry | Hint)

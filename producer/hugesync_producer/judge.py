@@ -23,7 +23,7 @@ from enum import StrEnum
 
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import OpenFolders
-from hugesync_producer.join import JoinItem
+from hugesync_producer.join import JoinItem, Lacking
 from hugesync_producer.obstacles import Obstacles
 from hugesync_tasks.decide import Decision, decide
 from hugesync_tasks.errors import FailureClass
@@ -67,11 +67,18 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A list, or a map, names this, and the source lacks it."""
+
+    what: Lacking
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """A folder with nothing to be done."""
 
 
-Verdict = Skip | Fail | Send | Extra | Nothing
+Verdict = Skip | Fail | Send | Extra | Missing | Nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +129,14 @@ class Judge:
         finishes = tuple(self._folders.leave(item.key))
         source = item.source
         if source is None:
-            return Step(item.key, 0, False, Extra(), finishes)
+            return Step(item.key, 0, False, Missing(item.missing) if item.missing is not None else Extra(), finishes)
         verdict = self._verdict(source, item.dest)
         if isinstance(verdict, Send):
             self._folders.touch(item.key)  # before a new folder is entered: it changes the one it lies in
         if source.kind is Kind.DIR and not isinstance(verdict, Skip | Fail):
             self._enter(source, item.dest, isinstance(verdict, Send))
+            return Step(item.key, 0, False, verdict, finishes)
+        if source.kind is Kind.MISSING:
             return Step(item.key, 0, False, verdict, finishes)
         return Step(item.key, source.size, _counts(source), verdict, finishes)
 
@@ -137,14 +146,16 @@ class Judge:
 
     def _verdict(self, source: Entry, dest: Entry | None) -> Verdict:
         if not self._terms.select.selects(source):
-            return Skip("filtered")
+            return Nothing() if source.kind is Kind.MISSING else Skip("filtered")
+        if source.kind is Kind.MISSING:
+            return Missing(Lacking(1, (source.key,)))
         if self._terms.backup and source.key.startswith(self._terms.backup):
             return Fail(
                 FailureClass.PERMANENT, f"its name is below --backup-dir {self._terms.backup}: give another one"
             )
         if source.kind is Kind.ERROR:
             note = source.note or "could not be looked at"
-            return Fail(class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
+            return Fail(class_of(note), note if note.startswith(("reserved", "the map")) else f"at the source: {note}")
         if dest is not None and dest.kind is Kind.ERROR:
             return Fail(class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
         if source.kind is Kind.SPECIAL:

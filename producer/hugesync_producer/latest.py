@@ -22,6 +22,7 @@ class AsOf:
     in_flight: tuple[tuple[str, int, int], ...] = ()  # (key, bytes moved, size), largest first
     waiting_for: str = ""
     throttled: bool = False
+    bwlimit: int = 0  # bytes per second; 0 = none
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -30,10 +31,11 @@ class AsOf:
             "in_flight": [{"path": key, "moved": moved, "size": size} for key, moved, size in self.in_flight],
             "waiting_for": self.waiting_for,
             "throttled": self.throttled,
+            "bwlimit": self.bwlimit,
         }
 
 
-def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int]) -> dict[str, Any]:
+def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], bwlimit: int = 0) -> dict[str, Any]:
     """What a coordinator tells; small, whatever the job's size."""
     return {
         **total.tally.wire(),
@@ -46,6 +48,7 @@ def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int]) -> dic
         "in_flight": snapshot.in_flight[:FILES_TOLD],
         "waiting_for": snapshot.waiting_for,
         "throttled": snapshot.throttled,
+        "bwlimit": bwlimit,
     }
 
 
@@ -67,7 +70,7 @@ def of_run(job: str, state: State, told: Mapping[str, Any], seconds_ago: float) 
         elapsed_seconds=told["elapsed"],
     )
     rows = tuple((key, moved, size) for key, moved, size in told["in_flight"])
-    return summary, AsOf(seconds_ago, False, rows, told["waiting_for"], told["throttled"])
+    return summary, AsOf(seconds_ago, False, rows, told["waiting_for"], told["throttled"], told.get("bwlimit", 0))
 
 
 def of_checkpoint(job: str, state: State, saved: Counters, seconds_ago: float | None) -> tuple[Summary, AsOf]:
@@ -121,6 +124,8 @@ def lines(as_of: Mapping[str, Any]) -> Iterator[str]:
         yield f"Waiting: {as_of['waiting_for']}"
     if as_of["throttled"]:
         yield "Throttled: the store asks us to slow down"
+    if as_of["bwlimit"]:
+        yield f"Limited to {human.rate(as_of['bwlimit'])} (--bwlimit)"
     if as_of["in_flight"]:
         yield "In flight:"
     for row in as_of["in_flight"]:

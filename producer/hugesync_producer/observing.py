@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from hugesync_producer import human, latest
+from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.inside import Inside
 from hugesync_producer.pace import SLOWED, Slowdown
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import SAY_AFTER
 from hugesync_producer.units import Units
 from hugesync_producer.window import Counters
+from hugesync_tasks.config_units import show_rate
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import MOVED, Snapshot
@@ -31,6 +33,7 @@ class Observing:
         self._slowdown = Slowdown()
         self._met, self._met_at = -1, 0.0  # entries that the listings had brought, and since when they are so many
         self._limited = False
+        self.bwlimit = units.job.spec.options.bwlimit  # as the ledger has it
 
     def begin(self) -> None:
         self._before = self._ledger.traffic(self._job)
@@ -96,7 +99,16 @@ class Observing:
         return f"the listings have brought nothing for {human.duration(now - self._met_at)}"
 
     def tell(self, snapshot: Snapshot, total: Counters) -> None:
-        self._ledger.tell(self._job, json.dumps(latest.wire(snapshot, total, self.traffic)))
+        self._ledger.tell(self._job, json.dumps(latest.wire(snapshot, total, self.traffic, self.bwlimit)))
+
+    def limited(self, told: str | None, checkpoint: Checkpoint) -> str:
+        """Take the bandwidth limit that the ledger has by now into account; a notice where it is another."""
+        rate = self.bwlimit if told is None else int(told)
+        if rate == self.bwlimit:
+            return ""
+        self.bwlimit = rate
+        checkpoint.keep(bwlimit=rate)
+        return f"the bandwidth limit is {show_rate(rate)} now"
 
     def _throttled(self) -> int:
         """How often a store asked for less, or a call waited for that: the workers, the listings, and the second looks at

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.coordinator import LEASE_MS
 from hugesync_producer.jobfolder import JobFolder
+from hugesync_producer.keptnames import give
 from hugesync_producer.leadership import lead, lock, place_of
+from hugesync_producer.namelist import NameList
 from hugesync_producer.offering import offer
 from hugesync_producer.processes import this_process
 from hugesync_producer.samedevice import Devices, refuse_another, remembered
@@ -46,9 +48,11 @@ def open_job(
     device: str,
     owner: str = "",
     left: tuple[str, Counters] | None = None,
+    names: NameList | None = None,
 ) -> Opened:
     """``device``: what the source lies on. ``owner``: whose lease this process was started under, for a job that is open
-    already; "" = a run of its own. ``left``: K and the counters of a job of which some files are tried again. Raises Refused (the destination's, or the job's, is another's; with ``--delete`` a source on
+    already; "" = a run of its own. ``left``: K and the counters of a job of which some files are tried again. ``names``: the list
+    that the job was given, to be left in a fleet's ledger. Raises Refused (the destination's, or the job's, is another's; with ``--delete`` a source on
     another device), TakenOver."""
     place = place_of(spec)
     if owner or spec.dest.shown:  # a lock's name is the submitter's, wherever this host has the folder
@@ -74,16 +78,20 @@ def open_job(
         ledger.lead(spec.job, owner, LEASE_MS)
         ledger.set_meta(spec.job, coordinator=this_process(), devices=json.dumps(devices))
     observer.on_start(spec.job, resumed is not None and left is None)
+    if folder is None and not given:
+        give(ledger, spec.job, names)
     if given:  # as it was submitted; and whoever cancelled it meanwhile meant it
         ledger.set_meta(spec.job, state="running", host=socket.gethostname(), reason="")
     else:
         ledger.open_job(spec.job, json.dumps(spec.wire()))
         ledger.set_meta(
-            spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0"
+            spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0",
+            bwlimit=str(spec.options.bwlimit),
         )  # fmt: skip
     if folder is not None:
         folder.save(
             job=spec.job, spec=spec.wire(), state="running", started=time.time(), summary=None,
+            bwlimit=spec.options.bwlimit,
             **({} if resumed else {"checkpoint": None}),
         )  # fmt: skip
     else:

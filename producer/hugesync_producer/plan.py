@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hugesync_producer.extras import Seen
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Way
+from hugesync_producer.judge import Extra, Fail, Judge, Missing, Send, Skip, Step, Way
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.stores.base import MIB
@@ -41,6 +41,8 @@ class Segment:
     seen: Seen | None = None  # of the join, with ``--delete``
     extras: int = 0
     only_there: tuple[str, ...] = ()  # the extras that are told by name
+    notes: tuple[tuple[str, int], ...] = ()  # for the summary, and how often each
+    missing: tuple[str, ...] = ()  # the first of what a list names and the source lacks; the tally counts all
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,13 @@ class _Draft:
     specials: list[tuple[str, str]] = field(default_factory=list)
     extras: int = 0
     only_there: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def seal(self) -> Segment:
         batches = [tuple(b) for b in (self.small, self.checks) if b] + [(solo,) for solo in self.solos]
         return Segment(
             self.last_key, self.tally, tuple(batches), tuple(self.larges), tuple(self.finishes), tuple(self.failures),
-            tuple(self.specials), extras=self.extras, only_there=tuple(self.only_there),
+            tuple(self.specials), extras=self.extras, only_there=tuple(self.only_there), missing=tuple(self.missing),
         )  # fmt: skip
 
 
@@ -123,6 +126,9 @@ class Batcher:
             d.extras += 1
             if verdict.listed:
                 d.only_there.append(step.key)
+        elif isinstance(verdict, Missing):
+            d.tally.files["missing"] += verdict.what.count
+            d.missing.extend(verdict.what.names)
         elif isinstance(verdict, Skip):
             if step.counted:
                 d.tally.find("skipped", step.size, verdict.reason)

@@ -15,20 +15,24 @@ from hugesync_producer.extras import Extras
 from hugesync_producer.filelog import ToldJudge
 from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
-from hugesync_producer.join import JoinItem, join
+from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.mapped import MappedStore
+from hugesync_producer.named import BARE, Named
+from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
+from hugesync_producer.presence import MissingIsEmpty, MustBeThere
+from hugesync_producer.report import unnamed_words
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
-from hugesync_tasks.errors import Cancelled, NotFound
+from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.model import Entry, Kind, Removal
-from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.spec import Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.equality import range_size
 from hugesync_tasks.stores.base import Store
-from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter, Token
 
@@ -39,11 +43,13 @@ STOPPING = 0.5  # seconds for its threads to end, all together
 class PlanFeed:
     """Segments of one job from ``start_after`` on. ``poll`` gives one, None where none is ready yet, or END."""
 
-    def __init__(self, job: JobContext, meter: Meter, start_after: str = "") -> None:
-        self._job, self._meter, self._start_after = job, meter, start_after
+    def __init__(self, job: JobContext, meter: Meter, start_after: str = "", names: NameList | None = None) -> None:
+        """``names``: the list of them that the job was given."""
+        self._job, self._meter, self._start_after, self._names = job, meter, start_after, names
+        self._named: Named | None = None
         self._out: queue.Queue[Segment | Signal | BaseException] = queue.Queue(AHEAD)
         self._stopped = False
-        self._feeds: list[Feed | SingleFeed] = []
+        self._feeds: list[Feed | SingleFeed | Named] = []
         context = copy_context()  # so that what the thread judges is told to the same observer (``filelog``)
         self._thread = Thread(target=lambda: context.run(self._run), name="plan", daemon=True)
         self.met = 0  # entries of both ends that came so far, those at both once
@@ -64,6 +70,11 @@ class PlanFeed:
         return item
 
     @property
+    def notes(self) -> list[str]:
+        """For the summary."""
+        return unnamed_words(self._job.source.unnamed) if isinstance(self._job.source, MappedStore) else []
+
+    @property
     def throttled(self) -> int:
         """How often a store has asked this process to slow down while it listed, or its calls waited because of that."""
         return sum(self._meter.count(name) for name in SLOWED)
@@ -82,9 +93,10 @@ class PlanFeed:
         for feed in self._feeds:
             feed.stop(max(0.0, until - time.monotonic()))
 
-    def segments(self) -> Iterator[Segment]:
-        """All of them, one after another (a dry run)."""
+    def segments(self, before_each: Callable[[], object] = lambda: None) -> Iterator[Segment]:
+        """All of them, one after another (a dry run). ``before_each`` look, ten times a second at least, it may raise."""
         while True:
+            before_each()
             item = self.poll(0.1)
             if isinstance(item, Signal):
                 return
@@ -113,7 +125,11 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        self._feeds = sides(job, self._meter, self._start_after, extras)
+        if self._names is not None:
+            self._named = Named(job, self._names, self._meter, select, self._start_after)
+            self._feeds = [self._named]
+        else:
+            self._feeds = [*sides(job, self._meter, self._start_after, extras)]
         terms = Terms(
             job.dest.limits,
             spec.rules,
@@ -134,7 +150,7 @@ class PlanFeed:
         copies = job.server_copy and not spec.compares
         batch_bytes = job.dest.limits.max_copy if copies else spec.options.batch_bytes
         sizes = Sizes(spec.options.batch_files, batch_bytes)
-        items = self._counted(join(self._feeds[0], self._feeds[1]))
+        items = self._counted(self._named.items() if self._named is not None else join(*self._sides()))
         seen = _seen_by(extras, items) if extras is not None else items
         for segment in plan(seen, judge, sizes, time.monotonic, self._start_after):
             if segment is not None and self.first is None:
@@ -142,11 +158,17 @@ class PlanFeed:
             yield segment if segment is None or extras is None else replace(segment, seen=extras.taken())
         if extras is not None and (last := extras.taken()).extras:  # after the last segment was closed
             yield Segment(self._start_after, Tally(), seen=last)
+        if self._named is not None and self._named.bare:
+            yield Segment(self._start_after, Tally(), notes=((BARE, self._named.bare),))
 
     def _counted(self, items: Iterable[JoinItem | None]) -> Iterator[JoinItem | None]:
         for item in items:
             self.met += item is not None
             yield item
+
+    def _sides(self) -> tuple[Side[Entry], Side[Entry]]:
+        source, dest = (feed for feed in self._feeds if not isinstance(feed, Named))
+        return source, dest
 
     def _first(self, segment: Segment) -> None:
         """Of a comparison, the first file that both ends have: each end's root is probed by it."""
@@ -164,7 +186,8 @@ class PlanFeed:
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
-        if not self._start_after or not self._job.source.limits.folders:
+        mapped = bool(self._job.spec.map_digest)  # folders of the source are no folders of the destination
+        if not self._start_after or not self._job.source.limits.folders or mapped:
             return []
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]
@@ -186,7 +209,7 @@ def sides(
 
 def source_listing(source: Store, spec: Spec, meter: Meter, start_after: str = "") -> Feed:
     """The source's listing, begun: without what is ours."""
-    there = WithoutSidecars(_MustBeThere(source, spec.source))
+    there = WithoutSidecars(MustBeThere(source, spec.source))
     enter = Filter.of_job(spec).enter
     return Feed(there, Token(meter), name="source", start_after=start_after, enter=enter).start()
 
@@ -206,7 +229,7 @@ def listings(
             extras.passed_over(folder)
         return enters
 
-    there = _MustBeThere(job.dest, job.spec.dest) if job.spec.compares else _MissingIsEmpty(job.dest)
+    there = MustBeThere(job.dest, job.spec.dest) if job.spec.compares else MissingIsEmpty(job.dest)
     dest = WithoutSidecars(there)
     return (
         source_listing(job.source, job.spec, meter, start_after),
@@ -231,37 +254,3 @@ def _seen_by(extras: Extras, items: Iterable[JoinItem | None]) -> Iterator[JoinI
             extras.take(item)
         yield item
     extras.close()
-
-
-class _MustBeThere(Wrapper):
-    """What must be there; a prefix below which nothing lies is missing, as a folder that is not there would be."""
-
-    def __init__(self, inner: Store, location: Location) -> None:
-        super().__init__(inner)
-        self._location = location
-
-    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
-        excluded: list[str] = []
-
-        def asked(folder: str) -> bool:
-            if enter is None or enter(folder):
-                return True
-            excluded[:] = [folder]
-            return False
-
-        empty = True
-        for entry in self.inner.list(token, start_after, asked):
-            empty = False
-            yield entry
-        if empty and self._location.prefix and not start_after and not excluded:
-            raise NotFound(f"{self._location.display()}: nothing is there")
-
-
-class _MissingIsEmpty(Wrapper):
-    """The destination; a root that is not there yet lists as an empty one."""
-
-    def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
-        try:
-            yield from self.inner.list(token, start_after, enter)
-        except NotFound:
-            return

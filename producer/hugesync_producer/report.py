@@ -25,6 +25,15 @@ from hugesync_tasks.summary import (
 FAILURES_SHOWN = 10
 
 
+def unnamed_words(count: int | None) -> list[str]:
+    """What a summary says of entries that the map did not name."""
+    if not count:
+        return []
+    return [
+        f"{human.count(count)} {'entry' if count == 1 else 'entries'} of the source not named by the map, and not copied"
+    ]
+
+
 def to_json(summary: Summary) -> dict[str, Any]:
     """Exactly the object of design §6: every name is there, in its order, and no other."""
     kept = summary.failures[:FAILURES_KEPT]
@@ -79,6 +88,7 @@ def to_text(summary: Summary, failures_shown: int = FAILURES_SHOWN) -> str:
     if len(summary.notes) > notes:
         lines.append(f"  note      … and {human.count(len(summary.notes) - notes)} more; -v lists them")
     lines += _failures(summary, failures_shown)
+    lines += _missing(summary, failures_shown)
     if summary.resumable and summary.job_id:
         lines.append(f"To go on:   hugesync resume {summary.job_id}   (or the same command again)")
     return "\n".join(lines)
@@ -140,9 +150,10 @@ def _saved(s: Summary) -> str:
             s.requests.get(n) for n in ("put", "part", "part_copy", "complete")
         )  # else what was fetched arrived
         carried = s.bytes.get("sent", 0) + (0 if to_store else s.bytes.get("received", 0))
-    share = 100 * reused / (carried + reused) if carried + reused else 0.0
     would = "would have sent" if s.dry_run else "sent"
-    return f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {share:.1f} %"
+    return (
+        f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {human.percent(reused, carried + reused)}"
+    )
 
 
 def _failures(s: Summary, shown: int) -> Iterable[str]:
@@ -165,6 +176,18 @@ def _failures(s: Summary, shown: int) -> Iterable[str]:
     if rest:
         where = f"hugesync status {s.job_id} -v" if s.job_id else "-v, or --json"
         yield f"  … and {human.count(rest)} more; up to {human.count(FAILURES_KEPT)} are listed by: {where}"
+
+
+def _missing(s: Summary, shown: int) -> Iterable[str]:
+    """What a list names and the source lacks: no failure, and never left unsaid."""
+    total = s.files.get("missing", 0)
+    if not total:
+        return
+    yield f"Named by the list or map, not in the source ({human.count(total)}):"
+    for key in s.missing[:shown]:
+        yield f"  {human.name(key)}"
+    if rest := total - min(shown, len(s.missing)):
+        yield f"  … and {human.count(rest)} more; -v lists up to {human.count(FAILURES_KEPT)}"
 
 
 def _of_what(s: Summary, named: int) -> str:

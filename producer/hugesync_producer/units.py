@@ -75,6 +75,7 @@ class Units:
         for failure in segment.failures:
             open_segment.counters.failed(failure.key, failure.reason, failure.message, failure.size)
         open_segment.counters.only_there(segment.only_there)
+        open_segment.counters.beside(segment.missing, segment.notes)
         for items in segment.batches:
             self._add_batch(open_segment, list(items))
         for transfer in segment.larges:

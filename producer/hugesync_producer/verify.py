@@ -6,9 +6,10 @@ import time
 
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.ends import as_roots, resolve
+from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
-from hugesync_producer.selecting import identity_of, refuse_unfit
+from hugesync_producer.selecting import identity_of, listing, refuse_unfit
 from hugesync_producer.sync import probed, rates_of
 from hugesync_tasks import identity
 from hugesync_tasks.config import Settings
@@ -32,6 +33,7 @@ def verify(
     fresh: bool = False,
     detach: bool = False,
     observer: Observer | None = None,
+    files_from: NameList | None = None,
 ) -> Summary:
     """Compare SOURCE with DEST: that each file is there, its kind, its size, and of ``sample`` percent of them the contents.
 
@@ -42,11 +44,11 @@ def verify(
     if not 0 <= sample <= 100:
         raise UsageError(f"a sample is 0 to 100 percent of the files, not {sample:g}")
     observer = observer or Unobserved()
-    selection, options = selection or Selection(), options or Options()
+    selection, options = listing(selection, files_from), options or Options()
     meter = Meter()
     with rates_of(settings) as rates:
         ends = resolve(source, dest, source_profile, dest_profile, options, meter, selection.links, rates)
-        refuse_unfit(selection, ends.source, ends.dest, options)
+        refuse_unfit(selection, ends.source, ends.dest, options, ends.single_source)
         single = [ends.single_source, ends.single_dest]
         what = {**identity_of(selection), "single": single, "compares": {"sample": sample, "one_way": one_way}}
         here, there = as_roots(ends)
@@ -67,5 +69,5 @@ def verify(
         if settings.broker_url:
             spec = placed(spec, settings, observer)
         if detach:
-            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began)
-        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates)
+            return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began, names=files_from)
+        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from)

@@ -7,7 +7,7 @@ counters as of K always belong together (docs/ledger.md).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -44,6 +44,7 @@ class Counters:
     omitted: Counter[str] = field(default_factory=Counter)  # failures beyond the cap, by class
     unmatched: int = 0  # what only the destination has, of a job that compares; it is beside the law
     unmatched_keys: list[str] = field(default_factory=list)  # the first of them
+    missing: list[str] = field(default_factory=list)  # the first of what a list names and the source lacks
     withdrawn: list[Failed] = field(default_factory=list)  # earlier failures whose files are pending again in here
     seen: Seen = field(default_factory=Seen)  # by the join, with --delete
 
@@ -56,6 +57,7 @@ class Counters:
         self.omitted.update(other.omitted)
         self.unmatched += other.unmatched
         self.unmatched_keys += other.unmatched_keys[: FAILURES_KEPT - len(self.unmatched_keys)]
+        self.lacks(other.missing)
         self.seen.add(other.seen)
         if other.withdrawn:
             back = set(other.withdrawn)
@@ -94,6 +96,15 @@ class Counters:
         """Only the destination has these."""
         self.unmatched += len(keys)
         self.unmatched_keys += keys[: FAILURES_KEPT - len(self.unmatched_keys)]
+
+    def beside(self, missing: Sequence[str], notes: Iterable[tuple[str, int]]) -> None:
+        """What the plan has to say beside its entries."""
+        self.lacks(missing)
+        self._note(dict(notes))
+
+    def lacks(self, keys: Sequence[str]) -> None:
+        """A list names these, and the source lacks them; the tally counts them."""
+        self.missing += keys[: FAILURES_KEPT - len(self.missing)]
 
     def withdraw(self, failure: Failed, size: int) -> None:
         """A file that is counted as failed elsewhere is tried again, with ``size`` planned bytes; it stays found once. Whoever
@@ -135,6 +146,7 @@ class Counters:
             "failures": [list(f) for f in self.failures],
             "omitted": dict(self.omitted),
             **({"unmatched": self.unmatched, "unmatched_keys": self.unmatched_keys} if self.unmatched else {}),
+            **({"missing": self.missing} if self.missing else {}),
             "seen": self.seen.wire(),
         }
 
@@ -150,6 +162,7 @@ class Counters:
             Counter(w["omitted"]),
             w.get("unmatched", 0),
             list(w.get("unmatched_keys", ())),
+            missing=list(w.get("missing", ())),
             seen=Seen.unwire(w.get("seen", {})),
         )
 

@@ -58,7 +58,10 @@ def estimate(m: Measurements, options: Options, slots: int | None = None) -> Est
     causes: dict[str, float] = {}
     start = _start(m, slow, causes)
     listing = _listing(m, causes)
-    work = _small(m, options, slots, slow, causes) + _large(m, options, slots, slow, causes)
+    if m.server_copy:
+        work = _copied(m, options, slots, slow, causes)
+    else:
+        work = _small(m, options, slots, slow, causes) + _large(m, options, slots, slow, causes)
     total = start + _Range(
         max(listing.best, work.best),
         max(listing.likely, work.likely) + 0.1 * min(listing.likely, work.likely),
@@ -130,6 +133,25 @@ def _large(m: Measurements, options: Options, slots: int, slow: float, causes: d
     tail = _moving(m, min(part, size // files), 1, {})  # the last part goes alone
     last = _Range(0.0, tail.likely / 2, tail.worst)
     return _certain(requests + hops) + _moving(m, size, streams, causes) + last
+
+
+def _copied(m: Measurements, options: Options, slots: int, slow: float, causes: dict[str, float]) -> _Range:
+    """The store copies by itself: a question and a copy for each file. How fast it copies many at once is not measured, so
+    that what a 4 KiB write cost stands for a copy's request, and the band is wide."""
+    files, size = m.sizes.between(-1, None)
+    if not files:
+        return _Range(0.0, 0.0, 0.0)
+    tasks = math.ceil(files / options.batch_files)
+    streams = THREADS * min(slots, tasks)
+    rate = files_per_second(m.dest, streams)
+    one = files / rate if rate else files * latency(m.dest) / streams
+    moving = bytes_per_second(m.dest.copy, latency(m.dest), streams)
+    bytes_ = size / moving if moving else 0.0
+    cpu = (files * FILE_CPU + tasks * TASK_CPU) * slow / min(max(1.0, m.host.usable_cpus), min(slots, tasks))
+    _put(causes, f"requests at {m.dest.place}", 1.5 * one)
+    _put(causes, f"copying within {m.dest.store}", bytes_)
+    _put(causes, "CPU of this machine", cpu)
+    return _both(_Range(one, 1.5 * one, 3 * one), _certain(cpu)) + _Range(0.5 * bytes_, bytes_, 2 * bytes_)
 
 
 def _moving(m: Measurements, size: float, streams: int, causes: dict[str, float]) -> _Range:

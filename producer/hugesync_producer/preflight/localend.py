@@ -10,62 +10,39 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from threading import Lock
+from collections.abc import Callable
 
-from hugesync_producer.preflight.values import KIB, MIB
+from hugesync_producer.preflight.samples import SMALL, Read
+from hugesync_producer.preflight.values import MIB
 from hugesync_tasks.model import Entry
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.stores import local_kernel
 
-SMALL = 4 * KIB
 PER_SYNC = 64  # small files that share one syncfs; a job's batches share it among up to 512
 _NOATIME = getattr(os, "O_NOATIME", 0)
 
 
-class LocalFiles:
-    """Reads files of a source: SRC is left as it is, its times of access too where the system lets us."""
+def reader_of(root: str) -> Read:
+    """Reads files below ``root``, which are left as they are, their times of access too where the system lets us."""
+    folder = os.fsencode(root)
 
-    def __init__(self, root: str, some: Sequence[Entry], largest: Sequence[Entry]) -> None:
-        self._root = os.fsencode(root)
-        self._some, self._largest = list(some), [e for e in largest if e.size >= MIB]
-        self._turn = itertools.count()
-        self._places: dict[int, int] = {}
-        self._lock = Lock()
-
-    @property
-    def has_chunks(self) -> bool:
-        return bool(self._largest)
-
-    def read_small(self) -> int:
-        """The first 4 KiB of one file: opened, read, closed."""
-        entry = self._some[next(self._turn) % len(self._some)]
-        return self._read(entry, 0, min(SMALL, entry.size))
-
-    def read_chunk(self, size: int) -> int:
-        """The next ``size`` bytes of one of the largest files, each stretch once before any comes again."""
-        with self._lock:
-            at = next(self._turn) % len(self._largest)
-            entry = self._largest[at]
-            start = self._places.get(at, 0)
-            length = min(size, entry.size - start)
-            self._places[at] = start + length if start + length < entry.size else 0
-        return self._read(entry, start, length)
-
-    def _read(self, entry: Entry, start: int, length: int) -> int:
-        fd = open_quietly(os.path.join(self._root, decode_name(entry.key)))
+    def read(entry: Entry, start: int, length: int) -> int:
+        fd = open_quietly(os.path.join(folder, decode_name(entry.key)))
         try:
-            drop(fd, start, length)
+            alone(fd)
+            drop(fd)
             read = 0
             while read < length:
                 body = os.pread(fd, min(MIB, length - read), start + read)
                 if not body:
                     break  # it is shorter now
                 read += len(body)
-            drop(fd, start, length)
+            drop(fd)
             return read
         finally:
             os.close(fd)
+
+    return read
 
 
 class LocalScratch:
@@ -99,7 +76,7 @@ class LocalScratch:
         try:
             self._fill(fd, size)
             os.fsync(fd)
-            drop(fd, 0, size)
+            drop(fd)
             return size
         finally:
             os.close(fd)
@@ -107,13 +84,14 @@ class LocalScratch:
     def reader(self, size: int) -> tuple[Callable[[], int], Callable[[], None]]:
         """(reads that written file back from the disk in chunks of up to 1 MiB, lets go of it)."""
         fd, turn = self._unlinked(), itertools.count()
+        alone(fd)
         self._fill(fd, size)
         os.fsync(fd)
 
         def read() -> int:
             step = min(MIB, size)
             start = next(turn) * step % size
-            drop(fd, start, step)
+            drop(fd)
             return len(os.pread(fd, step, start))
 
         return read, lambda: os.close(fd)
@@ -152,10 +130,17 @@ def open_quietly(path: bytes) -> int:
         return os.open(path, flags)
 
 
-def drop(fd: int, start: int, length: int) -> None:
-    """Forget what the page cache holds of this stretch. What is not on the disk yet stays."""
+def drop(fd: int) -> None:
+    """Forget what the page cache holds of this file. The whole of it: a kernel that caches in large pieces keeps those which a
+    shorter stretch only cuts. What is not on the disk yet stays."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def alone(fd: int) -> None:
+    """Nothing is read ahead: what one stream asks for does not come to another for nothing."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def may_write(folder: str) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from hugesync_producer import human
+from hugesync_producer.preflight import localend, storeend
 from hugesync_producer.preflight.allowance import Allowance
 from hugesync_producer.preflight.disks import disk_of, nearest_folder, space_of
 from hugesync_producer.preflight.ladder import Operation, climb, drive
-from hugesync_producer.preflight.localend import LocalFiles, LocalScratch, may_write
-from hugesync_producer.preflight.storeend import SMALL, StoreObjects, StoreScratch
+from hugesync_producer.preflight.localend import LocalScratch, may_write
+from hugesync_producer.preflight.samples import SMALL, Samples
+from hugesync_producer.preflight.storeend import StoreScratch
 from hugesync_producer.preflight.survey import Survey
 from hugesync_producer.preflight.traces import Traces
 from hugesync_producer.preflight.values import KIB, MIB, End, Rung
 from hugesync_tasks.errors import HugeSyncError, NeedsPerson, StoreError
+from hugesync_tasks.model import Entry
 from hugesync_tasks.spec import Location
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.token import Token
@@ -24,16 +27,10 @@ FIRST = 256 * KIB  # the chunk that shows how large the others may be
 LARGEST = 8 * MIB
 LASTING = 0.4  # seconds that one chunk should take: long beside its latency, short beside a rung
 CHUNKS = 48  # about as many as a ladder moves at least
+COPIED = 6 * MIB  # S3 copies ranges only out of objects above 5 MB
+MOST_COPIES = 60  # held by the store until the end
 MANY = (1, 16)  # small files travel by sixteen threads in each task
 _SHARES = {"request": 0.1, "small": 0.3, "chunks": 0.6}
-
-
-class _Reads(Protocol):
-    @property
-    def has_chunks(self) -> bool: ...
-
-    def read_small(self) -> int: ...
-    def read_chunk(self, size: int) -> int: ...
 
 
 @dataclass
@@ -73,43 +70,63 @@ def measure_source(location: Location, store: Store, found: Survey, allowance: A
     if not found.some:
         told.notes.append("reading: not measured: no file with bytes was seen")
         return replace(end, listing=found.listing, blockers=tuple(told.blockers), notes=tuple(told.notes))
-    reads: _Reads
+    read = storeend.reader_of(store, _tokens(allowance)) if end.remote else localend.reader_of(location.local)
+    reads = Samples(read, found.some, found.largest)
     if end.remote:
-        reads = StoreObjects(store, _tokens(allowance), found.some, found.largest)
         end = replace(end, request=_request(told, allowance, lambda: _ask(store, allowance)))
-    else:
-        reads = LocalFiles(location.local, found.some, found.largest)
     small: list[Rung] = []
     told.attempt("reading", lambda: small.extend(_small(reads.read_small, allowance)))
     chunks: list[Rung] = []
     if reads.has_chunks and not told.blockers:
-        told.attempt("reading", lambda: chunks.extend(_chunks(reads.read_chunk, allowance)))
+        long = _Notes([], [])  # where small files can be read, a large one that cannot fails alone
+        long.attempt("reading", lambda: chunks.extend(_chunks(reads.read_chunk, allowance)))
+        told.notes.extend([*long.blockers, *long.notes])
     elif not told.blockers:
         told.notes.append("reading: no file of 1 MiB or more was seen, so nothing is known of long reads")
+    if reads.passed_over and not told.blockers:
+        key, why = next(iter(reads.passed_over.items()))
+        tried = human.counted(len(reads.passed_over), "file")
+        told.notes.append(f"reading: {tried} of those that were tried cannot be read: {key}: {why}")
     return replace(
         end, listing=found.listing, small=tuple(small), read=tuple(chunks), blockers=tuple(told.blockers),
         notes=tuple(told.notes),
     )  # fmt: skip
 
 
-def measure_dest(location: Location, store: Store, found: Survey, allowance: Allowance, traces: Traces) -> End:
-    """What writing costs there, by what will not be there afterwards. ``store.limits`` are those that were probed."""
+def measure_dest(
+    location: Location,
+    store: Store,
+    found: Survey,
+    allowance: Allowance,
+    traces: Traces,
+    copies: tuple[Store, Sequence[Entry]] | None = None,
+) -> End:
+    """What writing costs there, by what will not be there afterwards. ``store.limits`` are those that were probed.
+    ``copies``: the source and its largest files, where the store can copy ranges of them by itself."""
     end, told = plain_end(location, store), _Notes([], [])
     if found.denied:
         told.blockers.append(f"cannot list {location.display()}: {found.listing.why}")
     end = replace(end, listing=found.listing)
     if end.remote:
-        end = _measure_store(end, location, store, allowance, traces, told)
+        end = _measure_store(end, location, store, allowance, traces, told, copies)
     else:
         end = _measure_folder(end, location, allowance, traces, told)
     return replace(end, blockers=tuple(dict.fromkeys(told.blockers)), notes=tuple(told.notes))
 
 
 def _measure_store(
-    end: End, location: Location, store: Store, allowance: Allowance, traces: Traces, told: _Notes
+    end: End,
+    location: Location,
+    store: Store,
+    allowance: Allowance,
+    traces: Traces,
+    told: _Notes,
+    copies: tuple[Store, Sequence[Entry]] | None,
 ) -> End:
     small: list[Rung] = []
     chunks: list[Rung] = []
+    copied: list[Rung] = []
+    large = [e for e in copies[1] if e.size >= COPIED] if copies is not None else []
     with traces.at(location) as tag:
         scratch = StoreScratch(store, _tokens(allowance), tag)
         request = _request(told, allowance, scratch.ask)
@@ -121,10 +138,19 @@ def _measure_store(
         def write_chunks() -> None:
             chunks.extend(_chunks(scratch.write_chunk, allowance, scratch.prepare))
 
+        def copy_chunks() -> None:
+            assert copies is not None
+            scratch.prepare(COPIED)
+            samples = Samples(scratch.copier(copies[0], COPIED), [], large)
+            mine = Allowance(0.3 * allowance.left, MOST_COPIES * COPIED)  # nothing of it passes through here
+            copied.extend(climb(lambda: samples.read_chunk(COPIED), mine.left / 4, mine, COPIED, lambda r: r.rate))
+
         told.attempt("writing", write_small)
+        if large and not told.blockers:
+            told.attempt("copying within the store", copy_chunks)
         if not told.blockers:
             told.attempt("writing", write_chunks)
-    return replace(end, request=request, small=tuple(small), write=tuple(chunks))
+    return replace(end, request=request, small=tuple(small), write=tuple(chunks), copy=tuple(copied))
 
 
 def _measure_folder(end: End, location: Location, allowance: Allowance, traces: Traces, told: _Notes) -> End:

@@ -91,6 +91,7 @@ def advised_part(m: Measurements, slots: int, options: Options) -> Advice:
     limit = _named(
         value,
         (by_number, "the number of parts that the store takes"),
+        (MOST_PART, "what is worth sending again"),
         (by_memory, "memory"),
         (by_time, f"what one part may take ({PART_SECONDS:.0f} s)"),
         (least, "the smallest part that is worth a request"),

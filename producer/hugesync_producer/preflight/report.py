@@ -42,6 +42,7 @@ class Report:
             "estimate": _estimate(self.estimated),
             "estimate_with_auto": _estimate(self.with_auto),
             "blockers": list(self.blockers),
+            "server_copy": m.server_copy,
             "notes": list(m.notes),
             "left": list(self.left),
             "measured_seconds": m.seconds,
@@ -67,7 +68,7 @@ def applied(
 
 def _end(end: End) -> dict[str, Any]:
     found = asdict(end)
-    for name in ("small", "read", "write"):
+    for name in ("small", "read", "write", "copy"):
         found[name] = [_rung(r) for r in getattr(end, name)]
     found["request"] = _rung(end.request) if end.request else None
     found["listing"] = {**asdict(end.listing), "per_second": end.listing.per_second} if end.listing else None

@@ -24,7 +24,8 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import AccessDenied, HugeSyncError, StoreError, Transient, Unreachable, UsageError
 from hugesync_tasks.model import Entry
 from hugesync_tasks.process import open_ledger
-from hugesync_tasks.spec import Location, Options, Selection
+from hugesync_tasks.spec import Location, Options, Selection, Spec
+from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.token import Meter, Token
 
@@ -61,6 +62,8 @@ def preflight(
         b = open_end(ends.dest, None, once, "destination")
         stack.callback(b.close)
         refused = _probe(a, ends.source, False), _probe(b, ends.dest, True)
+        job = JobContext(Spec("", ends.source, ends.dest, options=options), a, b)
+        server_copy = not any(refused) and job.server_copy
         say("looking at this machine")
         host = replace(host_facts(), start_seconds=start_seconds())
         say("listing both ends")
@@ -74,13 +77,14 @@ def preflight(
         if refused[1]:
             at_dest = replace(at_dest, listing=there.listing, blockers=(f"writing: {refused[1]}",))
         else:
-            at_dest = measure_dest(ends.dest, b, there, allowance.portion(1.0, 1.0), traces)
+            copies = (a, here.largest) if job.server_copy and job.copies_parts else None
+            at_dest = measure_dest(ends.dest, b, there, allowance.portion(1.0, 1.0), traces, copies)
     if refused[0]:
         at_source = replace(at_source, blockers=(f"reading: {refused[0]}", *at_source.blockers))
     slots, notes = _workers(settings)
     measured = Measurements(
         host, _named(at_source, ends.source, ends.single_source), at_dest, here.sizes, allowance.spent, allowance.moved,
-        not settings.broker_url, notes,
+        server_copy, not settings.broker_url, notes,
     )  # fmt: skip
     return _reported(measured, there, options, settings, slots, tuple(traces.left))
 

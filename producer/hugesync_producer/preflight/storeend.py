@@ -9,50 +9,26 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 
-from hugesync_producer.preflight.values import KIB, MIB
+from hugesync_producer.preflight.samples import SMALL, Read
+from hugesync_producer.preflight.values import MIB
 from hugesync_tasks.model import Entry, Meta, Upload
 from hugesync_tasks.stores.base import ABSENT, Store
 from hugesync_tasks.token import Token
 
-SMALL = 4 * KIB
 PARTS = 1000  # of one upload, before numbers come again
 
 
-class StoreObjects:
-    """Reads objects of a source, each pinned to the version that was listed."""
+def reader_of(store: Store, token: Callable[[], Token]) -> Read:
+    """Reads objects, each pinned to the version that was listed."""
 
-    def __init__(
-        self, store: Store, token: Callable[[], Token], some: Sequence[Entry], largest: Sequence[Entry]
-    ) -> None:
-        self._store, self._token = store, token
-        self._some, self._largest = list(some), [e for e in largest if e.size >= MIB]
-        self._turn = itertools.count()
-        self._places: dict[int, int] = {}
-        self._lock = Lock()
-
-    @property
-    def has_chunks(self) -> bool:
-        return bool(self._largest)
-
-    def read_small(self) -> int:
-        entry = self._some[next(self._turn) % len(self._some)]
-        return self._read(entry, 0, min(SMALL, entry.size))
-
-    def read_chunk(self, size: int) -> int:
-        with self._lock:
-            at = next(self._turn) % len(self._largest)
-            entry = self._largest[at]
-            start = self._places.get(at, 0)
-            length = min(size, entry.size - start)
-            self._places[at] = start + length if start + length < entry.size else 0
-        return self._read(entry, start, length)
-
-    def _read(self, entry: Entry, start: int, length: int) -> int:
-        with self._store.open(entry.key, entry.version, self._token(), start, length) as reader:
+    def read(entry: Entry, start: int, length: int) -> int:
+        with store.open(entry.key, entry.version, token(), start, length) as reader:
             return sum(len(chunk) for chunk in reader)
+
+    return read
 
 
 class StoreScratch:
@@ -81,6 +57,17 @@ class StoreScratch:
         """One question about a name where nothing is."""
         self._store.head(f"{self._tag}nothing-{next(self._numbers)}", self._token())
         return 0
+
+    def copier(self, source: Store, size: int) -> Read:
+        """Not a read: has the store copy a stretch of an object of ``source`` by itself, into an upload as all others."""
+
+        def copy(entry: Entry, start: int, length: int) -> int:
+            upload, numbers = self._upload(size)
+            number = next(numbers) % min(PARTS, self._store.limits.max_parts) + 1
+            self._store.copy_part(upload, number, source, entry.key, entry.version, start, length, self._token())
+            return length
+
+        return copy
 
     def _write(self, size: int) -> int:
         whole, rest = divmod(size, MIB)

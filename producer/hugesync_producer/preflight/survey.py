@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hugesync_producer.aside import threads
 from hugesync_producer.filters import Filter
 from hugesync_producer.preflight.values import EDGES, Histogram, Listing, histogram
-from hugesync_tasks.errors import NotFound, Stopped, StoreError
+from hugesync_tasks.errors import NeedsPerson, NotFound, Stopped, StoreError
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.token import Token
@@ -100,5 +100,5 @@ def _look(into: Survey, begin: Callable[[], Iterator[Entry]], takes: Callable[[E
     except Stopped:
         complete = False
     except StoreError as error:
-        complete, why, into.denied = False, error.message, True
+        complete, why, into.denied = False, error.message, isinstance(error, NeedsPerson)
     into.listing = Listing(entries, time.monotonic() - began, complete, errors, why)

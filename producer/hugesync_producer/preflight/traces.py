@@ -16,12 +16,11 @@ from dataclasses import asdict
 from types import TracebackType
 
 from hugesync_producer.aside import aside
-from hugesync_producer.preflight.watchdog import remove_all
+from hugesync_producer.preflight.removal import MARKER, remove_all
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.model import RESERVED_SEGMENT
 from hugesync_tasks.spec import Location
 
-MARKER = f"{RESERVED_SEGMENT}/preflight-"  # below it lies at a store whatever a preflight made there
 LOCAL_MARKER = f"{RESERVED_SEGMENT}-preflight-"
 WAITING = 30.0  # seconds for the watchdog to take away what this process could not
 
@@ -72,6 +71,10 @@ class Traces:
     ) -> None:
         """What is begun and not ended is the watchdog's. It is waited for, but not where a person or signal ended this."""
         if self._watchdog is None or self._watchdog.stdin is None:
+            return
+        if not self._begun:
+            self._watchdog.kill()
+            self._watchdog.wait()
             return
         with suppress(OSError):
             self._watchdog.stdin.close()

@@ -142,7 +142,7 @@ class End:
     """What one end was seen to do. Each ladder is empty where nothing could be measured; ``notes`` say why.
 
     ``small``: 4 KiB in one operation: read (a source), written and durable (a destination). ``read``, ``write``: chunks of
-    ``chunk`` bytes, at 1, 2, 4, 8 streams. ``request``: one question about a name where nothing is.
+    a quarter to several MiB, at 1, 2, 4, 8 streams. ``copy``: the same, by the store itself out of the source. ``request``: one question about a name where nothing is.
     """
 
     place: str
@@ -154,6 +154,7 @@ class End:
     small: tuple[Rung, ...] = ()
     read: tuple[Rung, ...] = ()
     write: tuple[Rung, ...] = ()
+    copy: tuple[Rung, ...] = ()
     listing: Listing | None = None
     disk: Disk | None = None
     space: Space | None = None
@@ -171,6 +172,7 @@ class Measurements:
     sizes: Histogram
     seconds: float = 0.0
     moved: int = 0
+    server_copy: bool = False  # the store copies by itself, and no byte passes through here
     single_host: bool = True  # False: a fleet does the job, and this is what one of its hosts sees, the submitting one
     notes: tuple[str, ...] = field(default=())
 

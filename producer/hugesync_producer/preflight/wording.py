@@ -34,6 +34,8 @@ def lines(report: Report) -> Iterator[str]:
     yield from _indented(map(_advice, report.advice))
     yield "Estimate, were nothing at the destination yet"
     yield from _indented(_estimated(report))
+    if m.server_copy:
+        yield "The store copies by itself; no byte passes through here."
     for note in m.notes:
         yield f"Note: {human.plain(note)}"
     for why in report.blockers:
@@ -80,7 +82,9 @@ def _sizes(sizes: Histogram) -> Iterator[str]:
 def _end(end: End, done: str) -> Iterator[str]:
     if end.listing is not None and not end.listing.entries and end.listing.complete:
         yield "nothing is there yet"
-    elif end.listing is not None and not end.listing.why:
+    elif end.listing is not None and end.listing.why:
+        yield f"listing: {human.plain(end.listing.why)}"
+    elif end.listing is not None:
         more = "" if end.listing.complete else ", not to its end"
         looked = human.counted(end.listing.errors, "entry").replace("entrys", "entries")
         bad = f"; {looked} could not be looked at" if end.listing.errors else ""
@@ -92,7 +96,7 @@ def _end(end: End, done: str) -> Iterator[str]:
         yield f"4 KiB {done}: {_latency(end.small[0])}; " + _ladder(
             end.small, lambda r: f"{human.count(round(r.per_second))}/s"
         )
-    for name, rungs in (("reading", end.read), ("writing", end.write)):
+    for name, rungs in (("reading", end.read), ("writing", end.write), ("copying within the store", end.copy)):
         best = knee(moving(rungs, latency(end)), lambda r: r.rate)
         if best is not None:
             yield f"{name}: {_ladder(rungs, lambda r: human.rate(r.rate))}; {best.streams} are enough"
