@@ -150,6 +150,36 @@ MUTATIONS = (
         "tests/test_pairs.py -k another_program",
     ),
     Mutation(
+        "what no worker has begun is taken back", "producer/hugesync_producer/coordinator.py",
+        "            self.units.take_back()\n", "            pass\n",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "a task that was taken back is nobody's", "hugesync_tasks/state/claim.lua",
+        " or had[1] == 'recalled'", "",
+        "tests/test_state_contract.py -k taken_back",
+    ),
+    Mutation(
+        "a paused job sends nothing again", "producer/hugesync_producer/coordinator.py",
+        "resend=not self._held", "resend=True",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "a pause outlives its coordinator", "producer/hugesync_producer/coordinator.py",
+        'self._paused = self._ledger.meta(self._id).get("pause") == "1"', "self._paused = False",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "what hashes is not called stalled", "producer/hugesync_producer/observing.py",
+        "(moved, worked, ", "(moved, 0, ",
+        "tests/test_standing_still.py",
+    ),
+    Mutation(
+        "a retry deletes nothing", "producer/hugesync_producer/run.py",
+        "        deletes.forgo(", "        str(",
+        "tests/test_retry.py -k deleted",
+    ),
+    Mutation(
         "If-Match of Delete", "hugesync_tasks/stores/s3.py",
         'more = {"IfMatch": quoted(expected)} if conditional else {}', "more = {}",
         "tests/test_s3_wire.py tests/test_s3_store.py -k 'conditions or delete'",
