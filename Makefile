@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds check format docs lock dist bench bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -108,6 +108,10 @@ COUNT ?= 10000
 seeds: $(DEV) ## Play seeds of the simulation on every core: make seeds FIRST=10000 COUNT=200000
 	$(PY) tests/seeds.py $(FIRST) $(COUNT)
 
+CHAOS_SECONDS ?= 1800
+chaos: $(DEV) ## Kill, stop, flush and cut real jobs at random and judge what came of each: make chaos CHAOS_SECONDS=1800 FIRST=1
+	$(PY) tests/mayhem.py --seconds $(CHAOS_SECONDS) --first $(FIRST) --keep $(ARGS)
+
 check: $(DEV) ## Format, lint, types (strict), import layers
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -141,8 +145,18 @@ dist: $(VENV)/.runtime ## Build wheel and sdist into dist/, the same bytes from 
 	env -u SOURCE_DATE_EPOCH $(PY) -m hatchling build -t sdist -t wheel
 	cd dist && sha256sum *.tar.gz *.whl | tee SHA256SUMS
 
+BENCHED := PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY)
 bench: $(DEV) $(if $(BASE),,$(BENCH)) ## The table beside s5cmd, rclone, aws, rsync and cp; make bench BASE=REV compares with a revision of ours
-	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/.venv-bench/bin:$$PATH" $(PY) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
+	$(BENCHED) benchmarks/run.py $(if $(BASE),--base '$(BASE)') $(ARGS)
+
+bench-profile: $(DEV) $(BENCH) ## Where the time goes, by kind of work (docs/performance.md)
+	$(BENCHED) benchmarks/profile_kinds.py $(ARGS)
+
+bench-threads: $(DEV) $(BENCH) ## Threads against processes
+	$(BENCHED) benchmarks/threads_processes.py $(ARGS)
+
+bench-growth: $(DEV) $(BENCH) ## Growth with the number of files and with their size
+	$(BENCHED) benchmarks/growth.py $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from programs import Program, environment, hugesync
-from tables import Cells
+from tables import Cells, medians
 
 import servers
 
@@ -36,18 +36,24 @@ class Bench:
         self.programs = programs
         self.cells: Cells = defaultdict(lambda: defaultdict(list))
 
-    def measured(self, row: str, program: Program, command: list[str]) -> None:
+    def measured(self, row: str, program: Program, command: list[str]) -> dict[str, float]:
+        """What a command cost, with all that it started; noted in ``cells`` as well."""
         result = self.folder / "result.json"
         subprocess.run(
             [sys.executable, str(HERE / "measure.py"), str(result), *command],
             env={**self.env, **program.env}, cwd=self.folder / "here", check=True,
         )  # fmt: skip
-        cost = json.loads(result.read_text())
+        cost: dict[str, float] = json.loads(result.read_text())
         if cost["code"] != 0:
             raise SystemExit(f"{program.name} ended with exit code {cost['code']}: {' '.join(command)}")
         self.cells[row][program.name].append((cost["wall"], cost["cpu"]))
         print(f"{row:28} {program.name:14} {cost['wall']:7.2f} s {cost['cpu']:7.2f} CPU-s", file=sys.stderr)
         time.sleep(self.options.rest)
+        return cost
+
+    def medians(self, program: Program) -> list[tuple[str, float, float]]:
+        """(row, wall, CPU) of what was measured of one program."""
+        return [(row, *medians(runs)[program.name]) for row, runs in self.cells.items() if program.name in runs]
 
     @contextmanager
     def bucket(self) -> Iterator[str]:
@@ -64,7 +70,8 @@ class Bench:
 
     def must_hold(self, program: Program, bucket: str, tree: Path) -> None:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        sizes = [o["Size"] for page in pages for o in page.get("Contents", []) if not o["Key"].endswith("/")]
+        found = [o for page in pages for o in page.get("Contents", [])]
+        sizes = [o["Size"] for o in found if not o["Key"].endswith(("/", ".hssig"))]  # folders, signatures of ours
         self._compare(program, (len(sizes), sum(sizes)), extent(tree))
 
     def must_equal(self, program: Program, there: Path, tree: Path) -> None:

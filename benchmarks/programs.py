@@ -32,12 +32,13 @@ class Program:
 
 
 def hugesync(*options: str) -> Program:
-    submit = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-c", SUBMIT]
-    return ours(" ".join(("hugesync", *options)), submit, options, {})
+    """The code of this checkout, whatever is installed."""
+    return ours(" ".join(("hugesync", *options)), ROOT, sys.executable, options)
 
 
-def ours(name: str, submit: list[str], options: tuple[str, ...], env: dict[str, str]) -> Program:
-    """HugeSync, started by the words ``submit``."""
+def ours(name: str, tree: Path, python: str, options: tuple[str, ...] = ()) -> Program:
+    """The code of ``tree``, run by ``python``; its workers, too, and whatever else it starts."""
+    submit = [python, "-P", "-c", SUBMIT]
     run = [*submit, "--quiet", *options]
     return Program(
         name,
@@ -45,19 +46,17 @@ def ours(name: str, submit: list[str], options: tuple[str, ...], env: dict[str, 
         up=lambda a, b: [*run, a, f"s3://{b}"],
         down=lambda a, b: [*run, f"s3://{a}", b],
         local=lambda a, b: [*run, a, b],
-        env=env,
+        env={"PYTHONPATH": os.pathsep.join(str(tree / p) for p in ("", "producer", "worker"))},
     )
 
 
 def environment(endpoint: str, env: dict[str, str], state: Path) -> dict[str, str]:
     """What all programs find in their environment: one endpoint, one set of keys, no configuration of the user's."""
     path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".venv-bench/bin"), os.environ["PATH"]])
-    uninstalled = {"PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in ("", "producer", "worker"))}
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HUGESYNC_", "RCLONE_"))},
+        **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HUGESYNC_", "RCLONE_", "PYTHONPATH"))},
         **env,
         "PATH": path,
-        **({} if INSTALLED.exists() else uninstalled),
         "XDG_STATE_HOME": str(state),
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

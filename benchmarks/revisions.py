@@ -6,14 +6,13 @@ libraries, else with an environment made of its lock.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs import ROOT, SUBMIT, Program, ours
+from programs import ROOT, Program, ours
 
 
 class NoSuchRevision(RuntimeError):
@@ -57,29 +56,17 @@ def libraries_of(tree: Path, environment: Path, root: Path = ROOT) -> str:
     print("the base has other libraries: installing them ...", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     python = str(environment / "bin/python")
-    pip = [
-        python,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--quiet",
-        "install",
-        "--require-hashes",
-        "-r",
-        str(lock),
-    ]
-    subprocess.run(pip, check=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes"]
+    subprocess.run([*pip, "-r", str(lock)], check=True)
     return python
 
 
 def program_of(name: str, tree: Path, python: str) -> Program:
-    """The code of ``tree``; its workers, too, and whatever else it starts. Compiled before, on both sides: with
-    PYTHONDONTWRITEBYTECODE a fresh tree would be compiled anew by each process (seen: 0.3 CPU-s a run)."""
-    subprocess.run(
-        [python, "-m", "compileall", "-q", str(tree / "hugesync_tasks"), str(tree / "producer"), str(tree / "worker")]
-    )
-    paths = os.pathsep.join(str(tree / source_root) for source_root in ("", "producer", "worker"))
-    return ours(name, [python, "-P", "-c", SUBMIT], (), {"PYTHONPATH": paths})
+    """The code of ``tree``, compiled before it runs: with PYTHONDONTWRITEBYTECODE each process would compile a fresh tree anew
+    (seen: 0.3 CPU-s a run)."""
+    sources = [str(tree / part) for part in ("hugesync_tasks", "producer", "worker")]
+    subprocess.run([python, "-m", "compileall", "-q", *sources], check=False)
+    return ours(name, tree, python)
 
 
 def home_of(program: Program, env: dict[str, str]) -> Path:

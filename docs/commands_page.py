@@ -13,6 +13,7 @@ from inspect import cleandoc
 import click
 
 from hugesync_producer.cli import submit_command
+from hugesync_producer.cli_help import OTHERS
 from hugesync_producer.cli_jobs import hugesync_commands
 from hugesync_worker.__main__ import main as worker_command
 
@@ -60,9 +61,19 @@ def section(context: click.Context) -> str:
     """What the page says of one command."""
     command, name = context.command, context.command_path
     text = f"## {name}\n\n```text\n{' '.join([name, *command.collect_usage_pieces(context)])}\n```\n\n{_prose(command.help or '')}\n"
-    shown = [p for p in command.get_params(context) if isinstance(p, click.Option) and not p.hidden]
-    rows = [f"| {_names(option, context)} | {_cell(_meaning(option, context))} |" for option in shown]
-    return text + "\n| option | meaning |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    return text + "\n" + "\n".join(_tables(context))
+
+
+def _tables(context: click.Context) -> Iterator[str]:
+    """The options, below the titles of ``--help`` where there are several."""
+    sections: dict[str, list[str]] = {}
+    for option in context.command.get_params(context):
+        if isinstance(option, click.Option) and not option.hidden:
+            row = f"| {_names(option, context)} | {_cell(_meaning(option, context))} |\n"
+            sections.setdefault(getattr(option, "section", "") or OTHERS, []).append(row)
+    for title in sorted(sections, key=lambda title: title == OTHERS):
+        heading = f"**{title}**\n\n" if len(sections) > 1 else ""
+        yield f"{heading}| option | meaning |\n| --- | --- |\n{''.join(sections[title])}"
 
 
 def _names(option: click.Option, context: click.Context) -> str:

@@ -6,6 +6,8 @@ coordinator with the ledger, and Celery is told to have none of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
@@ -62,6 +64,19 @@ def _verified(url: str) -> str:
 def configure(app: Celery, settings: Settings) -> None:
     """Set the application to these settings, whatever the environment says (the producer's and the worker's options)."""
     app.conf.update(options(settings))
+
+
+@contextmanager
+def publishing(settings: Settings) -> Iterator[Celery]:
+    """An application that only sends, of one job: connections to a broker are kept by the application, and a program may run
+    job after job, or several at once, each with a broker of its own."""
+    mine = Celery("hugesync", set_as_current=False)
+    configure(mine, settings)
+    try:
+        yield mine
+    finally:
+        mine.pool.force_close_all()
+        mine.close()
 
 
 app = Celery("hugesync")

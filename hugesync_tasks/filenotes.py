@@ -92,7 +92,7 @@ class FileNotes:
         else:
             try:
                 hashes = self._hashes()
-                why = save(job, done, mtime, hashes, token) if hashes else ""
+                why = save(job, large.source, done, mtime, hashes, token) if hashes else ""
             except (UploadLost, Unusable) as error:
                 why = str(error)
         return f"no signature was written: {why}" if why else ""
@@ -100,7 +100,7 @@ class FileNotes:
     def _hashes(self) -> Hashes | None:
         large, delta = self._large, self._large.delta
         if delta is not None and delta.way == "between":
-            theirs = of_source(self._work.job, large.upload.key, large.source, self._work.lease.token)
+            theirs = of_source(self._work.job, large.source, self._work.lease.token)
             return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
         if delta is not None:
             return _joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))

@@ -130,7 +130,8 @@ def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
     exception = event.pop("exception", "")
     for name in ("logger", "positional_args"):
         event.pop(name, None)
-    head = f"{event.pop('time', '')} {str(event.pop('level', '')).upper():<7} {event.pop('event', '')}"
+    said = ("time", "level") if "level" in event else ()
+    head = " ".join([*(f"{event.pop(n, '')!s:<7}".upper() for n in said), str(event.pop("event", ""))])
     line = " ".join([head, *(f"{k}={_shown(v)}" for k, v in event.items())])
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     return f"{line}\n{redact(str(exception))}" if exception else line
@@ -138,6 +139,23 @@ def _one_line(_: Any, __: str, event: structlog.types.EventDict) -> str:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) and value and " " not in value else repr(value)
+
+
+if (
+    not structlog.is_configured()
+):  # a program that uses the library: its ``logging`` gets our lines, and stdout is its own
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.format_exc_info,
+            _without_secrets,
+            _one_line,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
 
 
 class _AsBefore(logging.Filter):

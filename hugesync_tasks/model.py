@@ -22,6 +22,7 @@ class Kind(StrEnum):
     LINK = "l"  # the key ends in ``.rclonelink`` on every store, local ones included
     DIR = "d"  # the key ends in ``/``
     SPECIAL = "s"  # FIFO, socket, device: never transferred, always reported
+    MISSING = "m"  # named by whoever wants it, and not at the source: never transferred, counted apart, no failure
     ERROR = "e"  # could not be looked at; ``note`` says why; the run goes on, exit 1
 
 
@@ -44,17 +45,21 @@ class Entry:
     gid: int | None = None
     empty: bool = False  # of a folder: nothing selected lies in it
     note: str = ""  # of Kind.ERROR: the reason; of Kind.SPECIAL: "fifo", "socket", "device"
+    stored: str = ""  # of a source that ``--map`` gives other names: its key there, where ``key`` is the destination's
 
     def wire(self) -> list[object]:
         """A compact JSON form; ``Entry.unwire`` is its inverse."""
-        return [
+        out = [
             self.key, str(self.kind), self.size, self.mtime_ns, self.modified_ns, self.version,
             self.mode, self.uid, self.gid, int(self.empty), self.note,
         ]  # fmt: skip
+        return [*out, self.stored] if self.stored else out
 
     @classmethod
     def unwire(cls, w: list) -> Entry:  # type: ignore[type-arg]
-        return cls(w[0], Kind(w[1]), w[2], w[3], w[4], w[5], w[6], w[7], w[8], bool(w[9]), w[10])
+        return cls(
+            w[0], Kind(w[1]), w[2], w[3], w[4], w[5], w[6], w[7], w[8], bool(w[9]), w[10], w[11] if len(w) > 11 else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,7 @@ def _found(work: Work, kind: str) -> str:
             if kind == "s":
                 found = sign_range(work.job, key, delta, number, token)
             else:
-                size, version, signature = large.upload.size, large.source.version, notes.signatures()[0]
-                found = match_range(work.job, key, delta, size, version, signature, number, token)
+                found = match_range(work.job, large.source, delta, notes.signatures()[0], number, token)
         notes.keep_range(kind, number, found)
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())

@@ -72,6 +72,7 @@ class Options:
     storage_class: str | None = None
     sse_kms_key: str | None = None
     retries: int = 5
+    max_duration: float = 0.0  # seconds after which a run stops, to be resumed; 0 = never
     retry_max_wait: float = 0.0  # seconds between two attempts at one request, at most; 0 = as the store asks
     conflict_retries: int = 3
     on_conflict: str = "retry"  # retry | skip | keep-both | fail
@@ -117,7 +118,11 @@ class Spec:
     source_limits: dict[str, Any] = field(default_factory=dict)  # as probed by the producer
     dest_limits: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
+    until: float = 0.0  # when the run that was begun last stops (``max_duration``), seconds since the epoch; 0 = never
     sample: float | None = None  # of a job that only compares: percent of the files whose contents are; None: a sync
+    map_digest: str = (
+        ""  # of the names that ``--map`` gives what the source holds; "" = it keeps its own. The rows lie with the job
+    )
     one_way: bool = False  # of a job that only compares: what only the destination has is not looked for
 
     @property

@@ -124,7 +124,7 @@ def valkey(server_dir: Path) -> Iterator[servers.ValkeyServer]:
 @pytest.fixture(scope="session")
 def azurite(server_dir: Path) -> Iterator[servers.AzureServer]:
     try:
-        server = servers.start_azurite(server_dir / "azurite")
+        server = servers.start_azurite(server_dir / "azurite", on_disk=factor() > SMALL)
     except servers.ServerMissing as why:
         missing("azure", why)
     yield server

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from itertools import pairwise
+
+STARVED = 0.2  # seconds that the sampler was kept from running
 
 
 class Flowmeter:
@@ -33,14 +36,18 @@ class Flowmeter:
         self, seconds: float, beyond: int, settle: float = 0.5, since: float = 0.0, until: float = float("inf")
     ) -> list[float]:
         """Bytes per second over each window of ``seconds`` that lies between the moment when more than ``beyond`` bytes had passed
-        (and ``since``) and the last byte (and ``until``), ``settle`` seconds away from either."""
+        (and ``since``) and the last byte (and ``until``), ``settle`` seconds away from either. A window in
+        which the machine kept this very process from running for a while says nothing and is left out."""
         first, last = self.samples[0][1], self.samples[-1][1]
         begun = next(t for t, n in self.samples if n > first + beyond and t >= since) + settle
         ended = min(until, next(t for t, n in self.samples if n >= last)) - settle
         times = [t for t, _ in self.samples]
+        starved = [b for a, b in pairwise(times) if b - a > STARVED]
         rates = []
         for t, n in self.samples:
             if begun <= t and t + seconds <= ended:
+                if bisect_right(starved, t) != bisect_right(starved, t + seconds):
+                    continue
                 at = bisect_left(times, t + seconds)
                 rates.append((self.samples[at][1] - n) / (times[at] - t))
         return rates

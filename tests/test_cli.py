@@ -147,6 +147,7 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--bwlimit", "off"], "options", {}),
     (["--retries", "9"], "options", {"retries": 9}),
     (["--retry-max-wait", "5s"], "options", {"retry_max_wait": 5.0}),
+    (["--max-duration", "1h30m"], "options", {"max_duration": 5400.0}),
     (["--conflict-retries", "0"], "options", {"conflict_retries": 0}),
     (["--on-conflict", "skip"], "options", {"on_conflict": "skip"}),
     (["--on-conflict", "retry"], "options", {"on_conflict": "retry"}),
@@ -201,6 +202,8 @@ def test_an_option_changes_its_value_and_nothing_else(
         (["--broker", "redis://fleet/1", "--detach"], "detach", True),
         (["--source-profile", "here"], "source_profile", "here"),
         (["--dest-profile", "there"], "dest_profile", "there"),
+        (["--map", "names.csv"], "map_file", ("names.csv", "")),
+        (["--map", "names.db", "--map-query", "SELECT a, b FROM t"], "map_file", ("names.db", "SELECT a, b FROM t")),
     ],
 )
 def test_an_option_is_passed_on(library: FakeLibrary, args: list[str], name: str, expected: Any) -> None:
@@ -245,6 +248,7 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["--bwlimit", "1.5MiB"], "options", Options(bwlimit=3 << 19)),
     (["--retries", "9"], "options", Options(retries=9)),
     (["--retry-max-wait", "5s"], "options", Options(retry_max_wait=5.0)),
+    (["--max-duration", "10"], "options", Options(max_duration=10.0)),
     (["--stall-timeout", "2m"], "options", Options(stall_timeout=120.0)),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
@@ -314,6 +318,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
         "--log-format",
     }
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
+    tested |= {"--map", "--map-query"}  # above
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
     tested |= {"--files-from", "--files-from0"}
     tested |= {"--preflight", "--auto"}  # tests/test_preflight.py
@@ -436,6 +441,7 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--retries", "none", "/a", "/b"], "retries"),
         (["--modify-window", "soon", "/a", "/b"], "modify_window"),
         (["--retry-max-wait", "-1s", "/a", "/b"], "retry_max_wait"),
+        (["--max-duration", "soon", "/a", "/b"], "--max-duration"),
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
         (["--bwlimit", "fast", "/a", "/b"], "bwlimit"),
         (["--bwlimit", "10K", "/a", "/b"], "the lowest rate is 64KiB/s"),
@@ -583,8 +589,10 @@ def test_a_job_that_breaks_off_reports_what_was_counted_until_then(
     library.outcome = stop
 
     assert submit("--json", "/src", "/dst") == 130
-    found = only_object(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    found = only_object(out)
     assert (found["job_id"], found["files"]["done"], found["files"]["pending"]) == ("job7", 2, 3)
+    assert err == "hugesync-submit: interrupted; to go on: hugesync resume job7\n"
 
     assert submit("/src", "/dst") == 130
     assert "hugesync resume job7" in capsys.readouterr().out

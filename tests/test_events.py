@@ -55,6 +55,8 @@ def test_the_records_of_a_job_agree_with_its_summary_and_its_lines_and_its_log(t
     os.utime(source / "café", ns=(0, 1))
     (source / "no.rclonelink").unlink()
     (dest / "extra").write_text("extra")
+    (tmp_path / "names").write_text("same\ngone\n")
+    listed = hs(source, dest, "-n", "--events", str(tmp_path / "listed"), "--files-from", str(tmp_path / "names"))
     dry = hs(source, dest, "-n", "-i", "--delete", "--max-delete=50%", json=False)
     second = hs(source, dest, *follows, "--delete", "--max-delete=50%", json=False)
     assert (first.code, dry.code, second.code) == (1, 0, 0), (first, dry, second)
@@ -79,6 +81,10 @@ def test_the_records_of_a_job_agree_with_its_summary_and_its_lines_and_its_log(t
             if r["event"] == "progress":
                 for what in ("files", "bytes"):
                     assert r[what]["found"] == sum(r[what][n] for n in OUTCOMES[1:])
+    assert [(r["path"], r["outcome"]) for r in records(tmp_path / "listed") if r["event"] == "file"] == [
+        ("gone", "missing"), ("same", "skipped"),
+    ]  # fmt: skip
+    assert listed.files["missing"] == 1
     assert (every[-1]["event"], every[-1]["state"], every[-1]["exit_code"]) == ("ended", "done", 0)
 
     new = [">f+++++++++ café", "cL+++++++++ link", ">f+++++++++ same", "cd+++++++++ sub/", ">f+++++++++ sub/larger"]

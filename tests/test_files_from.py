@@ -62,7 +62,7 @@ def test_only_what_is_named_travels_and_what_is_missing_is_counted_and_told(
     again = hs(source, to, "--files-from0", str(tmp_path / "list"), json=False)
     assert again.code == 0
     assert "missing 1" in again.out
-    assert "Named by the list, not in the source (1):\n  gone" in again.out
+    assert "Named by the list or map, not in the source (1):\n  gone" in again.out
     assert "done 1" in again.out
 
 

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from hugesync_producer.cli import SUBMIT, invoke, submit_command
-from hugesync_producer.cli_help import OTHER_COMMANDS, OTHERS
+from hugesync_producer.cli_help import OTHER_COMMANDS, OTHERS, SectionedCommand
 from hugesync_producer.cli_jobs import hugesync_commands
 
 
@@ -31,7 +31,7 @@ def test_the_options_of_submit_stand_in_sections_and_only_help_and_version_outsi
     assert list(sections)[-1] == OTHERS
     assert re.findall(r"--[a-z-]+", sections[OTHERS]) == ["--version", "--help"]
     declared = {o for p in submit_command.params if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
-    assert declared <= set(re.findall(r"--[a-z-]+", "".join(sections.values())))
+    assert declared <= set(re.findall(r"--[a-z0-9-]+", "".join(sections.values())))
 
 
 def test_every_command_stands_in_a_section_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +45,7 @@ def test_every_command_stands_in_a_section_once(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("command", [c for c in hugesync_commands.commands if c != "uploads"])
 def test_every_command_has_help_in_sections(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert isinstance(hugesync_commands.commands[command], SectionedCommand)
     sections = told(capsys, hugesync_commands, command)
     assert "--help" in sections[OTHERS]
 

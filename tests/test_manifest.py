@@ -28,10 +28,12 @@ from hugesync_producer.manifest import Manifest, Told, manifest, write
 from hugesync_producer.manifest_ends import Opened, Request, joined
 from hugesync_producer.manifest_format import Line, Standing
 from hugesync_producer.manifest_walk import AHEAD, Looks, looked_at
+from hugesync_producer.namelist_read import read_list
 from hugesync_producer.sync import sync
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import AccessDenied, Permanent, Refused, Transient, UsageError
 from hugesync_tasks.model import Entry, Kind, Meta
+from hugesync_tasks.names import encode_name
 from hugesync_tasks.spec import Location, Options, Rules, Selection, Spec
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stores.base import ANY
@@ -185,6 +187,51 @@ def test_csv_has_one_row_for_each_entry_whatever_its_name(tmp_path: Path) -> Non
     assert rows[0] == ["path", "type", "size", "mtime", "digest", "state"]
     assert [r[0] for r in rows[1:]] == sorted(['a,"b"', "line\nfeed", "plain", "=1+1"])
     assert rows[1][1:] == ["file", "1", "1000000000.000000000", rows[2][4], "listed"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_manifest_as_a_list_of_names_asks_for_exactly_what_is_not_done(tmp_path: Path, form: str) -> None:
+    rng = random.Random(5)
+    names = [
+        "a",
+        "b c",
+        "ü/é",
+        "x/y/z",
+        'q"uo,te',
+        "line\nfeed",
+        os.fsdecode(b"\xff/raw"),
+        "d/" + "n" * 200,
+        "#not",
+        ";a",
+    ]
+    wanted, size = set(), 0
+    for n, name in enumerate([*names, *(f"t/{n:02}" for n in range(30))]):
+        body = rng.randbytes(n)
+        put(tmp_path / "src" / name, body)
+        match rng.choice(["done", "missing", "differs"]):
+            case "done":
+                put(tmp_path / "dst" / name, body)
+                continue
+            case "differs":
+                put(tmp_path / "dst" / name, body + b"more")
+        wanted.add(encode_name(os.fsencode(name)))
+        size += len(body)
+    put(tmp_path / "dst" / "only there", b"x")
+    (tmp_path / "src" / "link").symlink_to("a")
+    (tmp_path / "src" / "empty").mkdir()
+    ran = made(tmp_path, dest=str(tmp_path / "dst"), form=form)
+    assert ran.summary.files["pending"] == len(wanted) + 1
+    with read_list(str(tmp_path / "out.jsonl")) as listed:
+        dry = sync(
+            str(tmp_path / "src"), str(tmp_path / "dst"), settings=load({}), files_from=listed, dry_run=True
+        )  # fmt: skip
+    assert (dry.files["found"], dry.files["pending"], dry.files["missing"]) == (len(wanted) + 1, len(wanted) + 1, 0)
+    assert dry.bytes["found"] == size + 1, "with the link's target; nothing that is done was looked at"
+    if form == "jsonl":
+        cut = (tmp_path / "out.jsonl").read_bytes()
+        (tmp_path / "cut").write_bytes(cut[: cut[:-1].rindex(b"\n") + 1])
+        with pytest.raises(UsageError, match="not whole"), read_list(str(tmp_path / "cut")):
+            pass
 
 
 # --- the file -----------------------------------------------------------------------------------------------------------
@@ -472,6 +519,10 @@ OPTIONS: list[tuple[list[str], str, Any]] = [
     (["--skip-links"], "selection", Selection(links="skip")),
     (["--source-profile", "here"], "source_profile", "here"),
     (["--dest-profile", "there"], "dest_profile", "there"),
+    (["-f", "+ y"], "selection", Selection((("+", "y"),))),
+    (["--filter", "+ x"], "selection", Selection((("+", "x"),))),
+    (["--map", "m.csv"], "names", ("m.csv", "")),
+    (["--map", "m.db", "--map-query", "SELECT 1"], "names", ("m.db", "SELECT 1")),
 ]
 
 
@@ -493,7 +544,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect(
     tested = {a for args, _, _ in OPTIONS for a in args if a.startswith("-")}
     tested |= {"-o", "--output"}
     tested |= {"--exclude-from", "--include-from", "--broker", "--state", "--log-format", "--json", "-q", "--quiet"}
-    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress"}
+    tested |= {"-v", "--verbose", "--debug", "--progress", "--no-progress", "-P"}
     command("/src", "-o", "f", "--retries", "9")
     assert asked[-1][2].retries == 9
     tested |= {"--retries"}

@@ -315,6 +315,21 @@ def test_owner_and_group_are_kept_on_request(tmp_path: Path, s3: tuple[Submit, B
     assert re.search(r"\d+ × .*(owner|chown)", refused.out), refused.out
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_links_times_and_modes_are_kept_anyway_and_owners_with_a(tmp_path: Path, hs: Submit) -> None:
+    source = tmp_path / "source"
+    put(source / "f", b"x")
+    (source / "f").chmod(0o640)
+    os.chown(source / "f", 1234, 2345)
+    (source / "link").symlink_to("f")
+    for options, owner in (((), (0, 0)), (("-a",), (1234, 2345))):
+        dest = tmp_path / f"dest{len(options)}"
+        assert hs(str(source), str(dest), *options).code == 0
+        st = (dest / "f").stat()
+        assert (st.st_mtime_ns, stat.S_IMODE(st.st_mode), os.readlink(dest / "link")) == (T, 0o640, "f")
+        assert (st.st_uid, st.st_gid) == owner
+
+
 # --- conflicts ----------------------------------------------------------------------------------------------------------
 
 
@@ -464,6 +479,34 @@ def test_no_pause_between_two_attempts_is_longer_than_asked_for(tmp_path: Path, 
         proxy.close()
     assert (ran.code, ran.files["done"]) == (0, 1), (ran.failures, ran.err)
     assert ran.json["retries"] >= 3
+
+
+def test_a_run_whose_time_is_over_stops_and_the_same_command_goes_on(tmp_path: Path, hs: Submit) -> None:
+    put(tmp_path / "source" / "f", b"x")
+    ends = (str(tmp_path / "source"), str(tmp_path / "dest"))
+    for options in ((), ("-n",)):
+        ran = hs(*ends, "--max-duration", "1ms", "--no-progress", *options)
+        assert (ran.code, ran.json["state"], ran.json["scan_complete"]) == (130, "interrupted", False)
+        assert "its time is over (--max-duration 0.001s)" in ran.err.splitlines()[-1]
+    assert hs(*ends, "--max-duration", "1h").files["done"] == 1
+
+
+@pytest.mark.full
+def test_what_is_in_hand_when_the_time_is_over_is_not_sent_again(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:
+    hs, bucket = s3
+    put(tmp_path / "source" / "large", os.urandom(60 << 20))
+    hs.env["HUGESYNC_PART_SIZE"] = "5MiB"
+    ends = (str(tmp_path / "source"), f"s3://{bucket.bucket}/x")
+    with SlowProxy(bucket.endpoint, rate=2e6) as proxy:
+        hs.env["AWS_ENDPOINT_URL_S3"] = proxy.endpoint
+        first = hs(*ends, "--max-duration", "15s", "-j", "2")
+    assert (first.code, first.json["state"]) == (130, "interrupted"), first.err
+    assert "its time is over (--max-duration 15s)" in first.err
+    hs.env["AWS_ENDPOINT_URL_S3"] = bucket.endpoint
+    second = hs(*ends)
+    assert second.code == 0
+    assert first.bytes["sent"] >= 5 << 20
+    assert first.bytes["sent"] + second.bytes["sent"] == 60 << 20
 
 
 def test_every_option_is_shown_by_a_test_somewhere() -> None:

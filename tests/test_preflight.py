@@ -281,6 +281,24 @@ def test_a_person_reads_every_part_of_it(source: Path, tmp_path: Path, capsys: p
     assert capsys.readouterr().err == ""
 
 
+def test_options_of_the_command_have_their_effect(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(*args: str) -> dict[str, Any]:
+        assert (
+            hugesync(
+                "preflight", source, tmp_path / "dest", "--json", "--max-seconds", "5", "--max-bytes", "8MiB", *args
+            )
+            == 0
+        )
+        return dict(json.loads(capsys.readouterr().out))
+
+    assert found("--exclude", "*.o", "--max-size", "1MiB")["sizes"]["files"] == 21
+    fleet = found("--broker", "redis://127.0.0.1:1/0")  # nobody is there; what is measured is measured all the same
+    assert set(fleet["recommended"]) == {"part_size", "batch_files", "batch_bytes"}
+    assert "the fleet cannot be asked" in fleet["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("args", "why"),
     [
@@ -289,7 +307,8 @@ def test_a_person_reads_every_part_of_it(source: Path, tmp_path: Path, capsys: p
         (["--max-seconds", "soon"], "--max-seconds"),
         (["--max-bytes", "1MiB"], "--max-bytes"),
         (["--max-bytes", "much"], "--max-bytes"),
-        (["--dest-profile", "there"], "profile"),
+        (["--source-profile", "here"], "profile (here)"),
+        (["--dest-profile", "there"], "profile (there)"),
         (["--min-size", "2K", "--max-size", "1K"], "--min-size"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ from chaos import CALM
 from hugesync_producer import run
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.largefile import LargeFileUnit
-from hugesync_producer.stopping import DRAIN, INTERRUPTED, Stop, stopping
+from hugesync_producer.stopping import DRAIN, INTERRUPTED, Stop, asked, stopping, until
 from hugesync_tasks.model import Entry, Kind, Meta, Outcome, Part, Transfer
+from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.state.base import Task
 from hugesync_tasks.stores.base import ANY
 from hugesync_tasks.summary import Snapshot, State, Unobserved
@@ -104,7 +107,8 @@ def test_what_is_in_hand_finishes_and_nothing_new_begins(monkeypatch: pytest.Mon
     assert summary.falsehood() == ""
     assert not summary.scan_complete
     assert sim.now - seen["when"] < DRAIN
-    assert sim.notices == [stopping(Stop(State.INTERRUPTED, ""), True)]
+    assert sim.notices == [stopping(Stop(State.INTERRUPTED, "enough for today"), True)]
+    assert sim.notices[0].startswith("stopping: enough for today; what is in hand may finish")
     sim.end()
 
 
@@ -265,3 +269,60 @@ def test_taken_back_parts_steps_and_begins_are_sent_again() -> None:
     abandon = unit.next_task()
     assert abandon is not None
     assert abandon.kind == "abandon"
+
+
+# --- other reasons than a person ----------------------------------------------------------------------------------------
+
+
+def in_time(seconds: float, **more: Any) -> Spec:
+    return replace(Spec("j", Location("file"), Location("file")), options=Options(max_duration=seconds), **more)
+
+
+def test_a_run_is_asked_to_stop_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = time.monotonic()
+    assert until(in_time(0), began).until == 0
+    spec = until(in_time(90, until=1.0), began - 30)  # the time of the run before is no matter; 30 s went by already
+    assert abs(spec.until - time.time() - 60) < 20
+    assert asked(spec, Unobserved(), lambda: spec.until - 1)() is None
+    stop = asked(spec, Unobserved(), lambda: spec.until)()
+    assert stop == Stop(State.INTERRUPTED, "its time is over (--max-duration 1m30s)")
+    assert asked(in_time(0), Unobserved(), lambda: 1e12)() is None
+
+
+def test_a_program_can_stop_the_job_that_it_began() -> None:
+    class Wants(Unobserved):
+        wants = False
+
+        def stop_wanted(self) -> bool:
+            return self.wants
+
+    observer = Wants()
+    ask = asked(in_time(0), observer)
+    assert ask() is None
+    observer.wants = True
+    stop = ask()
+    assert stop is not None
+    assert (stop.state, stop.reason) == (State.INTERRUPTED, "stopped by the program that began it")
+
+
+@pytest.mark.parametrize("standin", [False, True])
+def test_a_job_whose_time_is_over_drains_and_says_why_whoever_coordinates_it(
+    monkeypatch: pytest.MonkeyPatch, standin: bool
+) -> None:
+    sim = Watched(4, CALM)
+    sim.more_files(300)
+    sim.watch(monkeypatch)
+    over = [False]
+    sim.acts[12] = lambda coordinator: over.__setitem__(0, True)
+    stop = Stop(State.INTERRUPTED, "its time is over (--max-duration 2h)")
+    monkeypatch.setattr(run, "asked", lambda spec, observer: lambda: stop if over[0] else None)
+    if standin:
+        coordinate = run._coordinate
+        monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    summary = once(sim, monkeypatch)
+    assert (summary.state, summary.reason, summary.resumable) == ("interrupted", stop.reason, True)
+    assert summary.files["pending"] > 0
+    assert summary.falsehood() == ""
+    assert sim.ledger.meta(JOB)["state"] == "interrupted", "no other worker goes on with it"
+    assert sim.notices == [f"stopping: {stop.reason}; what is in hand may finish, for 10 s at most"]
+    sim.end()

@@ -21,6 +21,6 @@ def appended(job: JobContext, transfer: Transfer, basis: Head, token: Token) -> 
     start = max(0, size - SAMPLE)
     with job.dest.open(transfer.key, basis.entry.version, token, start, size - start, overhead=True) as reader:
         theirs = whole(reader)
-    key = job.source_key(transfer.key)
+    key = job.source_key(transfer.source)
     with job.source.open(key, transfer.source.version, token, start, size - start) as reader:
         return whole(reader) == theirs

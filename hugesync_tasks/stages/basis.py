@@ -111,7 +111,7 @@ def _against_basis(job: JobContext, transfer: Transfer, basis: Head, token: Toke
 def _against_source(
     job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token
 ) -> tuple[Delta | None, str]:
-    key = job.source_key(transfer.key)
+    key = job.source_key(transfer.source)
     try:
         found = load(job.source, key, binding_of(source), job.options, token)
     except Unusable as error:
@@ -122,7 +122,7 @@ def _against_source(
 
 
 def _between(job: JobContext, transfer: Transfer, source: Head, basis: Head, token: Token) -> tuple[Delta | None, str]:
-    key = job.source_key(transfer.key)
+    key = job.source_key(transfer.source)
     try:
         mine = load(job.source, key, binding_of(source), job.options, token)
         theirs = load(job.dest, transfer.key, binding_of(basis), job.options, token)
@@ -158,7 +158,7 @@ def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token)
     (between). Raises Unusable."""
     found = []
     if delta.way != "upload":
-        found.append(of_source(job, key, source, token))
+        found.append(of_source(job, source, token))
     if delta.way != "download":
         found.append(load(job.dest, key, delta.binding, job.options, token))
     return found

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import SourceChanged, StoreError, TooLarge
 from hugesync_tasks.model import Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.basis import Delta, consider
-from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stages.context import JobContext, called, describe
 from hugesync_tasks.stages.intents import adopt, put_intent
 from hugesync_tasks.stages.sidecar import keeps_sidecar, over_signature, signed_block
 from hugesync_tasks.stores.base import GIB, MIB
@@ -85,13 +85,13 @@ def begin(
     TooLarge where its parts would not fit, and what the store raises.
     """
     transfer = over_signature(job, transfer, token)
-    key = job.source_key(transfer.key)
+    key = job.source_key(transfer.source)
     head = job.source.head(key, token)
     if head is None:
         raise SourceChanged("the source vanished during the run", key)
     if head.entry.version != transfer.source.version:
         raise SourceChanged("the source changed since it was listed", key)
-    head = replace(head, entry=replace(head.entry, key=transfer.key))
+    head = called(head, transfer.source)
     meta = describe(head, transfer.expected, job.options)
     copy = job.server_copy and job.copies_parts
     size = head.entry.size

@@ -13,7 +13,7 @@ from hugesync_tasks.errors import VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Transfer
 from hugesync_tasks.names import conflict_key
 from hugesync_tasks.stages.compare import look_again
-from hugesync_tasks.stages.context import JobContext, describe
+from hugesync_tasks.stages.context import JobContext, called, describe
 from hugesync_tasks.token import Token
 
 MOST = 100  # names that may be taken by others
@@ -26,8 +26,8 @@ def place_beside(
     there already. ``source``: as it is now. Raises VersionMismatch where all names are taken."""
     written = rival.modified_ns if rival.modified_ns is not None else rival.mtime_ns
     limits = job.dest.limits
-    now = replace(source.entry, key=transfer.key)
-    ours = describe(replace(source, entry=now), None, job.options).generation
+    source = called(source, transfer.source)
+    now, ours = source.entry, describe(source, None, job.options).generation
     for number in range(1, MOST + 1):
         key = conflict_key(transfer.key, written or 0, number, limits.max_segment or 255)
         there = job.dest.head(key, token)

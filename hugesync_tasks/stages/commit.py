@@ -37,7 +37,7 @@ def commit(
     """
     upload = large.upload
     crc64 = whole_crc64(parts)
-    head = job.source.head(job.source_key(large.source.key), token, digest=True)
+    head = job.source.head(job.source_key(large.source), token, digest=True)
     if head is None or head.entry.version != large.source.version:
         abandon(job.dest, upload, token)
         return Outcome("replan", "source_changed", "the source changed during the run")

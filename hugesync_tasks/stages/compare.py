@@ -27,7 +27,7 @@ def look_again(job: JobContext, source: Entry, dest: Head | None, token: Token) 
 def with_time(job: JobContext, source: Entry, token: Token) -> Entry:
     """``source`` with the mtime that its store keeps with it; a HEAD where the listing has none."""
     if not job.source.limits.listing_has_mtime and source.mtime_ns is None:
-        head = job.source.head(job.source_key(source.key), token)
+        head = job.source.head(job.source_key(source), token)
         if head is not None and head.entry.version == source.version:
             return replace(source, mtime_ns=head.meta.mtime_ns)
     return source

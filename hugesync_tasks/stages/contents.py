@@ -81,7 +81,7 @@ class End:
 def ends(job: JobContext, source: Entry, dest: Entry) -> tuple[End, End]:
     """Both, as listings or HEADs showed them; keys are the destination's."""
     return (
-        End(job.source, job.source_key(source.key), source.version, What.SOURCE_MOVED),
+        End(job.source, job.source_key(source), source.version, What.SOURCE_MOVED),
         End(job.dest, dest.key, dest.version, What.DEST_MOVED),
     )
 

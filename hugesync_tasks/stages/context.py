@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hugesync_tasks import identity
 from hugesync_tasks.model import Entry, Head, Kind, Meta
@@ -60,9 +60,12 @@ class JobContext:
             return self.dest.limits.max_copy
         return min(self.options.part_size, self.options.delta_threshold)
 
-    def source_key(self, key: str) -> str:
-        """Keys are those of the destination; only a single file may be called otherwise at the source."""
-        return self.spec.single_source if self.spec.single_file else key
+    def source_key(self, source: Entry) -> str:
+        """Where it lies at the source. Keys are those of the destination; a single file, and what a map names, may be called
+        otherwise there."""
+        if source.stored:
+            return source.stored
+        return self.spec.single_source if self.spec.single_file else source.key
 
     def expect(self, version: str | None) -> str | None:
         """The condition of a commit; unconditional only where the user said so."""
@@ -71,6 +74,11 @@ class JobContext:
     def close(self) -> None:
         self.source.close()
         self.dest.close()
+
+
+def called(head: Head, source: Entry) -> Head:
+    """What was just read of ``source``, under its names: a store tells of an object under the source's own key."""
+    return replace(head, entry=replace(head.entry, key=source.key, stored=source.stored))
 
 
 def describe(source: Head, expected: str | None, options: Options) -> Meta:

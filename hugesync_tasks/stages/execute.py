@@ -18,7 +18,7 @@ from hugesync_tasks.errors import NotFound, SourceChanged, Stopped, StoreError, 
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import as_outcome, look_again
-from hugesync_tasks.stages.context import JobContext, describe, folder_head
+from hugesync_tasks.stages.context import JobContext, called, describe, folder_head
 from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.sidecar import carry, over_signature
 from hugesync_tasks.stages.steady import source_now, steady
@@ -201,18 +201,18 @@ class BatchRun:
 
     def _describe_copy(self, transfer: Transfer) -> tuple[Transfer, Head, Meta]:
         """The source as it is now, and what its copy will carry."""
-        key = self._job.source_key(transfer.key)
+        key = self._job.source_key(transfer.source)
         head = self._job.source.head(key, self._token)
         if head is None or head.entry.version != transfer.source.version:
             transfer = replace(transfer, source=source_now(self._job, transfer, self._token))
             head = self._job.source.head(key, self._token)
         if head is None:
             raise SourceChanged("the source vanished during the run", key)
-        head = replace(head, entry=replace(head.entry, key=transfer.key))
+        head = called(head, transfer.source)
         return transfer, head, describe(head, transfer.expected, self._job.options)
 
     def _server_copy(self, transfer: Transfer, head: Head, meta: Meta) -> Outcome:
-        key = self._job.source_key(transfer.key)
+        key = self._job.source_key(transfer.source)
         try:
             commit = self._job.dest.copy(
                 self._job.source,
@@ -277,7 +277,7 @@ class BatchRun:
 
     def _put_beside(self, transfer: Transfer, rival: Entry) -> Outcome:
         """Ours, under a name of its own; raises VersionMismatch where somebody took that name just now."""
-        source = self._job.source.head(self._job.source_key(transfer.key), self._token)
+        source = self._job.source.head(self._job.source_key(transfer.source), self._token)
         if source is None:
             raise SourceChanged("the source vanished during the run", transfer.key)
         beside, there = place_beside(self._job, transfer, source, rival, self._token)

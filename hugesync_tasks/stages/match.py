@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hugesync_tasks.delta.match import Matched, Matcher
 from hugesync_tasks.delta.ops import turned
 from hugesync_tasks.errors import NotFound, SourceChanged, VersionMismatch
+from hugesync_tasks.model import Entry
 from hugesync_tasks.signature.blocks import hash_blocks
 from hugesync_tasks.signature.format import Signature
 from hugesync_tasks.stages.basis import Delta
@@ -32,10 +33,8 @@ def sign_range(job: JobContext, key: str, delta: Delta, number: int, token: Toke
 
 def match_range(
     job: JobContext,
-    key: str,
+    source: Entry,
     delta: Delta,
-    size: int,
-    source_version: str,
     signature: Signature,
     number: int,
     token: Token,
@@ -47,9 +46,9 @@ def match_range(
     limits = job.dest.limits  # of less than a part a store copies nothing, and some copy nothing but the whole
     least = delta.basis_size if limits.part_copy == "whole" else limits.min_part
     matcher = Matcher(signature, least if delta.way == "upload" and limits.remote else 0)
-    start = number * delta.step
+    start, size, key = number * delta.step, source.size, source.key
     if delta.way == "upload":
-        read = reading(job.source, job.source_key(key), source_version, token)
+        read = reading(job.source, job.source_key(source), source.version, token)
         try:
             return matcher.match(read, size, start, min(size, start + delta.step))
         except (VersionMismatch, NotFound) as error:

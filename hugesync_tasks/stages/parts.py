@@ -47,7 +47,7 @@ def send_part(
     """
     upload = large.upload
     start, length = part_range(number, upload.size, upload.part_size)
-    key = job.source_key(large.source.key)
+    key = job.source_key(large.source)
     try:
         if job.copies_parts:
             version, told = large.source.version, large.source_id
@@ -114,7 +114,7 @@ def _of_source(job: JobContext, large: LargeFile, row: Row, token: Token) -> int
     algorithm = _CHECKSUMS.get(job.dest.limits.copy_proof)
     if algorithm is None:
         return None
-    key, value = job.source_key(large.source.key), 0
+    key, value = job.source_key(large.source), 0
     try:
         with job.source.open(key, large.source.version, token, row.start, row.length) as reader:
             for chunk in reader:
@@ -173,7 +173,7 @@ def _moved(error: StoreError, key: str) -> SourceChanged:
 
 
 def _read(job: JobContext, large: LargeFile, start: int, length: int, token: Token) -> bytes:
-    key = job.source_key(large.source.key)
+    key = job.source_key(large.source)
     try:
         with job.source.open(key, large.source.version, token, start, length) as reader:
             body = whole(reader, token if job.between_folders else None)

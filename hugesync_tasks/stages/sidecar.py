@@ -65,15 +65,14 @@ class Hashes:
     digest: bytes
 
 
-def save(job: JobContext, done: Commit, mtime_ns: int | None, hashes: Hashes, token: Token) -> str:
+def save(job: JobContext, source: Entry, done: Commit, mtime_ns: int | None, hashes: Hashes, token: Token) -> str:
     """Write the signature of what was just committed; "" or why there is none. The file is done in any case."""
     bound = Binding(done.size, done.version, done.version_id, mtime_ns)
     header = Header(bound, hashes.block, hashes.digest, f"hugesync {__version__}", int(time.time()))
     key = sidecar_key(done.key, job.options)
     try:
-        if not job.options.sidecar_prefix and _is_users(
-            job.source.head(f"{job.source_key(done.key)}{SIDECAR_SUFFIX}", token)
-        ):
+        beside = not job.options.sidecar_prefix and not source.stored  # else it has another name there
+        if beside and _is_users(job.source.head(f"{job.source_key(source)}{SIDECAR_SUFFIX}", token)):
             return "the source has a file of that name"
         there = job.dest.head(key, token)
         if _is_users(there):
@@ -103,9 +102,9 @@ def over_signature(job: JobContext, transfer: Transfer, token: Token) -> Transfe
     return transfer
 
 
-def of_source(job: JobContext, key: str, source: Entry, token: Token) -> Signature:
+def of_source(job: JobContext, source: Entry, token: Token) -> Signature:
     """The signature beside the source object. Raises Unusable."""
-    return load(job.source, job.source_key(key), Binding(source.size, source.version), job.options, token)
+    return load(job.source, job.source_key(source), Binding(source.size, source.version), job.options, token)
 
 
 def carry(job: JobContext, source: Entry, done: Commit, mtime_ns: int | None, token: Token) -> str:
@@ -113,10 +112,10 @@ def carry(job: JobContext, source: Entry, done: Commit, mtime_ns: int | None, to
     if not keeps_sidecar(job, done.size):
         return ""
     try:
-        theirs = of_source(job, source.key, source, token)
+        theirs = of_source(job, source, token)
     except Unusable:
         return ""  # nobody expects one of what had none
-    return save(job, done, mtime_ns, Hashes(theirs.header.block, theirs.records, theirs.header.digest), token)
+    return save(job, source, done, mtime_ns, Hashes(theirs.header.block, theirs.records, theirs.header.digest), token)
 
 
 def _taking(reader: Reader) -> Callable[[int], bytes]:

@@ -42,6 +42,10 @@ def aside(call: Callable[[], T]) -> T:
         return pool.submit(call).result()
 
 
+class JobThread(threading.Thread):
+    """A thread that a whole job runs in: processes that it starts, which die with the thread, end before it does."""
+
+
 def leave(code: int) -> int:
     """``code``, for ``sys.exit``. Does not return where a thread is still in a call that nobody waits for any more: the
     interpreter's end would wait for it, so the process ends here, with that code. A signal has nothing to stop any more."""

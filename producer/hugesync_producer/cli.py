@@ -12,14 +12,15 @@ import click
 
 from hugesync_producer.aside import leave
 from hugesync_producer.cli_jobs import hugesync_commands
+from hugesync_producer.cli_map import MAPPED, map_of
 from hugesync_producer.cli_options import (
     COMPARING,
     DELETING,
     DELTA,
     FLEET,
     ITEMIZE,
+    LISTED,
     MEASURING,
-    NAMING,
     RUNNING,
     SELECTING,
     SHOWING,
@@ -41,7 +42,8 @@ SUBMIT = "hugesync-submit"
 @click.argument("dest", type=PLACE)
 @COMPARING
 @SELECTING
-@NAMING
+@LISTED
+@MAPPED
 @WRITING
 @DELETING
 @DELTA
@@ -76,6 +78,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
         request.refuse_contradictions(given)
         settings = load(request.settings_given(given))
         request.refuse_without_fleet(given, settings)
+        map_file = map_of(given)
         options = request.options_of(given, settings)
         with request.chosen(given, filters_given(ctx)) as (selection, names):
             if given["preflight"] or given["auto"]:
@@ -98,6 +101,7 @@ def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) 
                 detach=given["detach"],
                 observer=observer,
                 files_from=names,
+                map_file=map_file,
             )
 
     return run(out, work)

@@ -53,7 +53,7 @@ def sign_command(file: str, output: str | None, block_size: str, force: bool, de
                 raise UsageError(f"--block-size {block_size}: {error}") from error
         _write(target, hssig.write(made.header, [made.records]), force)
         _say(
-            f"{made.header.blocks:,} blocks of {human.size(made.header.block)}, {human.size(made.header.length)}",
+            f"{human.counted(made.header.blocks, 'block')} of {human.size(made.header.block)}, {human.size(made.header.length)}",
             target,
         )
 
@@ -85,8 +85,10 @@ def delta_command(signature: str, file: str, output: str | None, force: bool, de
             found = compare(basis, new)
             _write(target, container.write(found.ends, found.copies, new.read), force, new.unchanged)
         sent = found.ends.size - found.reused
-        saved = 100 * found.reused / found.ends.size if found.ends.size else 0.0
-        _say(f"holds {human.size(sent)}, reuses {human.size(found.reused)}, saves {saved:.1f} %", target)
+        _say(
+            f"holds {human.size(sent)}, reuses {human.size(found.reused)}, saves {human.percent(found.reused, found.ends.size)}",
+            target,
+        )
 
     return _tool("delta", debug, work)
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hugesync_producer import human
-from hugesync_producer.cli_options import FLEET, SELECTING, SHOWING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_map import MAPPED, map_of
+from hugesync_producer.cli_options import FLEET, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
-from hugesync_producer.report import FAILURES_SHOWN, to_json
+from hugesync_producer.cli_types import PLACE, Choice
+from hugesync_producer.report import FAILURES_SHOWN, to_json, unnamed_words
 from hugesync_producer.streams import Unwritten, show, tell, unwritten
 from hugesync_tasks.redact import redact
 
@@ -29,7 +31,7 @@ _TELLING = grouped(
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "csv"]),
+        type=Choice(["jsonl", "csv"]),
         default="jsonl",
         show_default=True,
         help="JSON Lines, or CSV for spreadsheets.",
@@ -42,6 +44,7 @@ _TELLING = grouped(
         help="Compare contents instead of times, and write the CRC64NVME of each file. What no store holds is read.",
     ),
     click.option("--one-way", is_flag=True, default=False, help="Do not list what only DEST has."),
+    section="What is told",
 )
 _REACHING = grouped(
     click.option("--retries", metavar="N", help="Attempts at one request.  [default: 5]"),
@@ -53,17 +56,19 @@ _REACHING = grouped(
         "--dest-profile", metavar="NAME", default="",
         help="Profile that DEST is reached with (of AWS; gs, az: of the configuration file).",
     ),
+    section="How it runs",
 )  # fmt: skip
 
 
 @click.command("manifest", cls=FilteringCommand)
-@click.argument("source")
-@click.argument("dest", required=False, default="")
+@click.argument("source", type=PLACE)
+@click.argument("dest", type=PLACE, required=False, default="")
 @_TELLING
 @SELECTING
+@MAPPED
 @_REACHING
 @FLEET
-@SHOWING
+@SPEAKING
 @click.pass_context
 def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:
     """List SOURCE, and with DEST how each entry stands there: done, missing, differs, or extra (only DEST has it).
@@ -82,6 +87,7 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
 
     def work() -> None:
         from hugesync_producer import cli_request as request
+        from hugesync_producer.cli_inputs import Inputs
         from hugesync_producer.manifest import manifest
         from hugesync_producer.manifest_ends import Request
         from hugesync_tasks.config import load
@@ -99,9 +105,10 @@ def manifest_command(ctx: click.Context, /, source: str, dest: str, **given: Any
             given["form"],
             given["checksum"],
             given["one_way"],
-            request.selection_of(given, filters_given(ctx)),
+            request.selection_of(given, filters_given(ctx), Inputs()),
             given["source_profile"],
             given["dest_profile"],
+            map_of(given),
         )
         observer, close = out.observer()
         try:
@@ -131,7 +138,9 @@ def _to_stdout(asked: Any, settings: Any, observer: Any) -> Manifest:
 def _conclude(out: Output, told: Manifest, output: str, form: str) -> None:
     """Raises Unwritten."""
     summary = told.summary
-    about = {"file": output, "format": form, "entries": told.states, "left_out": told.left_out}
+    about: dict[str, Any] = {"file": output, "format": form, "entries": told.states, "left_out": told.left_out}
+    if told.unnamed is not None:
+        about["not_named_by_map"] = told.unnamed
     if out.in_json:
         from hugesync_tasks.logs import get_logger
 
@@ -152,5 +161,6 @@ def _words(told: Manifest) -> Iterator[str]:
     yield f"{human.count(number)} {'entry' if number == 1 else 'entries'} in {took}" + (f": {states}" if states else "")
     if told.left_out:
         yield f"  {human.count(told.left_out)} left out by filters"
+    yield from (f"  {words}" for words in unnamed_words(told.unnamed))
     for failure in told.summary.failures[:FAILURES_SHOWN]:
         yield f"  {human.name(failure.path)}: {human.plain(redact(failure.message))}"

@@ -93,13 +93,17 @@ SELECTING = grouped(
     section="What takes part",
 )
 
-NAMING = grouped(
+LISTED = grouped(
     click.option(
         "--files-from",
+        type=PLACE,
         metavar="FILE",
         help="Look only at what FILE names (- is stdin): a name below SOURCE per line, DIR/ with all in it; or a manifest.",
     ),
-    click.option("--files-from0", metavar="FILE", help="The same of a list in which each name ends in NUL."),
+    click.option(
+        "--files-from0", type=PLACE, metavar="FILE", help="The same of a list in which each name ends in NUL."
+    ),
+    section="What takes part",
 )
 
 WRITING = grouped(
@@ -208,6 +212,12 @@ RUNNING = grouped(
         help="Longest pause between two attempts at a request.  [default: 20s, or as long as the store asks]",
     ),
     click.option(
+        "--max-duration",
+        metavar="TIME",
+        help="Stop after so long, as Ctrl-C would: what is in hand finishes, the same command goes on later (exit code 130)."
+        "  [default: never]",
+    ),
+    click.option(
         "--stall-timeout",
         metavar="TIME",
         help="How long nothing may move, or no worker be there, before the job ends as stalled.  [default: 30m]",
@@ -257,7 +267,7 @@ ITEMIZE = grouped(
     section=SHOWN,
 )
 
-SHOWING = grouped(
+SPEAKING = grouped(
     JSON,
     _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
     _flag(
@@ -276,6 +286,11 @@ SHOWING = grouped(
         default=True,
         help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
     ),
+    section=SHOWN,
+)
+
+SHOWING = grouped(  # of what is a job
+    SPEAKING,
     click.option(
         "--events",
         type=PLACE,

@@ -64,11 +64,12 @@ def preflight_command(ctx: click.Context, /, source: str, dest: str, **given: An
 
     def work() -> None:
         from hugesync_producer import cli_request as request
+        from hugesync_producer.cli_inputs import Inputs
         from hugesync_producer.preflight.wording import lines
         from hugesync_tasks.config import load
 
         settings = load({"broker_url": given["broker"]} if given["broker"] is not None else {})
-        selection = request.selection_of(given, filters_given(ctx))
+        selection = request.selection_of(given, filters_given(ctx), Inputs())
         options = request.comparing_options_of(given, settings)
         with stoppable():
             report = _measured(out, source, dest, given, settings, options, selection)

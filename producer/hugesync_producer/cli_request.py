@@ -151,6 +151,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         sse_kms_key=given["sse_kms_key"],
         retries=settings.retries,
         retry_max_wait=settings.retry_max_wait,
+        max_duration=_duration("max_duration", given),
         conflict_retries=settings.conflict_retries,
         on_conflict="fail" if given["fail_on_conflict"] else given["on_conflict"] or "retry",
         unsafe_no_conflict_check=given["unsafe_no_conflict_check"],
@@ -198,6 +199,7 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
         bwlimit=settings.bwlimit,
         retries=settings.retries,
         retry_max_wait=settings.retry_max_wait,
+        max_duration=_duration("max_duration", given),
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
@@ -255,6 +257,18 @@ def _limit(name: str, given: Given) -> int | None:
     if size is not None and size + step < 0:
         raise UsageError(f"{_option(name)}: {text} is less than nothing")
     return None if size is None else size + step
+
+
+def _duration(name: str, given: Given) -> float:
+    """Seconds; 0 where it was not given. Raises UsageError."""
+    if given.get(name) is None:
+        return 0.0
+    from hugesync_tasks.config_units import parse_duration
+
+    try:
+        return parse_duration(given[name])
+    except ValueError as error:
+        raise UsageError(f"{_option(name)}: {error}") from error
 
 
 def _option(name: str) -> str:

@@ -170,7 +170,8 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
 
         log_end(get_logger(), summary, began)
     elif summary.reason:
-        out.say(summary.reason)
+        stopped = began and summary.resumable and summary.state is State.INTERRUPTED
+        out.say(summary.reason + (f"; to go on: hugesync resume {summary.job_id}" if stopped and out.as_json else ""))
     try:
         if out.as_json:
             show(json.dumps(to_json(summary)))

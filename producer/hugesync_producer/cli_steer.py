@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hugesync_producer.cli_help import SectionedCommand
 from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.cli_types import Choice
@@ -28,7 +29,7 @@ CLASSES = grouped(
 )
 
 
-@click.command("pause")
+@click.command("pause", cls=SectionedCommand)
 @click.argument("job")
 @FLEET
 @JSON
@@ -49,7 +50,7 @@ def pause_command(job: str, as_json: bool, **given: Any) -> int:
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
-@click.command("errors")
+@click.command("errors", cls=SectionedCommand)
 @click.argument("job")
 @CLASSES
 @FLEET
@@ -72,7 +73,7 @@ def errors_command(job: str, classes: tuple[str, ...], as_json: bool, **given: A
     return answer(Output.of(NAME, {**given, "as_json": as_json}), work)
 
 
-@click.command("retry")
+@click.command("retry", cls=SectionedCommand)
 @click.argument("job")
 @CLASSES
 @FLEET

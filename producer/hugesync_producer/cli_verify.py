@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hugesync_producer.cli_options import FLEET, NAMING, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
+from hugesync_producer.cli_options import FLEET, LISTED, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
 from hugesync_producer.cli_run import Output, run
 from hugesync_producer.cli_types import PLACE
 from hugesync_tasks.summary import Observer, Summary
@@ -26,7 +26,7 @@ NAME = "hugesync verify"
 )
 @click.option("--one-way", is_flag=True, default=False, help="Do not look for what only DEST has.")
 @SELECTING
-@NAMING
+@LISTED
 @RUNNING
 @FLEET
 @SHOWING

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hugesync_producer import human
+from hugesync_producer.cli_help import SectionedCommand
 from hugesync_producer.cli_options import FLEET, SHOWING
 from hugesync_producer.cli_run import Output, conclude, run, sentence, stoppable
 from hugesync_producer.report import FAILURES_SHOWN, to_json, to_text
@@ -19,7 +20,7 @@ from hugesync_tasks.summary import FAILURES_KEPT, Observer, Summary, state_of_er
 NAME = "hugesync"
 
 
-@click.command("watch")
+@click.command("watch", cls=SectionedCommand)
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
 @FLEET
 @SHOWING

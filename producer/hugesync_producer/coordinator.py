@@ -13,6 +13,7 @@ from collections.abc import Callable
 from hugesync_producer.checkpoint import Checkpoint, TakenOver
 from hugesync_producer.deletes import Deletes
 from hugesync_producer.dispatch import CHECK_EVERY, Dispatcher, Publish
+from hugesync_producer.due import Due
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.observing import Observing
 from hugesync_producer.planfeed import PlanFeed
@@ -54,7 +55,9 @@ class Coordinator:
         owner: str,
         look_at_rates: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        asked: Callable[[], Stop | None] = lambda: None,
     ) -> None:
+        self._asked = asked  # whether the run is to stop for another reason than a signal
         self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
         self._id, self.deletes = job.spec.job, deletes
         self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
@@ -63,7 +66,7 @@ class Coordinator:
         self.dispatcher = Dispatcher(ledger, publish, self._id, clock)
         self.units = Units(job, ledger, self.dispatcher, window, pool)
         self._keep = keep_more
-        self._due: dict[str, float] = {}
+        self._is_due = Due(clock)
         self._events: deque[Event] = deque()
         self._workers_died = False  # and their leases are not ended yet
         self._unsaved = False  # whether K moved since the last checkpoint
@@ -72,6 +75,7 @@ class Coordinator:
         self.stop: Stop | None = None  # the run was told to stop
         self._until = 0.0  # when it stops, whatever is in hand then
         self._paused = False
+        self.tries: Callable[[float], bool] = lambda now: False  # of what failed and may pass (``lasttries``)
 
     def run(self, drains: bool = True) -> State:
         """Until everything is settled, the job is cancelled or stopped by a conflict, or what was in hand when the run was told to
@@ -99,7 +103,7 @@ class Coordinator:
 
     def keep_now(self) -> None:
         """``keep`` before something is written that only the leader may write."""
-        self._due.pop("lease", None)
+        self._is_due.at_once("lease")
         self.keep()
 
     def save(self) -> None:
@@ -138,6 +142,8 @@ class Coordinator:
                 interrupts.check()
             elif interrupts.noted:
                 self.drain(INTERRUPTED)
+            if (stop := self._asked()) is not None:
+                self.drain(stop)
             try:
                 state = self._turn()
                 away_since = None
@@ -188,7 +194,7 @@ class Coordinator:
         if not self.window.empty or self.deletes.deleting:
             self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
         self.units.fill()
-        if not self.scan_complete or not self.window.empty or self._deleting():
+        if not self.scan_complete or not self.window.empty or self.tries(self._clock()) or self._deleting():
             return None
         self._save()
         total = self.window.total()
@@ -290,11 +296,4 @@ class Coordinator:
         if self._is_due("away", 5.0):
             self._observer.on_notice(f"waiting for the ledger: {error}")
         time.sleep(0.5)
-        return True
-
-    def _is_due(self, what: str, every: float) -> bool:
-        now = self._clock()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every
         return True

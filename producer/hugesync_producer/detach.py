@@ -8,6 +8,7 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.keptnames import refuse_large
 from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import open_job
+from hugesync_producer.stopping import until
 from hugesync_tasks.config import Settings
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
@@ -20,6 +21,7 @@ def hand_to_fleet(
     """Open the job without a coordinator. Raises Refused (it is being run, another job writes there, or with
     ``--delete`` the source is on another device), Unreachable."""
     refuse_large(names)
+    spec = until(spec, began)
     ledger = open_ledger(settings)
     try:
         ledger.check_server()

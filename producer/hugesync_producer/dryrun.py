@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from hugesync_producer import filelog
 from hugesync_producer.aside import threads
@@ -12,6 +13,7 @@ from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
+from hugesync_producer.stopping import Stop
 from hugesync_producer.window import Counters
 from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.decide import Decision
@@ -25,6 +27,12 @@ from hugesync_tasks.token import Meter, Token
 HEADS = 16  # looked at at once, where a listing cannot decide
 
 
+class _Stopped(Exception):
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.reason)
+        self.stop = stop
+
+
 def dry_run(
     job: JobContext,
     meter: Meter,
@@ -32,17 +40,20 @@ def dry_run(
     began: float,
     estimate: bool = False,
     names: NameList | None = None,
+    asked: Callable[[], Stop | None] = lambda: None,
 ) -> Summary:
     """What would be transferred stands under pending; what a listing cannot decide is looked at, as a worker would. Deltas are
-    computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``."""
+    computed, or guessed with ``estimate``: what they would reuse stands under ``reused``, their number under ``delta``.
+    When ``asked`` says so it ends where it is."""
     total, notes, deltas, reused = Counters(), Counter[str](), 0, 0
     token, slowdown = Token(meter, pace=Bandwidth(None, job.options.bwlimit)), Slowdown()
     observer.on_start(job.spec.job, False)
+    stopped: Stop | None = None
     feed = PlanFeed(job, meter, names=names)
     feed.start()
     try:
         with threads(HEADS, "head") as pool:
-            for segment in feed.segments():
+            for segment in feed.segments(lambda: _go_on(asked)):
                 total.tally.add(segment.tally)
                 total.lacks(segment.missing)
                 notes.update(dict(segment.notes))
@@ -67,17 +78,19 @@ def dry_run(
                 elapsed = time.monotonic() - began
                 slow = slowdown.saw(feed.throttled, elapsed)
                 observer.on_progress(Snapshot(total.tally.files, total.tally.bytes, elapsed=elapsed, throttled=slow))
+    except _Stopped as told:
+        stopped = told.stop
     finally:
         feed.stop()
     total.tally.assert_law()
     traffic = meter.take()
     traffic["bytes.reused"] = reused
-    state, reason, kept = _deletes(job, total)
+    state, reason, kept = _deletes(job, total) if stopped is None else (stopped.state, stopped.reason, "")
     return Summary(
         state,
         job.spec.job,
         dry_run=True,
-        scan_complete=True,
+        scan_complete=stopped is None,
         files=total.tally.files,
         skipped_by=total.tally.skipped_by,
         bytes={**total.tally.bytes, **{n: traffic.get(f"bytes.{n}", 0) for n in BYTES if n not in OUTCOMES}},
@@ -96,6 +109,11 @@ def dry_run(
         elapsed_seconds=time.monotonic() - began,
         reason=reason,
     )
+
+
+def _go_on(asked: Callable[[], Stop | None]) -> None:
+    if (stop := asked()) is not None:
+        raise _Stopped(stop)
 
 
 def _notes(foreseen: Foreseen) -> list[str]:

@@ -23,8 +23,8 @@ RESTARTS = 20  # a worker that ends so often in one job has a cause that startin
 
 @dataclass
 class Embedded:
-    """Start with ``start``, look after with ``tend``, end with ``stop``. To be used from the main thread: a child's
-    parent-death signal is tied to the thread that started it."""
+    """Start with ``start``, look after with ``tend``, end with ``stop``. To be used from the main thread or a ``JobThread``: a
+    child's parent-death signal is tied to the thread that started it."""
 
     folder: Path  # the job's, 0700
     settings: Settings

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hugesync_producer.aside import JobThread
 from hugesync_producer.runtimefolder import RuntimeFolder, sweep_runtime_folders
 from hugesync_tasks.errors import Refused, Unreachable
 
@@ -70,8 +71,11 @@ class EmbeddedServer:
     def start(self) -> str:
         """Start and wait until it answers; returns ``url``. Raises Unreachable (no binary, or it ended: its last words are
         in the message), Refused (another server, or a live run, has the folder)."""
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("only the main thread may start it: the server dies with the thread that started it")
+        thread = threading.current_thread()
+        if thread is not threading.main_thread() and not isinstance(thread, JobThread):
+            raise RuntimeError(
+                "only the main thread, or one of its job's, may start it: the server dies with the thread that started it"
+            )
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sweep_runtime_folders(self._runtime_dir)
         self._runtime = RuntimeFolder(self._runtime_dir)

@@ -43,7 +43,9 @@ class FileEvent:
 
     done · skipped · failed · would_transfer (a dry run)               one for each file that the summary counts
     deleted · kept · not_deleted · would_delete                         of ``--delete``
+    missing                                                             a list names it, and the source lacks it
     extra                                                               of a comparison: only the destination has it
+    missing                                                             named (``--files-from``, ``--map``), and the source lacks it
     """
 
     path: str  # the key form, relative to the destination's root

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hugesync_producer import itemize
 from hugesync_producer.events import FileEvent
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Extra, Fail, Judge, Send, Skip, Step, Terms
+from hugesync_producer.judge import Extra, Fail, Judge, Missing, Send, Skip, Step, Terms
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Outcome, Removal, Transfer
@@ -64,6 +64,8 @@ class ToldJudge(Judge):
     def judge(self, item: JoinItem) -> Step:
         step = super().judge(item)
         judged(step)
+        if isinstance(step.verdict, Missing) and item.source is not None:  # by a map; of a list its reader has told
+            missing(step.key)
         verdict = step.verdict
         if self._sends and isinstance(verdict, Send) and (not verdict.transfer.check or not step.counted):
             would_send(verdict.transfer)
@@ -159,9 +161,10 @@ def _log_failed(key: str, failure_class: str, message: str) -> None:
 
 
 def missing(key: str) -> None:
-    """A list names it, and the source lacks it."""
+    """A list, or a map, names it, and the source lacks it."""
+    _tell(key, "missing")
     if _switch.isEnabledFor(logging.WARNING):
-        _log.warning("file missing", path=key, reason="it is in the list of names, and not in the source")
+        _log.warning("file missing", path=key, reason="it is named, and not in the source")
 
 
 def deleted(removal: Removal) -> None:

@@ -12,7 +12,7 @@ from hugesync_tasks.parts import part_size
 from hugesync_tasks.signature.blocks import RECORD, hash_blocks
 from hugesync_tasks.signature.format import Signature, Unusable
 from hugesync_tasks.stages.basis import Delta, consider, signed, stored
-from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.context import JobContext, called
 from hugesync_tasks.stages.laying import blocks_of, lay, saves_nothing
 from hugesync_tasks.stages.match import match_range, reading, sign_range
 from hugesync_tasks.stores.base import MIB
@@ -36,7 +36,7 @@ class Foreseen:
 def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = False) -> Foreseen:
     """The true delta, by reading what a run would read locally; with ``estimate`` a guess from ``SAMPLE`` blocks."""
     try:
-        head = job.source.head(job.source_key(transfer.key), token)
+        head = job.source.head(job.source_key(transfer.source), token)
         delta, why = consider(job, transfer, head, token) if head is not None else (None, "")
         if head is None or delta is None:
             return Foreseen(whole=why)
@@ -44,7 +44,7 @@ def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = 
             return Foreseen(whole="--memory leaves no room to look for what changed")
         guesses = estimate and not delta.signs and delta.way != "between"  # else there is no less to read
         found = _guess if guesses else _measured
-        reused = found(job, head.entry, transfer.key, delta, token)
+        reused = found(job, called(head, transfer.source).entry, transfer.key, delta, token)
     except (StoreError, Unusable):
         return Foreseen()  # the run itself will say what is wrong
     if not reused:
@@ -55,10 +55,7 @@ def foresee(job: JobContext, transfer: Transfer, token: Token, estimate: bool = 
 def _measured(job: JobContext, source: Entry, key: str, delta: Delta, token: Token) -> int:
     signatures = _signatures(job, source, key, delta, token)
     size = source.size
-    ranges = [
-        match_range(job, key, delta, size, source.version, signatures[0], number, token)
-        for number in range(delta.matching(size))
-    ]
+    ranges = [match_range(job, source, delta, signatures[0], number, token) for number in range(delta.matching(size))]
     step = part_size(size, job.dest.limits, job.options.part_size)
     blocks = blocks_of(job, key, delta, token)
     laid = lay(delta, size, ranges, signatures, job.dest.limits, step, max(step, job.options.memory // 2), blocks)
@@ -68,7 +65,7 @@ def _measured(job: JobContext, source: Entry, key: str, delta: Delta, token: Tok
 def _guess(job: JobContext, source: Entry, key: str, delta: Delta, token: Token) -> int:
     """Of the places where both files have a block, some are compared. One that is to be sent differs somewhere, seen or not."""
     signature = stored(job, key, source, delta, token)[0]
-    store, at = (job.source, job.source_key(key)) if delta.way == "upload" else (job.dest, key)
+    store, at = (job.source, job.source_key(source)) if delta.way == "upload" else (job.dest, key)
     version = source.version if delta.way == "upload" else delta.basis_version
     both = min(source.size, delta.basis_size) // delta.block
     chosen = random.Random(0).sample(range(both), min(SAMPLE, both))  # the same guess twice for the same file

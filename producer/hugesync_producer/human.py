@@ -24,6 +24,22 @@ def bit_rate(bits_per_second: int | None) -> str:
     return f"{giga:g} Gbit/s" if giga >= 1 else f"{bits_per_second / 1e6:g} Mbit/s"
 
 
+def stated_size(n: int) -> str:
+    """A limit as whoever set it words it: in powers of 1000 where that comes out even, else in those of 1024."""
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB")):
+        if n >= 10**power and n % 10 ** (power - 2) == 0:
+            return f"{n / 10**power:g} {unit}"
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB")):
+        if n >= 1 << power:
+            return f"{n / (1 << power):.4g} {unit}"
+    return f"{n:,} bytes"
+
+
+def percent(part: float, whole: float) -> str:
+    """``79.2 %``; of nothing, 0."""
+    return f"{100 * part / whole if whole else 0.0:.1f} %"
+
+
 def count(n: int) -> str:
     return f"{n:,}"
 

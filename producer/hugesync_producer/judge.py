@@ -68,7 +68,7 @@ class Extra:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A list names this, and the source lacks it."""
+    """A list, or a map, names this, and the source lacks it."""
 
     what: Lacking
 
@@ -136,6 +136,8 @@ class Judge:
         if source.kind is Kind.DIR and not isinstance(verdict, Skip | Fail):
             self._enter(source, item.dest, isinstance(verdict, Send))
             return Step(item.key, 0, False, verdict, finishes)
+        if source.kind is Kind.MISSING:
+            return Step(item.key, 0, False, verdict, finishes)
         return Step(item.key, source.size, _counts(source), verdict, finishes)
 
     def close(self) -> tuple[Entry, ...]:
@@ -144,14 +146,16 @@ class Judge:
 
     def _verdict(self, source: Entry, dest: Entry | None) -> Verdict:
         if not self._terms.select.selects(source):
-            return Skip("filtered")
+            return Nothing() if source.kind is Kind.MISSING else Skip("filtered")
+        if source.kind is Kind.MISSING:
+            return Missing(Lacking(1, (source.key,)))
         if self._terms.backup and source.key.startswith(self._terms.backup):
             return Fail(
                 FailureClass.PERMANENT, f"its name is below --backup-dir {self._terms.backup}: give another one"
             )
         if source.kind is Kind.ERROR:
             note = source.note or "could not be looked at"
-            return Fail(class_of(note), note if note.startswith("reserved") else f"at the source: {note}")
+            return Fail(class_of(note), note if note.startswith(("reserved", "the map")) else f"at the source: {note}")
         if dest is not None and dest.kind is Kind.ERROR:
             return Fail(class_of(dest.note), f"at the destination: {dest.note or 'could not be looked at'}")
         if source.kind is Kind.SPECIAL:

@@ -40,7 +40,7 @@ from hugesync_tasks.token import Meter
 from hugesync_tasks.uri import Overlap, overlap
 
 SHOWN_EVERY = 0.2  # seconds between two snapshots
-_FINE = (Standing.DONE, Standing.LISTED)
+_FINE = (Standing.DONE, Standing.LISTED, Standing.GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Manifest:
     states: dict[str, int]  # entries of each state, folders and extras too
     left_out: int  # entries of the source, by filters
     summary: Summary
+    unnamed: int | None = None  # entries of the source that the map, where there is one, does not name
 
 
 def manifest(
@@ -74,7 +75,7 @@ def manifest(
                 write(opened, request.form, out, tally)
         else:
             write(opened, request.form, output, tally)
-    return tally.manifest()
+    return tally.manifest(opened.mapped.unnamed if opened.mapped is not None else None)
 
 
 def _refuse_inside(output: Path, opened: Opened) -> None:
@@ -91,7 +92,8 @@ def write(opened: Opened, form: str, out: BinaryIO, tally: Told) -> None:
     """All of it, from the header to the trailer. Raises what reading either end raises."""
     lines: JsonLines | Csv = FORMATS[form]()
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    out.write(lines.header(_shown(opened.ends.source), _shown(opened.ends.dest) if opened.dest else None, created))
+    dest = _shown(opened.ends.dest) if opened.dest else None
+    out.write(lines.header(_shown(opened.ends.source), dest, created, opened.mapped is not None))
     try:
         with closing(opened.found), closing(looked_at(opened.found, opened.looks)) as found:
             for line in found:
@@ -128,6 +130,9 @@ class Told:
                 self._failures.append(Failure(entry.key, FailureClass.PERMANENT, line.error))
             else:
                 self._omitted += 1
+        if line.state is Standing.GONE:
+            self._tally.files["missing"] += 1
+            return
         if line.state is Standing.EXTRA or not _counts(entry):
             return
         if line.state in _FINE:
@@ -149,7 +154,7 @@ class Told:
         files, size = self._tally.files, self._tally.bytes
         self.observer.on_progress(Snapshot(dict(files), dict(size), elapsed=elapsed, throttled=slow))
 
-    def manifest(self) -> Manifest:
+    def manifest(self, unnamed: int | None = None) -> Manifest:
         self._tally.assert_law()
         traffic = self.meter.take()
         fine = all(state in _FINE or not n for state, n in self.states.items())
@@ -166,7 +171,7 @@ class Told:
             failures_omitted=self._omitted,
             elapsed_seconds=time.monotonic() - self._began,
         )
-        return Manifest(dict(self.states), self._left_out, summary)
+        return Manifest(dict(self.states), self._left_out, summary, unnamed)
 
 
 def _counts(entry: Entry) -> bool:

@@ -13,7 +13,10 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.join import join
 from hugesync_producer.manifest_format import Line, Standing
 from hugesync_producer.manifest_walk import Looks, StandingJudge
+from hugesync_producer.mapped import MappedStore
+from hugesync_producer.mapping import prepare
 from hugesync_producer.planfeed import sides, source_listing
+from hugesync_producer.presence import MustBeThere
 from hugesync_producer.scan import Feed, Signal
 from hugesync_producer.single import SingleFeed
 from hugesync_producer.sync import probed
@@ -45,6 +48,7 @@ class Request:
     selection: Selection = field(default_factory=Selection)
     source_profile: str = ""
     dest_profile: str = ""
+    names: tuple[str, str] | None = None  # a map and its query (``maprows``): SOURCE under other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Opened:
     ends: Ends
     looks: Looks
     found: Found
+    mapped: MappedStore | None = None
     alone: bool = False  # there is no destination
 
     @property
@@ -84,9 +89,11 @@ def open_both(
     spec = probed(_spec(ends, request, rules, options), meter, rates, settings.state_dir, observer)
     source = open_end(spec.source, spec.source_limits, options, "source", links, rates, True)
     dest = open_end(spec.dest, spec.dest_limits, options, "destination", rates=rates, reads_only=True)
-    job = JobContext(spec, source, dest)
+    mapped = _mapped(source, ends, request)
+    job = JobContext(spec, mapped or source, dest)
     stack.callback(job.close)
-    return Opened(ends, *joined(job, meter, request.checksum, request.one_way, left_out))
+    looks, found = joined(job, meter, request.checksum, request.one_way, left_out)
+    return Opened(ends, looks, found, mapped)
 
 
 def open_source(
@@ -102,12 +109,20 @@ def open_source(
     limits = trusted(measured(asked, spec.source, False, meter), find(settings.state_dir, asked.domain))
     source = open_end(spec.source, limits.wire(), options, "source", links, rates, True)
     stack.callback(source.close)
+    mapped = _mapped(source, ends, request)
 
     def pin(entry: Entry) -> End:
-        return End(source, entry.key, entry.version, What.SOURCE_MOVED)
+        return End(source, entry.stored or entry.key, entry.version, What.SOURCE_MOVED)
 
     looks = Looks(pin, None, request.checksum, Token(meter))
-    return Opened(ends, looks, _listed(source, spec, meter, left_out), alone=True)
+    return Opened(ends, looks, _listed(mapped or source, spec, meter, left_out), mapped, alone=True)
+
+
+def _mapped(source: Store, ends: Ends, request: Request) -> MappedStore | None:
+    if request.names is None:
+        return None
+    names = prepare(*request.names, ends)
+    return MappedStore(MustBeThere(source, ends.source), lambda: names)
 
 
 def joined(job: JobContext, meter: Meter, checksum: bool, one_way: bool, left_out: LeftOut) -> tuple[Looks, Found]:
@@ -163,8 +178,10 @@ def _only_side(source: Store, spec: Spec, meter: Meter) -> Feed | SingleFeed:
 
 def _alone(entry: Entry) -> Line:
     if entry.kind is Kind.ERROR:
+        if entry.note.startswith("the map"):
+            return Line(entry, Standing.UNKNOWN, error=entry.note)
         return Line(entry, Standing.UNKNOWN, error=f"at the source: {entry.note or 'could not be looked at'}")
-    return Line(entry, Standing.LISTED)
+    return Line(entry, Standing.GONE if entry.kind is Kind.MISSING else Standing.LISTED)
 
 
 def _end(feeds: list[Feed | SingleFeed]) -> None:

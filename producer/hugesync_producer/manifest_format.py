@@ -17,7 +17,14 @@ from hugesync_tasks.stores.s3_meta import seconds
 
 VERSION = 1
 COLUMNS = ("path", "type", "size", "mtime", "digest", "state")
-_TYPES = {Kind.FILE: "file", Kind.LINK: "link", Kind.DIR: "dir", Kind.SPECIAL: "special", Kind.ERROR: "unknown"}
+_TYPES = {
+    Kind.FILE: "file",
+    Kind.LINK: "link",
+    Kind.DIR: "dir",
+    Kind.SPECIAL: "special",
+    Kind.ERROR: "unknown",
+    Kind.MISSING: "unknown",
+}
 
 
 class Standing(StrEnum):
@@ -28,6 +35,7 @@ class Standing(StrEnum):
     DIFFERS = "differs"
     EXTRA = "extra"
     LISTED = "listed"  # nothing was compared
+    GONE = "gone"  # the map names it, and the source does not have it
     UNKNOWN = "unknown"  # it could not be looked at
 
 
@@ -51,8 +59,10 @@ class JsonLines:
 
     name = "jsonl"
 
-    def header(self, source: str, dest: str | None, created: str) -> bytes:
-        return _object({"hugesync_manifest": VERSION, "source": source, "dest": dest, "created": created})
+    def header(self, source: str, dest: str | None, created: str, mapped: bool = False) -> bytes:
+        """``mapped``: the paths are names that a map gives, and SOURCE has others."""
+        told = {"hugesync_manifest": VERSION, "source": source, "dest": dest, "created": created}
+        return _object(told | ({"map": True} if mapped else {}))
 
     def line(self, line: Line) -> bytes:
         entry = line.entry
@@ -63,6 +73,8 @@ class JsonLines:
         out["type"] = _TYPES[entry.kind]
         out["size"] = entry.size
         out["mtime"] = seconds(entry.mtime_ns) if entry.mtime_ns is not None else None
+        if entry.stored:
+            out["stored"] = entry.stored
         if line.digest:
             out["digest"] = line.digest
         out["state"] = str(line.state)
@@ -76,11 +88,11 @@ class JsonLines:
 
 
 class Csv:
-    """For spreadsheets: what JSON Lines say, without header object, trailer, ``path_bytes`` and ``error``."""
+    """For spreadsheets: what JSON Lines say, without header object, trailer, ``path_bytes``, ``stored`` and ``error``."""
 
     name = "csv"
 
-    def header(self, source: str, dest: str | None, created: str) -> bytes:
+    def header(self, source: str, dest: str | None, created: str, mapped: bool = False) -> bytes:
         return _row(COLUMNS)
 
     def line(self, line: Line) -> bytes:

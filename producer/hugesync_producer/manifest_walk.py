@@ -16,7 +16,7 @@ from hugesync_producer.aside import threads
 from hugesync_producer.comparing import ComparingJudge, Comparison
 from hugesync_producer.filters import Filter
 from hugesync_producer.join import JoinItem
-from hugesync_producer.judge import Extra, Fail, Judge, Nothing, Send, Skip, Terms, Verdict, Way
+from hugesync_producer.judge import Extra, Fail, Judge, Missing, Nothing, Send, Skip, Terms, Verdict, Way
 from hugesync_producer.manifest_digest import compare, digest_of
 from hugesync_producer.manifest_format import Line, Standing, crc64nvme
 from hugesync_tasks.decide import Decision
@@ -55,7 +55,10 @@ class StandingJudge(ComparingJudge):
             case Skip():
                 return Line(entry, Standing.DONE)
             case Nothing():
-                return Line(entry, Standing.DONE) if source is not None else None
+                wanted = source is not None and source.kind is not Kind.MISSING
+                return Line(entry, Standing.DONE) if wanted else None
+            case Missing():
+                return Line(entry, Standing.GONE)
             case Extra():
                 return Line(entry, Standing.EXTRA) if verdict.listed else None
             case Fail():

@@ -25,7 +25,15 @@ LONGEST = 64 << 10  # bytes of a line; no path is as long
 _LONGEST_OBJECT = 4 << 20
 _COLUMNS = ["path", "type", "size", "mtime", "digest", "state"]
 _TYPES = ("file", "link", "dir", "special", "unknown")
-_STATES = {"done": False, "extra": False, "missing": True, "differs": True, "listed": True, "unknown": True}
+_STATES = {
+    "done": False,
+    "extra": False,
+    "missing": True,
+    "differs": True,
+    "listed": True,
+    "unknown": True,
+    "gone": False,
+}
 
 
 @contextmanager
@@ -96,6 +104,11 @@ def _of_json(lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
             if "hugesync_manifest" in found and number == 1:
                 if found["hugesync_manifest"] != 1:
                     raise UsageError(f"a manifest of format {found['hugesync_manifest']!r}; this release reads 1")
+                if found.get("map"):
+                    raise UsageError(
+                        "this manifest was made with --map: its names are not those of SOURCE. The job with that map sends "
+                        "what is not done"
+                    )
                 continue
             if "hugesync_manifest_end" in found:
                 end = found.get("entries")

@@ -17,11 +17,13 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.named import BARE, Named
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.presence import MissingIsEmpty, MustBeThere
+from hugesync_producer.report import unnamed_words
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
@@ -68,6 +70,11 @@ class PlanFeed:
         return item
 
     @property
+    def notes(self) -> list[str]:
+        """For the summary."""
+        return unnamed_words(self._job.source.unnamed) if isinstance(self._job.source, MappedStore) else []
+
+    @property
     def throttled(self) -> int:
         """How often a store has asked this process to slow down while it listed, or its calls waited because of that."""
         return sum(self._meter.count(name) for name in SLOWED)
@@ -86,9 +93,10 @@ class PlanFeed:
         for feed in self._feeds:
             feed.stop(max(0.0, until - time.monotonic()))
 
-    def segments(self) -> Iterator[Segment]:
-        """All of them, one after another (a dry run)."""
+    def segments(self, before_each: Callable[[], object] = lambda: None) -> Iterator[Segment]:
+        """All of them, one after another (a dry run). ``before_each`` look, ten times a second at least, it may raise."""
         while True:
+            before_each()
             item = self.poll(0.1)
             if isinstance(item, Signal):
                 return
@@ -117,7 +125,7 @@ class PlanFeed:
         job, spec = self._job, self._job.spec
         select, deletes = Filter.of_job(spec), spec.options.delete
         extras = extras_of(job, filelog.would_delete if spec.dry_run else _only_counted) if deletes else None
-        if self._names is not None and not spec.single_file:
+        if self._names is not None:
             self._named = Named(job, self._names, self._meter, select, self._start_after)
             self._feeds = [self._named]
         else:
@@ -178,7 +186,8 @@ class PlanFeed:
 
     def _open_folders(self) -> list[Entry]:
         """The folders on the way to the key a resumed scan starts after; they are finished again, whatever they hold."""
-        if not self._start_after or not self._job.source.limits.folders:
+        mapped = bool(self._job.spec.map_digest)  # folders of the source are no folders of the destination
+        if not self._start_after or not self._job.source.limits.folders or mapped:
             return []
         token = Token(self._meter)
         heads = [self._job.source.head(key, token) for key in folders_of(self._start_after)]

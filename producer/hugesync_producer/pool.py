@@ -75,7 +75,7 @@ class Pool:
         if self._announced and known:
             return
         if not known and entry is not None and entry.kind is Kind.FILE:
-            key = self._spec.single_source if self._spec.single_file else entry.key
+            key = entry.stored or (self._spec.single_source if self._spec.single_file else entry.key)
             self._probe = _probe(self._spec.source, key, entry)
             self._probe_there = _probe(self._spec.dest, there.key, there) if there is not None else None
             self._probed = True

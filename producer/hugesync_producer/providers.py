@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hugesync_producer import human
 from hugesync_producer.capability_words import effect, title
 from hugesync_tasks.stores.findings import Fact
 from hugesync_tasks.stores.s3_providers import COUNTS, MEASURED, NOT_STATED, Provider
@@ -91,15 +92,4 @@ def _stated(text: str) -> str | None:
 def _value(name: str, value: int | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,}" if name in COUNTS else _size(value)
-
-
-def _size(n: int) -> str:
-    """As the page has it: in powers of 1000 where that comes out even, else in those of 1024."""
-    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB")):
-        if n >= 10**power and n % 10 ** (power - 2) == 0:
-            return f"{n / 10**power:g} {unit}"
-    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB")):
-        if n >= 1 << power:
-            return f"{n / (1 << power):.4g} {unit}"
-    return f"{n:,} bytes"
+    return human.count(value) if name in COUNTS else human.stated_size(value)

@@ -17,7 +17,7 @@ from hugesync_tasks.model import Commit, Kind, Outcome, Transfer, failed
 from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import compares_same, look_again
-from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.context import JobContext, called
 from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.token import Token
 
@@ -63,10 +63,10 @@ class Replan(Generic[T]):
     def _look(self, transfer: Transfer, generation: str, conflict: bool) -> Outcome | Transfer:
         key = transfer.key
         try:
-            source = self.job.source.head(self.job.source_key(key), self.token)
+            source = self.job.source.head(self.job.source_key(transfer.source), self.token)
             if source is None or source.entry.kind is not Kind.FILE:
                 return Outcome("failed", FailureClass.SOURCE_CHANGED, "the source vanished during the run")
-            entry = replace(source.entry, key=key)
+            entry = called(source, transfer.source).entry
             if self.job.spec.compares:  # begun anew: nothing is decided here
                 dest = self.job.dest.head(key, self.token)
                 if dest is None:

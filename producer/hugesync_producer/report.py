@@ -25,6 +25,15 @@ from hugesync_tasks.summary import (
 FAILURES_SHOWN = 10
 
 
+def unnamed_words(count: int | None) -> list[str]:
+    """What a summary says of entries that the map did not name."""
+    if not count:
+        return []
+    return [
+        f"{human.count(count)} {'entry' if count == 1 else 'entries'} of the source not named by the map, and not copied"
+    ]
+
+
 def to_json(summary: Summary) -> dict[str, Any]:
     """Exactly the object of design §6: every name is there, in its order, and no other."""
     kept = summary.failures[:FAILURES_KEPT]
@@ -141,9 +150,10 @@ def _saved(s: Summary) -> str:
             s.requests.get(n) for n in ("put", "part", "part_copy", "complete")
         )  # else what was fetched arrived
         carried = s.bytes.get("sent", 0) + (0 if to_store else s.bytes.get("received", 0))
-    share = 100 * reused / (carried + reused) if carried + reused else 0.0
     would = "would have sent" if s.dry_run else "sent"
-    return f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {share:.1f} %"
+    return (
+        f"{would} {human.size(carried)}, reused {human.size(reused)}, saved {human.percent(reused, carried + reused)}"
+    )
 
 
 def _failures(s: Summary, shown: int) -> Iterable[str]:
@@ -173,7 +183,7 @@ def _missing(s: Summary, shown: int) -> Iterable[str]:
     total = s.files.get("missing", 0)
     if not total:
         return
-    yield f"Named by the list, not in the source ({human.count(total)}):"
+    yield f"Named by the list or map, not in the source ({human.count(total)}):"
     for key in s.missing[:shown]:
         yield f"  {human.name(key)}"
     if rest := total - min(shown, len(s.missing)):

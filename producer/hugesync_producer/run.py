@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
@@ -22,18 +23,23 @@ from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.jobmap import JobMap
 from hugesync_producer.keptnames import kept_names, refuse_large
+from hugesync_producer.lasttries import LastTries
 from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.mapped import MappedStore
+from hugesync_producer.mapping import Map
 from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import START_PATIENCE, Pool
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
+from hugesync_producer.stopping import asked, until
 from hugesync_producer.sweep import sweep, sweep_uploads
 from hugesync_producer.window import Counters, Window
 from hugesync_tasks.bandwidth import Bandwidth
-from hugesync_tasks.celery import app, configure
+from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
 from hugesync_tasks.logs import get_logger
@@ -45,6 +51,9 @@ from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.summary import Observer, State, Summary, state_of_error
 from hugesync_tasks.token import Meter, Token
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = get_logger(__name__)
 
@@ -61,30 +70,36 @@ def run_job(
     owner: str = "",
     retry: Retry | None = None,
     names: NameList | None = None,
+    given: Map | None = None,
 ) -> Summary:
     """Do the job, or ``retry`` what of it failed, and sum it up. ``owner``: whose lease this process was started under
     (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
-    Raises UsageError, Refused
-    and Unreachable from before the first entry was planned."""
+    ``given``: the same of its map. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
+    if not owner:  # else the run goes on whose time was begun elsewhere
+        spec = until(spec, began)
+    mapped = JobMap(spec, settings.state_dir, given) if spec.map_digest else None
     with ExitStack() as stack:
+        source = open_end(
+            spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
+        )
         job = JobContext(
             spec,
-            open_end(
-                spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
-            ),
+            mapped.over(source, spec) if mapped is not None else source,
             open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
         )
         stack.callback(job.close)
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
         if spec.dry_run:
             refuse_dry(spec, settings, job.source.device)
-            return dry_run(job, meter, observer, began, spec.options.estimate, names)
+            return dry_run(job, meter, observer, began, spec.options.estimate, names, asked(spec, observer))
         folder: JobFolder | None = None
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
                 refuse_unusable(settings.runtime_dir)
             folder = stack.enter_context(_folder(spec, settings, fresh))
+            if mapped is not None:
+                mapped.keep()
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
             stack.callback(embedded.stop)
             url = embedded.start()
@@ -93,14 +108,21 @@ def run_job(
             tend = embedded.tend
         else:
             refuse_large(names)
+            if mapped is not None:
+                mapped.keep()
             tend = _nothing_to_tend
-        configure(app, settings)
+        publish = _publisher(stack.enter_context(publishing(settings)))
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
         rates.exchange = ledger.share_rate
         names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
-        return _coordinate(job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names)
+        summary = _coordinate(
+            job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names, publish
+        )
+        if mapped is not None and folder is None and not summary.resumable:
+            mapped.forget()
+        return summary
 
 
 def _coordinate(
@@ -116,6 +138,7 @@ def _coordinate(
     rates: SharedRates | None = None,
     retry: Retry | None = None,
     names: NameList | None = None,
+    publish: Publish | None = None,
 ) -> Summary:
     spec, device = job.spec, job.source.device
     left = (retry.key, retry.counters) if retry is not None else None
@@ -134,11 +157,14 @@ def _coordinate(
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
     planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
-        job, ledger, _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
+        job, ledger, publish or _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
         keep_more=lambda: keep_lock(ledger, spec, place), owner=opened.owner,
-        look_at_rates=rates.look if rates is not None else _no_rates,
+        look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
+    coordinator.tries = LastTries(
+        job, window, coordinator.units, meter, coordinator.keep, observer.on_notice
+    ).go_on  # fmt: skip
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
@@ -149,7 +175,7 @@ def _coordinate(
             coordinator.save()  # before anything is done: a run that is killed now is resumed from here
             planner.first = _again(job, window, coordinator, meter, observer, retry)
         elif resumed is not None:
-            failed_first(job, window, coordinator.units, meter, coordinator.keep)
+            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored=_stored(job))
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
         if retry is not None and retry.state_after(state) != state:
@@ -183,7 +209,7 @@ def _again(
 ) -> Entry | None:
     """Plan what is to be tried again; the first file of it."""
     wanted = sum(map(retry.wants, window.base.failures))
-    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants)
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants, _stored(job))
     gone = wanted - len(planned)
     found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
     omitted = sum(window.base.omitted.values())
@@ -194,6 +220,10 @@ def _again(
     )
     observer.on_notice(f"trying {human.counted(len(planned), 'file')} again{found}{more}")
     return next((entry for entry in planned if entry.kind is Kind.FILE), None)
+
+
+def _stored(job: JobContext) -> Callable[[list[str]], dict[str, str]] | None:
+    return job.source.stored if isinstance(job.source, MappedStore) else None
 
 
 def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token: Token) -> None:
@@ -235,11 +265,13 @@ def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
 
-def _publisher() -> Publish:
+def _publisher(sender: Celery | None = None) -> Publish:
+    sender = sender or app
+
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
-            app.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
-        except (OperationalError, *app.connection_for_write().connection_errors) as error:
+            sender.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
+        except (OperationalError, *sender.connection_for_write().connection_errors) as error:
             raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
 
     return publish

@@ -31,7 +31,7 @@ class WithoutSidecars(Wrapper):
             for entry in entries:
                 asked = None
                 if entry.kind is Kind.FILE and entry.key.endswith(SIDECAR_SUFFIX):
-                    asked = pool.submit(self.inner.head, entry.key, token)
+                    asked = pool.submit(self.inner.head, entry.stored or entry.key, token)
                 held.append((entry, asked))
                 while held and (len(held) > AHEAD or held[0][1] is None or held[0][1].done()):
                     yield from self._theirs(*held.popleft())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from hugesync_tasks.summary import State
+from hugesync_tasks.config_units import show_duration
+from hugesync_tasks.spec import Spec
+from hugesync_tasks.summary import Observer, State
 
 DRAIN = 10.0  # seconds that what is in hand may take
 
@@ -21,12 +25,35 @@ class Stop:
 INTERRUPTED = Stop(State.INTERRUPTED, "interrupted")
 
 
+def until(spec: Spec, began: float) -> Spec:
+    """``spec`` with the instant at which ``max_duration`` is over, of a run that began at ``began`` (monotonic)."""
+    most = spec.options.max_duration
+    return replace(spec, until=time.time() - (time.monotonic() - began) + most) if most else spec
+
+
+def asked(spec: Spec, observer: Observer, clock: Callable[[], float] = time.time) -> Callable[[], Stop | None]:
+    """What tells, at any time, whether the run is to stop: its time is over, or the observer wants it (``stop_wanted``, if it has
+    that)."""
+    wanted = getattr(observer, "stop_wanted", bool)
+    over = f"its time is over (--max-duration {show_duration(spec.options.max_duration)})"
+    late = Stop(State.INTERRUPTED, over)
+    program = Stop(State.INTERRUPTED, "stopped by the program that began it")
+
+    def ask() -> Stop | None:
+        if spec.until and clock() >= spec.until:
+            return late
+        return program if wanted() else None
+
+    return ask
+
+
 def stopping(stop: Stop, in_hand: bool) -> str:
     """What a person is told at once. ``in_hand``: whether workers may have something in hand."""
     if not in_hand:
         return f"stopping: {stop.reason}"
-    again = "; once more (Ctrl-C) stops at once" if stop.state is State.INTERRUPTED else ""
-    return f"stopping: what is in hand may finish, for {stop.patience:g} s at most{again}"
+    again = "; once more (Ctrl-C) stops at once" if stop is INTERRUPTED else ""
+    why = "" if stop is INTERRUPTED else f"{stop.reason}; "
+    return f"stopping: {why}what is in hand may finish, for {stop.patience:g} s at most{again}"
 
 
 def pause_notice(job: str, paused: bool) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Unpack
 
 from hugesync_producer.aside import aside
 from hugesync_producer.capability_words import refusal
@@ -14,12 +15,14 @@ from hugesync_producer.deleterules import MaxDelete
 from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
+from hugesync_producer.keywords import Keywords, values
+from hugesync_producer.mapping import Map, prepare
 from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
 from hugesync_producer.run import run_job
 from hugesync_producer.selecting import identity_of, listing, refuse_unfit
 from hugesync_tasks import identity
-from hugesync_tasks.config import Settings
+from hugesync_tasks.config import Settings, load
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import Refused, StoreError, UsageError
 from hugesync_tasks.logs import get_logger
@@ -39,7 +42,7 @@ def sync(
     source: str,
     dest: str,
     *,
-    settings: Settings,
+    settings: Settings | None = None,
     rules: Rules | None = None,
     selection: Selection | None = None,
     options: Options | None = None,
@@ -50,17 +53,24 @@ def sync(
     detach: bool = False,
     observer: Observer | None = None,
     files_from: NameList | None = None,
+    map_file: tuple[str, str] | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Summary:
-    """Bring SOURCE to DEST and say truthfully what became of each file.
+    """Bring SOURCE to DEST and say truthfully what became of each file. docs/library.md shows its use.
 
-    With no broker in ``settings`` a private Redis and a worker are started for the job and stopped after it. The same
-    source, destination and selection run again resume an unfinished job, unless ``fresh``. ``detach``: the fleet does it, and
-    this returns at once. ``files_from``: only these names (``namelist_read``). Raises UsageError, Refused,
+    ``settings`` None: those of the environment and the configuration file, and so is of ``rules`` and ``options`` what a
+    configuration has. ``keywords``: single fields of the three values. With no broker in ``settings`` a private Redis and a
+    worker are started for the job and stopped after it. The same source, destination and selection run again resume an
+    unfinished job, unless ``fresh``. ``detach``: the fleet does it, and this returns at once. ``files_from``: only these names
+    (``namelist_read``). ``map_file``: what gives the source's entries other names at the destination, and its query where it is a
+    database (``maprows``). Raises UsageError, Refused,
     Unreachable before anything was started; afterwards everything is in the summary.
     """
     began = time.monotonic()
     observer = observer or Unobserved()
-    rules, selection, options = rules or Rules(), listing(selection, files_from), options or Options()
+    settings = settings or load()
+    rules, selection, options = values(settings, rules, selection, options, keywords)
+    selection = listing(selection, files_from)
     if options.part_size > options.memory // PARTS_IN_MEMORY:
         part, memory, enough = map(show_size, (options.part_size, options.memory, options.part_size * PARTS_IN_MEMORY))
         raise UsageError(
@@ -73,12 +83,30 @@ def sync(
         refuse_unfit(selection, ends.source, ends.dest, options, ends.single_source)
         if options.delete and ends.single_source:
             raise UsageError(f"--delete means nothing for {source}, a single file: it is of folders and prefixes")
-        spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer)
+        mapped = _mapped(map_file, ends, selection, options, detach) if map_file is not None else None
+        spec = _spec(ends, rules, selection, options, dry_run, meter, rates, settings.state_dir, observer, mapped)
         if settings.broker_url and not dry_run:
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         if detach:
             return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began, names=files_from)
-        return run_job(spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from)
+        return run_job(
+            spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from, given=mapped
+        )
+
+
+def _mapped(names: tuple[str, str], ends: Ends, selection: Selection, options: Options, detach: bool) -> Map:
+    """The map, read once. Raises UsageError for what it cannot go together with."""
+    if options.delete:
+        raise UsageError("--delete and --map contradict each other: what the map does not name is no extra")
+    if selection.listed:
+        raise UsageError("--files-from and --map contradict each other: leave out of the map what is not to be copied")
+    if options.dir_metadata:
+        raise UsageError(
+            "--dir-metadata and --map contradict each other: the folders of the map's names are no entries of SOURCE"
+        )
+    if detach:
+        raise UsageError("--detach and --map contradict each other: the map lies on this host, and no worker has it")
+    return prepare(*names, ends)
 
 
 @contextmanager
@@ -106,6 +134,7 @@ def _spec(
     rates: SharedRates,
     state_dir: Path,
     observer: Observer,
+    mapped: Map | None = None,
 ) -> Spec:
     source, dest = as_roots(ends)
     # K of a run says what was settled under its own rules: under others the same files may have to be sent.
@@ -116,6 +145,8 @@ def _spec(
         kept["verify"] = options.verify
     single = [ends.single_source, ends.single_dest]
     what = {**identity_of(selection), "rules": asdict(rules), "kept": kept, "single": single}
+    if mapped is not None:
+        what["map"] = mapped.digest
     spec = Spec(
         identity.job_id(ends.source.identity(), ends.dest.identity(), what),
         source,
@@ -126,6 +157,7 @@ def _spec(
         selection=selection,
         options=options,
         dry_run=dry_run,
+        map_digest=mapped.digest if mapped is not None else "",
     )
     return probed(spec, meter, rates, state_dir, observer)
 
