@@ -366,6 +366,56 @@ MUTATIONS = (
         "token.alive()", "pass",
         "tests/test_bandwidth.py -k lease",
     ),
+    Mutation(
+        "a folder of the destination that a filter keeps closed keeps what it lies in", "producer/hugesync_producer/extras.py",
+        "        heappush(self._passed_over, folder)", "        pass",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "a rule of the sender's protects nothing", "producer/hugesync_producer/filters.py",
+        'if "r" in (rule[0] if delete_excluded else of_sides(rule[0]))', 'if not delete_excluded or "r" in rule[0]',
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "what lies in a protected folder that the source lacks", "producer/hugesync_producer/extras.py",
+        "if around.protected or (dest.kind", "if (dest.kind",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "perishable rules hold but in a folder that goes", "producer/hugesync_producer/filters.py",
+        "if not (doomed and rule.perishable) and", "if not rule.perishable and",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "what is named in an excluded folder is left out", "producer/hugesync_producer/filters.py",
+        " and (not self._named or self._entered(entry.key))", "",
+        "tests/test_named.py -k filter",
+    ),
+    Mutation(
+        "what is missing is in the checkpoint", "producer/hugesync_producer/window.py",
+        '            **({"missing": self.missing} if self.missing else {}),\n', "",
+        "tests/test_files_from.py -k survives",
+    ),
+    Mutation(
+        "a manifest that was cut short is refused", "producer/hugesync_producer/namelist_read.py",
+        "    if end is None or end != entries:", "    if False:",
+        "tests/test_namelist.py -k whole_manifest",
+    ),
+    Mutation(
+        "the list of a job is part of what it is", "producer/hugesync_producer/selecting.py",
+        "    if not selection.listed:\n", "    if True:\n",
+        "tests/test_job_identity.py -k list",
+    ),
+    Mutation(
+        "a list that is not what it was is not gone on with", "producer/hugesync_producer/keptnames.py",
+        "    if not names.whole():", "    if False:",
+        "tests/test_files_from.py -k 'ledger_has or folder_has'",
+    ),
+    Mutation(
+        "--delete with a list of names is refused", "producer/hugesync_producer/selecting.py",
+        "    if selection.listed and options.delete:", "    if False:",
+        "tests/test_job_identity.py -k list",
+    ),
 )  # fmt: skip
 
 

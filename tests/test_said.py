@@ -199,8 +199,14 @@ def typed(name: str) -> list[str]:
 
 @pytest.mark.parametrize(("one", "other"), cli_request._CONTRADICTIONS)
 def test_each_two_that_contradict_each_other_are_refused_by_both_names(
-    library: FakeLibrary, capsys: pytest.CaptureFixture[str], one: str, other: str
+    library: FakeLibrary,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    one: str,
+    other: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # --events and --log-file are written even so
     fleet = ["--broker", "redis://h"] if "detach" in (one, other) else []
     assert submit(*typed(one), *typed(other), *fleet, "/a", "/b") == 2
     out, err = capsys.readouterr()
