@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("hugesync_tasks", "producer", "worker", "tests", "docs", "README.md", "Makefile", "pyproject.toml")
+COPIED = (
+    "hugesync_tasks",
+    "producer",
+    "worker",
+    "tests",
+    "docs",
+    "examples",
+    "README.md",
+    "Makefile",
+    "pyproject.toml",
+)
 TIMEOUT = 400  # seconds; a mutant that hangs a test is seen, too
 
 
@@ -34,6 +44,71 @@ class Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "a line that was cut off is not continued", "producer/hugesync_producer/lines.py",
+        '(b"\\n" if self._torn else b"")', 'b""',
+        "tests/test_lines.py",
+    ),
+    Mutation(
+        "what a full disk refused is written when there is room", "producer/hugesync_producer/lines.py",
+        "self._waiting.extendleft(reversed(batch[whole:]))", "pass",
+        "tests/test_lines.py",
+    ),
+    Mutation(
+        "no pause is longer than --retry-max-wait", "hugesync_tasks/stores/retry.py",
+        "return min(self._longest, jitter + (asked or 0.0))", "return jitter + (asked or 0.0)",
+        "tests/test_wrappers.py -k longest",
+    ),
+    Mutation(
+        "--events is not standard output", "producer/hugesync_producer/eventfile.py",
+        "if _is_stdout(fd):", "if False:",
+        "tests/test_events.py -k refused",
+    ),
+    Mutation(
+        "config --init keeps a file that appears meanwhile", "producer/hugesync_producer/configinit.py",
+        "os.link(temporary, path)", "os.replace(temporary, path)",
+        "tests/test_config.py -k meanwhile",
+    ),
+    Mutation(
+        "a configuration file is its owner's", "producer/hugesync_producer/configinit.py",
+        "0o600)", "0o644)",
+        "tests/test_config.py -k new_file",
+    ),
+    Mutation(
+        "the end of a job is never dropped", "producer/hugesync_producer/mailbox.py",
+        " and not isinstance(event, Ended)", "",
+        "tests/test_library.py -k taker",
+    ),
+    Mutation(
+        "a job whose block is left is stopped and waited for", "producer/hugesync_producer/running.py",
+        "        self.stop()\n        self._thread.join()", "        pass",
+        "tests/test_library.py -k stopped_and_is",
+    ),
+    Mutation(
+        "--max-duration drains", "producer/hugesync_producer/coordinator.py",
+        "                self.drain(stop)\n            try", "                pass\n            try",
+        "tests/test_stopping.py -k time_is_over",
+    ),
+    Mutation(
+        "an event holds no secret", "producer/hugesync_producer/events.py",
+        '"message": redact(message)', '"message": message',
+        "tests/test_events.py -k secret",
+    ),
+    Mutation(
+        "what the planner decides is told to the job's observer", "producer/hugesync_producer/planfeed.py",
+        "context.run(self._run)", "self._run()",
+        "tests/test_events.py -k agree",
+    ),
+    Mutation(
+        "a second job of a process has its own broker", "producer/hugesync_producer/run.py",
+        "publish or _publisher()", "_publisher()",
+        "tests/test_library.py -k basic",
+    ),
+    Mutation(
+        "--log-file leaves stderr as it was", "hugesync_tasks/logs.py",
+        'return record.levelno >= self._levels[name or "root"]', "return True",
+        "tests/test_events.py -k verbose_would",
+    ),
     Mutation(
         "If-Match of Put, Complete and Copy", "hugesync_tasks/stores/s3_root.py",
         'return {} if expected == ANY else {"IfMatch": quoted(expected)}', "return {}",
@@ -73,6 +148,36 @@ MUTATIONS = (
         "another program's litter at Azure is no conflict", "hugesync_tasks/perform.py",
         "    except Disturbed as error:", "    except ZeroDivisionError as error:",
         "tests/test_pairs.py -k another_program",
+    ),
+    Mutation(
+        "what no worker has begun is taken back", "producer/hugesync_producer/coordinator.py",
+        "            self.units.take_back()\n", "            pass\n",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "a task that was taken back is nobody's", "hugesync_tasks/state/claim.lua",
+        " or had[1] == 'recalled'", "",
+        "tests/test_state_contract.py -k taken_back",
+    ),
+    Mutation(
+        "a paused job sends nothing again", "producer/hugesync_producer/coordinator.py",
+        "resend=not self._held", "resend=True",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "a pause outlives its coordinator", "producer/hugesync_producer/coordinator.py",
+        'self._paused = self._ledger.meta(self._id).get("pause") == "1"', "self._paused = False",
+        "tests/test_stopping.py",
+    ),
+    Mutation(
+        "what hashes is not called stalled", "producer/hugesync_producer/observing.py",
+        "(moved, worked, ", "(moved, 0, ",
+        "tests/test_standing_still.py",
+    ),
+    Mutation(
+        "a retry deletes nothing", "producer/hugesync_producer/run.py",
+        "        deletes.forgo(", "        str(",
+        "tests/test_retry.py -k deleted",
     ),
     Mutation(
         "If-Match of Delete", "hugesync_tasks/stores/s3.py",
@@ -250,6 +355,66 @@ MUTATIONS = (
         "If-Match of a commit and a put on Azure", "hugesync_tasks/stores/azure_root.py",
         'return {} if expected == ANY else {"If-Match": quoted(expected)}', "return {}",
         "tests/test_crash_matrix.py tests/test_azure_store.py -k 'google or refused or rival or conflict'",
+    ),
+    Mutation(
+        "the bandwidth of what is sent in slices", "hugesync_tasks/stores/paced_body.py",
+        "self._token.pay(len(chunk))", "pass",
+        "tests/test_bandwidth.py -k paid_for",
+    ),
+    Mutation(
+        "the lease of what waits for its bandwidth", "hugesync_tasks/bandwidth.py",
+        "token.alive()", "pass",
+        "tests/test_bandwidth.py -k lease",
+    ),
+    Mutation(
+        "a folder of the destination that a filter keeps closed keeps what it lies in", "producer/hugesync_producer/extras.py",
+        "        heappush(self._passed_over, folder)", "        pass",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "a rule of the sender's protects nothing", "producer/hugesync_producer/filters.py",
+        'if "r" in (rule[0] if delete_excluded else of_sides(rule[0]))', 'if not delete_excluded or "r" in rule[0]',
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "what lies in a protected folder that the source lacks", "producer/hugesync_producer/extras.py",
+        "if around.protected or (dest.kind", "if (dest.kind",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "perishable rules hold but in a folder that goes", "producer/hugesync_producer/filters.py",
+        "if not (doomed and rule.perishable) and", "if not rule.perishable and",
+        "tests/test_rsync_filters.py -k recorded",
+    ),
+    Mutation(
+        "what is named in an excluded folder is left out", "producer/hugesync_producer/filters.py",
+        " and (not self._named or self._entered(entry.key))", "",
+        "tests/test_named.py -k filter",
+    ),
+    Mutation(
+        "what is missing is in the checkpoint", "producer/hugesync_producer/window.py",
+        '            **({"missing": self.missing} if self.missing else {}),\n', "",
+        "tests/test_files_from.py -k survives",
+    ),
+    Mutation(
+        "a manifest that was cut short is refused", "producer/hugesync_producer/namelist_read.py",
+        "    if end is None or end != entries:", "    if False:",
+        "tests/test_namelist.py -k whole_manifest",
+    ),
+    Mutation(
+        "the list of a job is part of what it is", "producer/hugesync_producer/selecting.py",
+        "    if not selection.listed:\n", "    if True:\n",
+        "tests/test_job_identity.py -k list",
+    ),
+    Mutation(
+        "a list that is not what it was is not gone on with", "producer/hugesync_producer/keptnames.py",
+        "    if not names.whole():", "    if False:",
+        "tests/test_files_from.py -k 'ledger_has or folder_has'",
+    ),
+    Mutation(
+        "--delete with a list of names is refused", "producer/hugesync_producer/selecting.py",
+        "    if selection.listed and options.delete:", "    if False:",
+        "tests/test_job_identity.py -k list",
     ),
 )  # fmt: skip
 

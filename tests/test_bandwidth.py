@@ -20,22 +20,31 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import servers
+from hugesync_producer import dryrun
+from hugesync_producer.foresee import Foreseen
 from hugesync_tasks import bucket
 from hugesync_tasks.bandwidth import ALONE, LEAST, LOOK, Bandwidth
 from hugesync_tasks.bucket import LEAST_RATE, Grant, Taken, draw
+from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import parse_rate, show_rate
 from hugesync_tasks.errors import Cancelled, Unreachable
 from hugesync_tasks.model import Meta, Upload
+from hugesync_tasks.process import Process
+from hugesync_tasks.spec import Location, Options, Spec
+from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import whole
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.state.redis import RedisLedger
 from hugesync_tasks.stores.base import ANY, Store
 from hugesync_tasks.stores.local import LocalStore
+from hugesync_tasks.stores.memory import MemoryStore
+from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.object_reader import AHEAD, ObjectReader, pay_ahead
 from hugesync_tasks.stores.obstore_calls import SMALL, is_small
 from hugesync_tasks.stores.paced_body import SLICE, PacedBody
 from hugesync_tasks.stores.s3 import S3Store
-from hugesync_tasks.token import Token
+from hugesync_tasks.summary import Unobserved
+from hugesync_tasks.token import Meter, Token
 
 T0 = 1_700_000_000.0
 KIB, MIB = 1 << 10, 1 << 20
@@ -414,6 +423,33 @@ def test_copies_between_folders_are_paid_for_and_those_within_a_store_are_not(tm
     with source.open("f", "", token) as reader:
         whole(reader)
     assert sum(till.paid) == 2 * MIB, "a store pays for what it is sent"
+
+
+def test_a_dry_run_keeps_to_it_by_itself_and_a_task_by_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, dest = (MemoryStore(MemoryBucket(), f"{name}/") for name in "sd")
+    source.put("image", bytes(3 * MIB), Meta(mtime_ns=1), None, Token())
+    dest.put("image", bytes(2 * MIB), Meta(mtime_ns=1), None, Token())
+    ends = (Location("s3", bucket="b", prefix=f"{name}/") for name in "sd")
+    options = Options(bwlimit=5 * MIB, delta_threshold=MIB, whole_file=False)
+    job = JobContext(Spec("j", *ends, options=options, dry_run=True), source, dest)
+    rates = []
+
+    def foreseen(_: JobContext, __: object, token: Token, ___: bool) -> Foreseen:
+        assert isinstance(token.pace, Bandwidth)
+        rates.append(token.pace.rate)
+        return Foreseen()
+
+    monkeypatch.setattr(dryrun, "foresee", foreseen)
+    assert dryrun.dry_run(job, Meter(), Unobserved(), 0.0).files["pending"] == 1
+    assert rates == [5 * MIB]
+
+    ledger = MemoryLedger()
+    ledger.set_meta("j", bwlimit=str(5 * MIB))
+    process = Process(Settings(), ledger, {})  # type: ignore[arg-type]
+    pace = process.pace("j")
+    assert process.pace("j") is pace, "its threads and tasks share one"
+    assert pace.slice(SLICE) < SLICE
+    assert pace.rate == 5 * MIB
 
 
 class _Sink(http.server.BaseHTTPRequestHandler):

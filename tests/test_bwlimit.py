@@ -159,6 +159,7 @@ def submitted(place: Place) -> Callable[..., Running]:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_the_lowest_rate_moves_a_part_of_sixteen_mib_without_a_time_out_a_repeat_or_a_stall(
     tmp_path: Path, place: Place, proxy: SlowProxy, s3_bucket: Bucket, way: str
@@ -168,7 +169,7 @@ def test_the_lowest_rate_moves_a_part_of_sixteen_mib_without_a_time_out_a_repeat
     if way == "down":
         assert place.submit(tree, store).finish().code == 0
     proxy.exchanges.clear()
-    ended = place.submit(source, dest, "-v", "--bwlimit", "64K").finish(540)
+    ended = place.submit(source, dest, "-v", "--bwlimit", "64K").finish(900)
     assert ended.code == 0, ended.err
     assert ended.summary["retries"] == 0
     assert ended.summary["elapsed_seconds"] > 500

@@ -340,6 +340,7 @@ def test_a_perishable_rule_protects_nothing_in_a_folder_that_goes() -> None:
     assert not select.protects(file("d/x.o"), doomed=True)
     assert not select.enter("x.o/")
     assert select.enter_to_delete("x.o/")
+    assert Filter([("-s", "d/"), ("+pr", "d/"), ("-r", "d/")]).enter_to_delete("d/")
 
 
 def test_an_absolute_rule_is_compared_with_each_ends_own_path() -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,6 +22,8 @@ import pytest
 import compare
 from chaos import KINDS
 from conftest import Bucket
+from hugesync_producer import run
+from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.jobmap import JobMap
 from hugesync_producer.manifest import manifest
@@ -29,16 +32,20 @@ from hugesync_producer.mapped import SAME_NAME, MappedStore
 from hugesync_producer.mapping import Map, Row, kept, ready
 from hugesync_producer.maprows import rows_of
 from hugesync_producer.namelist_read import read_list
+from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.sync import sync
+from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks.config import load
-from hugesync_tasks.errors import UsageError
-from hugesync_tasks.model import Entry, Kind, Meta
+from hugesync_tasks.errors import NoSpace, UsageError
+from hugesync_tasks.model import Entry, Kind, Meta, Outcome
 from hugesync_tasks.spec import Location, Options, Selection, Spec
+from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stores.base import ANY, Store
+from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.wrapper import Wrapper
-from hugesync_tasks.token import Token
+from hugesync_tasks.token import Meter, Token
 from scale import mostly_full, scaled
 from simulated import one_core
 from simulation import Simulation
@@ -108,7 +115,7 @@ def test_a_map_is_the_same_in_whatever_form_and_order_it_comes(tmp_path: Path) -
 
 
 def test_nothing_is_written_to_a_database_or_beside_it_even_where_it_could_be(tmp_path: Path) -> None:
-    path = database(tmp_path / "names?#%20.db", ROWS)  # type: ignore[arg-type]
+    path = database(tmp_path / os.fsdecode(b"names?#%20\xff.db"), ROWS)  # type: ignore[arg-type]
     before = compare.tree(tmp_path), path.read_bytes(), os.stat(path)
     assert prepare(str(path), SELECT, remote=False).rows == 3
     for query in (
@@ -206,6 +213,13 @@ def test_names_that_no_destination_may_have_and_stored_names_given_twice_are_tol
     assert {name for name, why in found.items() if why} == {*bad, "one", "two", "three"}
     assert all(found[name].startswith(("the map: bad name", "the map: reserved name")) for name in bad)
     assert found["two"] == "the map: more than one name is given to twice"
+
+
+def test_a_disk_without_room_for_the_rows_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "r+b", buffering=0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+    with pytest.raises(NoSpace, match=r"no space for the map in .*TMPDIR"):
+        prepare(*written(tmp_path / "m", "csv", ROWS), remote=False)
 
 
 def test_names_that_are_no_utf8_are_those_on_disk_and_a_stores_keys_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -434,6 +448,8 @@ def test_from_store_to_store_objects_are_copied_by_the_store_under_their_new_nam
     assert s3_bucket.client.get_object(Bucket=s3_bucket.bucket, Key="q/x/2.txt")["Body"].read() == b"two"
     back = hs("--map", names[0], f"s3://{s3_bucket.bucket}/p", str(tmp_path / "back"), "-n")
     assert (back.code, back.files["pending"], back.files["missing"]) == (0, 2, 1)
+    told = hs("--map", names[0], f"s3://{s3_bucket.bucket}/p", str(tmp_path / "back"), "-n", json=False).out
+    assert "1 entry of the source not named by the map" in told
 
 
 @pytest.mark.full
@@ -519,6 +535,31 @@ def test_what_a_map_cannot_go_together_with_is_refused_by_name(tmp_path: Path, m
         if more.pop("list", False):
             more["files_from"] = listed
         sync(str(source), str(tmp_path / "dst"), settings=load({}), map_file=names, **more)
+
+
+def test_a_resumed_job_finds_what_had_failed_under_its_stored_name_and_no_folder_of_the_source(tmp_path: Path) -> None:
+    put(tmp_path / "src" / "ab" / "1", b"now it can be read")
+    put(tmp_path / "src" / "x" / "y", b"of a stored name that is another's logical one")
+    names = ready(iter([(b"ab/1", b"x/y"), (b"x/y", b"z")]), "m", remote=False)
+    source = MappedStore(LocalStore(str(tmp_path / "src")), lambda: names)
+    spec = Spec("j", Location("file"), Location("file"), map_digest=names.digest)
+    job = JobContext(spec, source, LocalStore(str(tmp_path / "dst")))
+    counters = Counters()
+    for key in ("x/y", "renamed since"):
+        counters.found("pending", 3)
+        counters.settle(key, 3, Outcome("failed", "needs_person", "permission denied"))
+    planned: list[Any] = []
+
+    class Units:
+        def add(self, segment: Any) -> OpenSegment:
+            planned.extend(segment.batches)
+            return OpenSegment("", Counters())
+
+    window = Window("x/y", counters)
+    failed_first(job, window, Units(), Meter(), lambda: None, stored=run._stored(job))  # type: ignore[arg-type]
+    ((transfer,),) = planned
+    assert (transfer.key, transfer.source.stored, transfer.source.size) == ("x/y", "ab/1", 18)
+    assert PlanFeed(job, Meter(), "x/y")._open_folders() == [], "x/ of the source is no folder of the destination"
 
 
 def test_a_manifest_tells_of_the_entries_under_their_logical_names(tmp_path: Path) -> None:

@@ -315,6 +315,7 @@ def test_owner_and_group_are_kept_on_request(tmp_path: Path, s3: tuple[Submit, B
     assert re.search(r"\d+ × .*(owner|chown)", refused.out), refused.out
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_links_times_and_modes_are_kept_anyway_and_owners_with_a(tmp_path: Path, hs: Submit) -> None:
     source = tmp_path / "source"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from chaos import CALM
 from hugesync_producer import run
 from hugesync_producer.again import Retry
 from hugesync_producer.failures import lines
-from hugesync_producer.retrying import _stood
+from hugesync_producer.jobfolder import JobFolder
+from hugesync_producer.retrying import _stood, retry
 from hugesync_producer.window import Counters, Failed
 from hugesync_tasks.config import load
 from hugesync_tasks.errors import AccessDenied, Transient, UsageError
 from hugesync_tasks.model import Meta
+from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stores.base import ANY
 from hugesync_tasks.stores.wrapper import Wrapper
-from hugesync_tasks.summary import State
+from hugesync_tasks.summary import State, Unobserved
 from hugesync_tasks.token import Token
 from processes import _COMMANDS, Place
 from simulated import SimStore
@@ -55,10 +58,6 @@ def test_what_failed_is_listed_by_class_and_tried_again_alone_until_all_of_it_is
     told = command("errors", job, "--json").summary
     assert [(f["path"], f["class"]) for f in told["failures"]] == [("b", "needs_person"), ("c", "needs_person")]
     assert (told["failures_omitted"], told["failures_kept"]) == (0, 1000)
-    assert command("errors", job, "--class", "transient", "--json").summary["failures"] == []
-    nothing = command("retry", job, "--class", "transient", "--json")
-    assert (nothing.code, nothing.summary["state"]) == (2, "usage")
-    assert "no failure of class transient is recorded" in nothing.err
 
     (source / "b").chmod(0o644)
     (source / "new").write_text("of the next run")
@@ -75,8 +74,6 @@ def test_what_failed_is_listed_by_class_and_tried_again_alone_until_all_of_it_is
     last = command("retry", job, "--json")
     assert (last.code, last.summary["state"], last.summary["files"]["done"]) == (0, "done", 4), last.err
     assert (dest / "c").read_text() == "c" * 100
-    assert command("retry", job).code == 2, "there is nothing left to try"
-    assert "job has recorded no failure" in command("errors", job).out.replace(job + " ", "")
 
 
 # without processes
@@ -95,11 +92,11 @@ class Closed(Wrapper):
         return call()
 
 
-def again(sim: Simulation, monkeypatch: pytest.MonkeyPatch, retry: Retry) -> Any:
+def again(sim: Simulation, monkeypatch: pytest.MonkeyPatch, wanted: Retry) -> Any:
     """One run that only retries."""
     coordinate = run._coordinate
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "", None, retry))
+        patch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "", None, wanted))
         return once(sim, patch)
 
 
@@ -120,9 +117,9 @@ def test_only_failures_of_the_class_asked_for_are_tried_and_the_law_holds(monkey
     with monkeypatch.context() as patch:
         first = once(sim, patch)
     assert (first.state, first.files["failed"]) == ("done_with_errors", 2), first.failures
-    retry = kept(sim, frozenset({"transient"}))
+    transient = kept(sim, frozenset({"transient"}))
     errors.clear()
-    second = again(sim, monkeypatch, retry)
+    second = again(sim, monkeypatch, transient)
     assert second.falsehood() == ""
     assert (second.state, second.files["failed"], second.files["found"]) == (
         "done_with_errors",
@@ -140,6 +137,26 @@ def test_only_failures_of_the_class_asked_for_are_tried_and_the_law_holds(monkey
 def small(sim: Simulation) -> list[str]:
     """The keys of some small files of the source."""
     return [e.key for e in sim.source.list(Token()) if 0 < e.size < sim.spec.options.small_file][:2]
+
+
+def test_nothing_is_deleted_where_only_what_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(4, CALM)
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, delete=True, max_delete="100%"))
+    sim.source.put("y", b"new", Meta(), ANY, Token())
+    sim.dest.put("extra", b"of the destination alone", Meta(), ANY, Token())
+    errors: dict[str, Exception] = {"y": AccessDenied("closed")}
+    monkeypatch.setattr(
+        sim, "stack", lambda store, faults: Closed(SimStore(store, sim, False), errors if store is sim.dest else {})
+    )
+    with monkeypatch.context() as patch:
+        first = once(sim, patch)
+    assert (first.state, first.files["failed"], first.files["deleted"]) == ("done_with_errors", 1, 0)
+    errors.clear()
+    second = again(sim, monkeypatch, kept(sim))
+    assert (second.state, second.files["deleted"]) == ("done", 0)
+    assert "nothing was deleted: only what had failed was tried again" in second.notes
+    assert sim.dest.head("extra", Token()) is not None
+    sim.end()
 
 
 def test_a_job_that_had_stopped_stays_stopped_and_goes_on_with_the_rest_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +183,23 @@ def test_a_job_that_had_stopped_stays_stopped_and_goes_on_with_the_rest_later(mo
 def test_what_left_nothing_is_not_tried(state: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=why):
         _stood("j", state, None, load({"state_dir": str(tmp_path)}))
+
+
+def test_where_no_failure_is_of_the_class_or_all_would_be_met_again_that_is_said(tmp_path: Path) -> None:
+    settings = load({"state_dir": str(tmp_path)})
+    spec = Spec("j", Location("file", local="/a"), Location("file", local="/b"))
+    counters = Counters()
+    counters.found("failed", 7)
+    counters.failed("a/.hugesync", "permanent", "reserved name", 7)
+    folder = JobFolder(settings.state_dir, "j")
+    folder.open()
+    folder.save(
+        job="j", spec=spec.wire(), state="done_with_errors", left={"key": "k", "counters": counters.wire()}, started=1.0
+    )
+    with pytest.raises(UsageError, match="no failure of class transient is recorded that could be tried again"):
+        retry("j", settings, Unobserved(), ["transient"])
+    with pytest.raises(UsageError, match="its 1 failure would be met again: the plan refuses those files"):
+        retry("j", settings, Unobserved())
 
 
 def test_errors_are_worded_one_a_line_and_what_was_only_counted_is_said() -> None:

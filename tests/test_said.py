@@ -87,7 +87,7 @@ def in_pipes(home: Path, *args: str) -> tuple[str, str]:
 
 
 def test_a_terminal_shows_progress_that_redraws_itself_and_the_summary_stays(tmp_path: Path) -> None:
-    out, err = on_terminals(tmp_path)
+    out, err = on_terminals(tmp_path, "-P")
     assert "\x1b[" in err
     assert "2 of 3" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", err).replace("≥ ", "")
     assert "mind the gap" in err
@@ -199,8 +199,14 @@ def typed(name: str) -> list[str]:
 
 @pytest.mark.parametrize(("one", "other"), cli_request._CONTRADICTIONS)
 def test_each_two_that_contradict_each_other_are_refused_by_both_names(
-    library: FakeLibrary, capsys: pytest.CaptureFixture[str], one: str, other: str
+    library: FakeLibrary,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    one: str,
+    other: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # --events and --log-file are written even so
     fleet = ["--broker", "redis://h"] if "detach" in (one, other) else []
     assert submit(*typed(one), *typed(other), *fleet, "/a", "/b") == 2
     out, err = capsys.readouterr()

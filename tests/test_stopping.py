@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 from typing import Any
@@ -26,12 +28,13 @@ from test_coordinator import once
 
 
 class Watched(Simulation):
-    """Knows what was put, and when; ``at_turn`` is done in that turn of each coordinator."""
+    """Knows what was put, and when; ``acts`` are done in their turns, counted over all coordinators."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.put: list[tuple[float, str]] = []
         self.acts: dict[int, Any] = {}
+        self.at_work: Any = None  # is done once, in the first later turn in which a worker has something in hand
         self.notices: list[str] = []
         self.shots: list[Snapshot] = []
         self.observe_every = 0.2
@@ -53,6 +56,9 @@ class Watched(Simulation):
             turns[0] += 1
             if turns[0] in self.acts:
                 self.acts[turns[0]](coordinator)
+            if self.at_work is not None and turns[0] > 10 and self.crew:
+                act, self.at_work = self.at_work, None
+                act(coordinator)
             return turn(coordinator)
 
         class Observing(Unobserved):
@@ -91,17 +97,20 @@ def test_what_is_in_hand_finishes_and_nothing_new_begins(monkeypatch: pytest.Mon
     seen: dict[str, Any] = {}
 
     def told(coordinator: Coordinator) -> None:
-        seen.update(when=sim.now, at_work=running(sim.ledger))
+        seen.update(when=sim.now, at_work=running(sim.ledger), queued=waiting(sim.ledger))
         coordinator.drain(Stop(State.INTERRUPTED, "enough for today"))
         coordinator.drain(Stop(State.STALLED, "said too late"))
 
-    sim.acts[12] = told
+    sim.at_work = told
     summary = once(sim, monkeypatch)
     assert seen["at_work"] != []
     assert (summary.state, summary.reason, summary.resumable) == ("interrupted", "enough for today", True)
     assert sim.put_since(seen["when"]) == []
     assert waiting(sim.ledger) == []
     assert running(sim.ledger) == []
+    records = sim.ledger._job(JOB).tasks
+    assert len(seen["queued"]) > 5
+    assert all(records[task].recalled for task in seen["queued"]), "nobody began what waited in the queue"
     assert not set(seen["at_work"]) & set(sim.ledger._job(JOB).tasks), "they were settled"
     assert summary.files["pending"] > 0
     assert summary.falsehood() == ""
@@ -116,7 +125,7 @@ def test_what_was_told_to_stop_goes_on_where_it_stood(monkeypatch: pytest.Monkey
     sim = Watched(4, CALM)
     sim.more_files(100)
     sim.watch(monkeypatch)
-    sim.acts[12] = lambda coordinator: coordinator.drain(INTERRUPTED)
+    sim.at_work = lambda coordinator: coordinator.drain(INTERRUPTED)
     summary = sim.play(monkeypatch)
     assert sim.restarts == 1
     assert (summary.state, summary.files["pending"]) == ("done", 0)
@@ -136,7 +145,7 @@ def test_what_does_not_end_in_ten_seconds_is_left_and_told_to_end(monkeypatch: p
         assert sim.crew
         coordinator.drain(INTERRUPTED)
 
-    sim.acts[12] = told
+    sim.at_work = told
     summary = once(sim, monkeypatch)
     assert summary.state == "interrupted"
     assert DRAIN <= sim.now - when[0] < DRAIN + 2
@@ -152,7 +161,7 @@ def test_a_ledger_that_is_gone_holds_up_no_one_who_was_told_to_stop(monkeypatch:
         coordinator.drain(INTERRUPTED)
         sim.outage_until = sim.now + 1000
 
-    sim.acts[12] = told
+    sim.at_work = told
     began = sim.now
     summary = once(sim, monkeypatch)
     assert summary.state == "interrupted"
@@ -163,8 +172,8 @@ def test_a_ledger_that_is_gone_holds_up_no_one_who_was_told_to_stop(monkeypatch:
 # paused
 
 
-def paused_from(sim: Watched, turn: int, seconds: float, seen: dict[str, Any]) -> None:
-    """The job is paused in that turn, and resumed so many seconds later."""
+def paused_for(sim: Watched, seconds: float, seen: dict[str, Any]) -> None:
+    """The job is paused while workers have something in hand, and resumed so many seconds later."""
 
     def pause(coordinator: Coordinator) -> None:
         sim.ledger.set_meta(JOB, pause="1")
@@ -179,18 +188,16 @@ def paused_from(sim: Watched, turn: int, seconds: float, seen: dict[str, Any]) -
 
         sim.step = later  # type: ignore[method-assign]
 
-    sim.acts[turn] = pause
+    sim.at_work = pause
 
 
 def test_a_paused_job_sends_nothing_until_it_is_resumed_and_then_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Watched(7, CALM)
     sim.more_files(100)
-    sim.spec = sim.spec.__class__.unwire(
-        {**sim.spec.wire(), "options": {**sim.spec.wire()["options"], "stall_timeout": 60.0}}
-    )
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, stall_timeout=60.0))
     sim.watch(monkeypatch)
     seen: dict[str, Any] = {}
-    paused_from(sim, 12, 300.0, seen)
+    paused_for(sim, 300.0, seen)
     summary = sim.play(monkeypatch)
     assert sim.restarts == 0, "five minutes paused are no stall"
     assert seen["put"] == seen["waiting"] == []
@@ -201,6 +208,45 @@ def test_a_paused_job_sends_nothing_until_it_is_resumed_and_then_all_of_it(monke
     counts = [task for _, task in sim.put]
     assert max(counts.count(task) for task in counts) <= 2, "what was taken back was sent once more, the rest once"
     sim.settle_down()
+
+
+def test_what_a_worker_drops_while_its_job_is_paused_is_sent_again_later_and_is_no_stall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sim = Watched(7, CALM)
+    sim.more_files(50)
+    sim.spec = replace(sim.spec, options=replace(sim.spec.options, stall_timeout=60.0))
+    sim.watch(monkeypatch)
+    seen: dict[str, Any] = {}
+    paused_for(sim, 300.0, seen)
+    pause = sim.at_work
+
+    def and_kill(coordinator: Coordinator) -> None:
+        pause(coordinator)
+        seen["killed"] = running(sim.ledger)
+        sim.end()
+
+    sim.at_work = and_kill
+    summary = sim.play(monkeypatch)
+    assert seen["killed"] != []
+    assert seen["put"] == [], "their leases lapsed long ago"
+    assert set(seen["killed"]) <= set(sim.put_since(seen["resumed"]))
+    assert (summary.state, sim.restarts) == ("done", 0)
+    sim.settle_down()
+
+
+def test_a_signal_makes_a_stand_in_hand_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Watched(2, CALM)
+    sim.ledger.open_job(JOB, json.dumps(sim.spec.wire()))
+    sim.ledger.set_meta(JOB, state="running", place=lock_name(sim.spec.dest))
+    sim.ledger.lead(JOB, "mine", 30_000)
+    sim.watch(monkeypatch)
+    sim.acts[2] = lambda coordinator: os.kill(os.getpid(), signal.SIGINT)
+    coordinate = run._coordinate
+    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    summary = once(sim, monkeypatch)
+    assert (summary.state, sim.ledger.meta(JOB)["state"], sim.notices) == ("running", "running", [])
+    sim.end()
 
 
 def test_a_pause_survives_its_coordinator_and_a_flush(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +279,7 @@ def test_a_paused_job_can_be_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> No
     sim = Watched(7, CALM)
     sim.watch(monkeypatch)
     seen: dict[str, Any] = {}
-    paused_from(sim, 5, 1e9, seen)
+    paused_for(sim, 1e9, seen)
     sim.acts[60] = lambda coordinator: coordinator.drain(INTERRUPTED)
     assert once(sim, monkeypatch).state == "interrupted"
     sim.end()

@@ -189,6 +189,29 @@ def test_a_detached_job_is_begun_by_a_worker_and_followed_to_its_end(fleet: Flee
 
 
 @pytest.mark.full
+def test_a_job_with_a_map_goes_on_only_where_the_map_lies(fleet: Fleet, data: Path, tmp_path: Path) -> None:
+    source, dest = tree_of(data / "src"), data / "dst"
+    stored = [str(p.relative_to(source)) for p in source.rglob("*") if p.is_file()]
+    (tmp_path / "map").write_text("stored,logical\n" + "".join(f"{s},out/{n}\n" for n, s in enumerate(stored)))
+    worker = fleet.worker(XDG_STATE_HOME=str(tmp_path / "another host"))
+    (child,) = wait_until(worker.children, what="the worker's child")
+    wait_until(lambda: fleet.redis.keys("hs:{workers}:*"), what="the worker")
+    child.suspend()
+    run = fleet.submit("--map", tmp_path / "map", source, dest)
+    wait_until(lambda: fleet.redis.llen("hs:q:hs.data"), what="work in the queue")
+    run.process.kill()
+    run.process.wait()
+    fleet.lapse()
+    wait_until(lambda: "the map of job" in fleet.meta("reason"), 60, "why nobody goes on")
+    go_on(worker)
+    ended = fleet.place.resume(fleet.job, "--broker", fleet.broker.url).finish()
+    assert (ended.code, ended.summary["files"]["found"]) == (0, FILES + 1), ended.err
+    assert ended.summary["files"]["pending"] == ended.summary["files"]["failed"] == 0
+    for n, name in enumerate(stored):
+        assert (dest / "out" / str(n)).read_bytes() == (source / name).read_bytes(), name
+
+
+@pytest.mark.full
 def test_deletes_and_comparisons_are_handed_over_like_any_job(fleet: Fleet, data: Path) -> None:
     source, dest = data / "src", data / "dst"
     for n in range(4):

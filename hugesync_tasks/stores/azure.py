@@ -137,7 +137,7 @@ class AzureStore(KeepsByCopy, AzureCopies):
         except Exception:
             answer.close()
             raise
-        return ObjectReader(head, answer.chunks(key), wanted, token, overhead, paid)
+        return ObjectReader(head, answer.chunks(key, token), wanted, token, overhead, paid)
 
     def _read_small(
         self,

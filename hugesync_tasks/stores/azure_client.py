@@ -21,6 +21,7 @@ from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_o
 from hugesync_tasks.stores.azure_errors import error_of, refusal_of, translated
 from hugesync_tasks.stores.base import KIB
 from hugesync_tasks.stores.paced_body import PacedBody
+from hugesync_tasks.token import Token
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0
@@ -47,9 +48,8 @@ class Ask:
 class Answered:
     """What came: headers, and the body as XML or as a stream."""
 
-    def __init__(self, run: Any, pipeline: Any) -> None:
+    def __init__(self, run: Any) -> None:
         self._run = run
-        self._pipeline = pipeline
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -65,15 +65,21 @@ class Answered:
             raise Transient(f"cannot {doing}: the service's answer cannot be read")
         return found
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The body; the connection is given back however iteration ends."""
-        response = self._run.http_response
+    def chunks(self, key: str, token: Token | None = None) -> Iterator[bytes]:
+        """The body, in pieces as the bandwidth of ``token``'s job allows; the connection is given back however iteration ends."""
+        response = self._run.http_response.internal_response
         try:
-            yield from response.stream_download(self._pipeline, decompress=False)
-        except Exception as exc:
-            raise translated(exc, "read", key) from exc
+            while True:
+                try:
+                    most = CHUNK if token is None else token.slice(CHUNK)
+                    chunk = response.raw.read(most, decode_content=False)
+                except Exception as exc:
+                    raise translated(exc, "read", key) from exc
+                if not chunk:
+                    return
+                yield chunk
         finally:
-            response.internal_response.close()
+            response.close()
 
     def close(self) -> None:
         self._run.http_response.internal_response.close()
@@ -137,7 +143,7 @@ class AzureClients:
             )
             response = run.http_response
             if response.status_code >= 300:
-                body = b"".join(Answered(run, service._pipeline).chunks(key)) if ask.stream else response.body()
+                body = b"".join(Answered(run).chunks(key)) if ask.stream else response.body()
                 raise error_of(refusal_of(response.status_code, response.headers, body), doing, key)
         except Exception as exc:
             if isinstance(ask.body, PacedBody) and ask.body.stopped is not None:
@@ -146,7 +152,7 @@ class AzureClients:
             if error is exc:
                 raise
             raise error from exc
-        return Answered(run, service._pipeline)
+        return Answered(run)
 
     def url(self, container: str, whole: str, query: Mapping[str, str] | None = None) -> str:
         path = f"/{container}/{quote(whole, safe='~/')}" if whole else f"/{container}"
@@ -207,7 +213,6 @@ class AzureClients:
                 session=_session(account.endpoint, self._concurrency + 2),
                 connection_timeout=CONNECT_TIMEOUT,
                 read_timeout=self.read_timeout,
-                connection_data_block_size=CHUNK,
                 connection_verify=ca_bundle() or True,
             ),
             retry_total=0,

@@ -6,7 +6,7 @@ condition, as without a backup.
 
 from __future__ import annotations
 
-from hugesync_tasks.errors import NotFound, StoreError
+from hugesync_tasks.errors import NotFound, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Meta, Upload
 from hugesync_tasks.names import is_ours
 from hugesync_tasks.stores.base import ABSENT, ANY, Parts, PutBatch, Store
@@ -59,7 +59,15 @@ class BackingUp(Wrapper):
     def complete(
         self, upload: Upload, parts: Parts, meta: Meta, expected: str | None, crc64: int | None, token: Token
     ) -> Commit:
-        return self.inner.complete(upload, parts, meta, self.kept(upload.key, expected, token), crc64, token)
+        try:
+            condition = self.kept(upload.key, expected, token)
+        except VersionMismatch:
+            if not self.limits.folders:  # objects carry who wrote them: the caller looks
+                raise
+            condition = (
+                expected  # refused below as well, unless an earlier attempt has published the upload: then it is gone
+            )
+        return self.inner.complete(upload, parts, meta, condition, crc64, token)
 
 
 class _KeepingBatch:

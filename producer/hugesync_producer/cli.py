@@ -18,17 +18,16 @@ from hugesync_producer.cli_options import (
     DELETING,
     DELTA,
     FLEET,
-    ITEMIZE,
     LISTED,
     MEASURING,
     RUNNING,
     SELECTING,
-    SHOWING,
     WRITING,
     FilteringCommand,
     filters_given,
 )
 from hugesync_producer.cli_run import Output, conclude, lost, run
+from hugesync_producer.cli_showing import ITEMIZE, SHOWING
 from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import stand_in, unwritten
 from hugesync_tasks import __version__

@@ -9,8 +9,9 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_help import SectionedCommand, SectionedGroup
-from hugesync_producer.cli_options import JSON, grouped
+from hugesync_producer.cli_options import grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
+from hugesync_producer.cli_showing import JSON
 from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table

@@ -23,11 +23,12 @@ from hugesync_producer.cli_endpoint import uploads_commands, validate_command
 from hugesync_producer.cli_help import SectionedGroup
 from hugesync_producer.cli_limit import limit_command
 from hugesync_producer.cli_manifest import manifest_command
-from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_options import FLEET, grouped
 from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
 from hugesync_producer.cli_setup import completion_command, config_command
+from hugesync_producer.cli_showing import ITEMIZE, JSON, SHOWING, SHOWN
 from hugesync_producer.cli_steer import errors_command, pause_command, retry_command
 from hugesync_producer.cli_verify import verify_command
 from hugesync_producer.cli_watch import watch_command

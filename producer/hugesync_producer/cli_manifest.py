@@ -12,8 +12,9 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_map import MAPPED, map_of
-from hugesync_producer.cli_options import FLEET, SELECTING, SPEAKING, FilteringCommand, filters_given, grouped
+from hugesync_producer.cli_options import FLEET, SELECTING, FilteringCommand, filters_given, grouped
 from hugesync_producer.cli_run import Output, answer, stoppable
+from hugesync_producer.cli_showing import SPEAKING
 from hugesync_producer.cli_types import PLACE, Choice
 from hugesync_producer.report import FAILURES_SHOWN, to_json, unnamed_words
 from hugesync_producer.streams import Unwritten, show, tell, unwritten

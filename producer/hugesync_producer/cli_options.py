@@ -14,7 +14,6 @@ from hugesync_producer.cli_help import SectionedCommand, in_section
 from hugesync_producer.cli_types import PLACE, Choice
 
 Decorator = Callable[[Any], Any]
-SHOWN = "What is shown"
 FILTERS = ("filter", "exclude", "include", "exclude_from", "include_from")
 
 
@@ -47,19 +46,19 @@ def grouped(*options: Decorator, section: str = "") -> Decorator:
     return apply
 
 
-def _flag(*names: str, help: str) -> Decorator:
+def flag(*names: str, help: str) -> Decorator:
     return click.option(*names, is_flag=True, default=False, help=help)
 
 
 COMPARING = grouped(
-    _flag("-n", "--dry-run", help="Look and count, change nothing."),
-    _flag("--estimate", help="With -n: guess from a few blocks what a delta would save, instead of computing it."),
-    _flag("-c", "--checksum", help="Compare contents, by the store's checksums where it has them."),
-    _flag("-u", "--update", help="Leave files alone that are newer at the destination."),
-    _flag("--size-only", help="Files of equal size are the same."),
-    _flag("--ignore-existing", help="Leave alone what the destination has."),
-    _flag("--existing", help="Transfer only what the destination has already."),
-    _flag("-I", "--ignore-times", help="Transfer also what looks the same by size and time."),
+    flag("-n", "--dry-run", help="Look and count, change nothing."),
+    flag("--estimate", help="With -n: guess from a few blocks what a delta would save, instead of computing it."),
+    flag("-c", "--checksum", help="Compare contents, by the store's checksums where it has them."),
+    flag("-u", "--update", help="Leave files alone that are newer at the destination."),
+    flag("--size-only", help="Files of equal size are the same."),
+    flag("--ignore-existing", help="Leave alone what the destination has."),
+    flag("--existing", help="Transfer only what the destination has already."),
+    flag("-I", "--ignore-times", help="Transfer also what looks the same by size and time."),
     click.option(
         "--modify-window", metavar="TIME", help="Times that differ by no more are equal: 1s, 1ms.  [default: 0]"
     ),
@@ -88,8 +87,8 @@ SELECTING = grouped(
     ),
     click.option("--min-size", metavar="SIZE", help="Leave out smaller files: 100, 10K, 1.5GiB."),
     click.option("--max-size", metavar="SIZE", help="Leave out larger files."),
-    _flag("-L", "--copy-links", help="Transfer what symlinks point to."),
-    _flag("--skip-links", help="Skip symlinks."),
+    flag("-L", "--copy-links", help="Transfer what symlinks point to."),
+    flag("--skip-links", help="Skip symlinks."),
     section="What takes part",
 )
 
@@ -107,11 +106,11 @@ LISTED = grouped(
 )
 
 WRITING = grouped(
-    _flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
-    _flag("-o", "--owner", help="With -g: keep owner and group."),
-    _flag("-g", "--group", help="With -o: keep owner and group."),
-    _flag("--no-metadata", help="Keep neither times nor modes."),
-    _flag("--dir-metadata", help="Keep times and modes of folders on stores too, as an object per folder."),
+    flag("-a", "--archive", help="Keep owner and group too (times and modes are kept anyway)."),
+    flag("-o", "--owner", help="With -g: keep owner and group."),
+    flag("-g", "--group", help="With -o: keep owner and group."),
+    flag("--no-metadata", help="Keep neither times nor modes."),
+    flag("--dir-metadata", help="Keep times and modes of folders on stores too, as an object per folder."),
     click.option("--storage-class", metavar="CLASS", help="Storage class of what is written, such as STANDARD_IA."),
     click.option("--sse-kms-key", metavar="KEY", help="Have the store encrypt with this KMS key."),
     click.option(
@@ -122,8 +121,8 @@ WRITING = grouped(
         "  [default: retry]",
     ),
     click.option("--conflict-retries", metavar="N", help="How often to compare afresh.  [default: 3]"),
-    _flag("--fail-on-conflict", help="Stop the job at the first conflict (exit code 3)."),
-    _flag(
+    flag("--fail-on-conflict", help="Stop the job at the first conflict (exit code 3)."),
+    flag(
         "--unsafe-no-conflict-check",
         help="Overwrite somebody's newer version unseen where the store cannot guard against that.",
     ),
@@ -138,11 +137,11 @@ WRITING = grouped(
 )
 
 DELETING = grouped(
-    _flag(
+    flag(
         "--delete",
         help="When everything else has succeeded, delete at DEST what SOURCE does not have. What filters leave out stays.",
     ),
-    _flag("--delete-excluded", help="With --delete: delete also what filters, sizes and --skip-links leave out."),
+    flag("--delete-excluded", help="With --delete: delete also what filters, sizes and --skip-links leave out."),
     click.option(
         "--max-delete",
         metavar="N|P%",
@@ -179,12 +178,12 @@ DELTA = grouped(
         help="Where the destination has no signature: read it to make one, or send the file whole."
         "  [default: read what is local]",
     ),
-    _flag(
+    flag(
         "--inplace",
         help="Write what changed of a large file into the local file that is there: no room for a second copy, the same"
         " inode; but a crash in the middle leaves a mixture until the next run.",
     ),
-    _flag("--no-sidecar", help="Write no signatures (KEY.hssig) beside large objects."),
+    flag("--no-sidecar", help="Write no signatures (KEY.hssig) beside large objects."),
     click.option(
         "--sidecar-prefix", metavar="PREFIX/", default="", help="Where signatures lie, instead of beside their files."
     ),
@@ -234,16 +233,14 @@ RUNNING = grouped(
         default="",
         help="Profile that DEST is reached with (of AWS; gs, az: of the configuration file).",
     ),
-    _flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
-    _flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
+    flag("--detach", help="Hand the job to the fleet and return at once; hugesync watch JOB follows it."),
+    flag("--fresh", help="Do not resume this job if it was left unfinished; begin anew."),
     section="How the job runs",
 )
 
 MEASURING = grouped(
-    _flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
-    _flag(
-        "--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."
-    ),
+    flag("--preflight", help="Measure this machine and both ends first, as hugesync preflight does, print it, go on."),
+    flag("--auto", help="Measure first, and use the jobs, sizes and memory that are recommended, unless they are set."),
     section="How the job runs",
 )
 
@@ -253,57 +250,4 @@ FLEET = grouped(
     ),
     click.option("--state", metavar="URL", help="Redis that holds the state of jobs, if it is another."),
     section="Fleet",
-)
-
-JSON = grouped(_flag("--json", "as_json", help="Print one JSON object on stdout."), section=SHOWN)
-
-ITEMIZE = grouped(
-    _flag(
-        "-i",
-        "--itemize-changes",
-        "itemize",
-        help="Print a line for each file that is sent or deleted, as rsync does: what of it changes, and its name.",
-    ),
-    section=SHOWN,
-)
-
-SPEAKING = grouped(
-    JSON,
-    _flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),
-    _flag(
-        "-v",
-        "--verbose",
-        help="Log what becomes of each file and why, and how the job works; list every failure at the end.",
-    ),
-    _flag("--debug", help="Log everything, libraries too, and show tracebacks."),
-    click.option(
-        "--log-format", metavar="FORMAT", help="Write stderr as text, or as json: one object per line.  [default: text]"
-    ),
-    click.option(
-        "-P/ ",
-        "--progress/--no-progress",
-        "progress",
-        default=True,
-        help="Show progress on stderr. (What rsync's -P keeps is kept anyway.)  [default: progress]",
-    ),
-    section=SHOWN,
-)
-
-SHOWING = grouped(  # of what is a job
-    SPEAKING,
-    click.option(
-        "--events",
-        type=PLACE,
-        metavar="FILE",
-        default="",
-        help="Append what happens, each file's outcome too, to FILE: one JSON object per line.",
-    ),
-    click.option(
-        "--log-file",
-        type=PLACE,
-        metavar="FILE",
-        default="",
-        help="Append to FILE what -v would log, whatever stderr shows.",
-    ),
-    section=SHOWN,
 )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hugesync_producer.cli_options import JSON, SELECTING, FilteringCommand, filters_given
+from hugesync_producer.cli_options import SELECTING, FilteringCommand, filters_given
 from hugesync_producer.cli_run import Output, answer, stoppable
+from hugesync_producer.cli_showing import JSON
 from hugesync_producer.streams import show, tell
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hugesync_producer.cli_help import SectionedCommand
-from hugesync_producer.cli_options import JSON, grouped
+from hugesync_producer.cli_options import grouped
 from hugesync_producer.cli_run import Output, answer
+from hugesync_producer.cli_showing import JSON
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
 

@@ -9,8 +9,9 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_help import SectionedCommand
-from hugesync_producer.cli_options import FLEET, JSON, SHOWN, grouped
+from hugesync_producer.cli_options import FLEET, grouped
 from hugesync_producer.cli_run import Output, answer
+from hugesync_producer.cli_showing import JSON, SHOWN
 from hugesync_producer.cli_types import Choice
 from hugesync_producer.streams import show
 from hugesync_producer.table import print_table

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hugesync_producer.cli_help import SectionedCommand
-from hugesync_producer.cli_options import FLEET, ITEMIZE, JSON, SHOWING, SHOWN, grouped
+from hugesync_producer.cli_options import FLEET, grouped
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_showing import ITEMIZE, JSON, SHOWING, SHOWN
 from hugesync_producer.cli_types import Choice
 from hugesync_producer.streams import show
 from hugesync_tasks.errors import FailureClass

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from hugesync_producer.cli_options import FLEET, LISTED, RUNNING, SELECTING, SHOWING, FilteringCommand, filters_given
+from hugesync_producer.cli_options import FLEET, LISTED, RUNNING, SELECTING, FilteringCommand, filters_given
 from hugesync_producer.cli_run import Output, run
+from hugesync_producer.cli_showing import SHOWING
 from hugesync_producer.cli_types import PLACE
 from hugesync_tasks.summary import Observer, Summary
 

@@ -10,8 +10,9 @@ import click
 
 from hugesync_producer import human
 from hugesync_producer.cli_help import SectionedCommand
-from hugesync_producer.cli_options import FLEET, SHOWING
+from hugesync_producer.cli_options import FLEET
 from hugesync_producer.cli_run import Output, conclude, run, sentence, stoppable
+from hugesync_producer.cli_showing import SHOWING
 from hugesync_producer.report import FAILURES_SHOWN, to_json, to_text
 from hugesync_producer.streams import Unwritten, show
 from hugesync_tasks.errors import UsageError

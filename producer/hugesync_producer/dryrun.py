@@ -10,6 +10,7 @@ from hugesync_producer import filelog
 from hugesync_producer.aside import threads
 from hugesync_producer.deleterules import refuse, unfit
 from hugesync_producer.foresee import SAMPLE, Foreseen, foresee
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import Slowdown, slowed
 from hugesync_producer.planfeed import PlanFeed
@@ -100,6 +101,7 @@ def dry_run(
         missing=tuple(total.missing),
         notes=(
             *slowed(traffic),
+            *(job.source.notes if isinstance(job.source, MappedStore) else ()),
             *(f"{n} × {note}" for note, n in sorted(notes.items())),
             *((kept,) if kept else ()),
         ),

@@ -11,6 +11,7 @@ from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.comparing import looked_at
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import CannotSave, JobFolder
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.openjob import UNFINISHED
 from hugesync_producer.pace import slowed
 from hugesync_producer.pool import Pool
@@ -102,6 +103,7 @@ def summarise(
     elif guard != "enforced":
         notes.append(f"conflict guard: {guard} on {job.spec.dest.display()}")
     notes += coordinator.deletes.notes
+    notes += job.source.notes if isinstance(job.source, MappedStore) else ()
     notes += [f"{n} × {note}" for note, n in sorted(total.notes.items())]
     return Summary(
         state,

@@ -71,7 +71,8 @@ class Filter:
 
     def enter_to_delete(self, dir_key: str) -> bool:
         """Whether anything in the folder ``dir_key`` of the destination may have to be compared or deleted."""
-        return self.enter(dir_key) or _decided(self._receiver, _path(dir_key.removesuffix("/")), True, doomed=True)
+        path = _path(dir_key.removesuffix("/"))
+        return self.enter(dir_key) or any(_decided(self._receiver, path, True, doomed) for doomed in (False, True))
 
     def selects(self, entry: Entry) -> bool:
         """Whether ``entry`` takes part. Links match by their own name, without ``.rclonelink``; sizes limit regular files

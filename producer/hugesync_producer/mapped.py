@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from hugesync_producer.mapping import Map, Row
+from hugesync_producer.report import unnamed_words
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.stores.listing import Doorkeeper
@@ -33,6 +34,11 @@ class MappedStore(Wrapper):
         for entry in _one_of_each(sorted_entries(self._found(token))):
             if entry.key > start_after and door.admits(entry.key):
                 yield entry
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a summary says of it."""
+        return tuple(unnamed_words(self.unnamed))
 
     def stored(self, keys: Collection[str]) -> dict[str, str]:
         """Of these logical keys of files and links, the stored ones; a look at the whole map."""

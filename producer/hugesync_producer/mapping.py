@@ -5,6 +5,7 @@ Nothing of it is in memory but one run of a sort. What it is called by (``digest
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -18,7 +19,7 @@ import blake3
 from hugesync_producer.ends import Ends
 from hugesync_producer.maprows import Names, rows_of
 from hugesync_tasks import names
-from hugesync_tasks.errors import UsageError
+from hugesync_tasks.errors import NoSpace, UsageError
 from hugesync_tasks.model import Kind
 from hugesync_tasks.stores.sorting import sorted_records
 
@@ -81,12 +82,24 @@ def ready(rows: Iterable[Names], path: str, remote: bool) -> Map:
     for row in _checked(_sorted(rows, remote)):
         line = json.dumps(row).encode() + b"\n"
         hashed.update(line)
-        file.write(line)
+        _write(file, line)
         count += 1
     if not count:
         raise UsageError(f"the map {path} has no rows: nothing would be copied")
-    file.flush()
+    _write(file, b"")
     return Map(hashed.hexdigest(length=16), count, file)
+
+
+def _write(file: BinaryIO, line: bytes) -> None:
+    """``line``; nothing = all that was written is to be there."""
+    try:
+        file.write(line)
+        if not line:
+            file.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NoSpace(f"no space for the map in {tempfile.gettempdir()} (TMPDIR)") from error
+        raise
 
 
 def kept(folder: Path, digest: str) -> Map | None:

@@ -85,7 +85,7 @@ def _queried(path: str, query: str) -> Iterator[Names]:
                 "elsewhere, open the copy with sqlite3 once, and give that"
             )
     try:
-        where = f"file:{quote(os.path.abspath(path))}?mode=ro&immutable=1"
+        where = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro&immutable=1"
         with closing(sqlite3.connect(where, uri=True, isolation_level=None)) as database:
             database.text_factory = bytes
             database.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY)

@@ -17,13 +17,11 @@ from hugesync_producer.filters import Filter
 from hugesync_producer.folders import folders_of
 from hugesync_producer.join import JoinItem, Side, join
 from hugesync_producer.judge import Cuts, Judge, Terms
-from hugesync_producer.mapped import MappedStore
 from hugesync_producer.named import BARE, Named
 from hugesync_producer.namelist import NameList
 from hugesync_producer.pace import SLOWED
 from hugesync_producer.plan import Segment, Sizes, plan
 from hugesync_producer.presence import MissingIsEmpty, MustBeThere
-from hugesync_producer.report import unnamed_words
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_producer.sidecars import WithoutSidecars
 from hugesync_producer.single import SingleFeed
@@ -68,11 +66,6 @@ class PlanFeed:
         if isinstance(item, BaseException):
             raise item
         return item
-
-    @property
-    def notes(self) -> list[str]:
-        """For the summary."""
-        return unnamed_words(self._job.source.unnamed) if isinstance(self._job.source, MappedStore) else []
 
     @property
     def throttled(self) -> int:

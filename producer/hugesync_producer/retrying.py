@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from hugesync_producer import human
 from hugesync_producer.again import Retry
 from hugesync_producer.jobs import folder_of, known, stands
 from hugesync_producer.openjob import UNFINISHED
@@ -68,5 +69,5 @@ def _why_nothing(again: Retry) -> str:
     of_class = f" of class {' or '.join(sorted(again.classes))}" if again.classes else ""
     refused = sum(1 for f in again.counters.failures if not f.again)
     if refused and not again.classes:
-        return f"its {refused} failures would be met again: its plan refuses those files"
+        return f"its {human.counted(refused, 'failure')} would be met again: the plan refuses those files"
     return f"no failure{of_class} is recorded that could be tried again"

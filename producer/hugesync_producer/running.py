@@ -115,6 +115,7 @@ class Arguments(Keywords, total=False):
     fresh: bool
     detach: bool
     files_from: NameList | None
+    map_file: tuple[str, str] | None
 
 
 def sync_events(source: str, dest: str, **arguments: Unpack[Arguments]) -> Running:
