@@ -109,7 +109,10 @@ class Settings(BaseSettings):
         "number is of KiB. off: no limit; the lowest is 64KiB/s.",
     )
     retries: int = Field(
-        default=_JOB.retries, ge=1, le=100, description="Attempts at one task before its file is given up as failed."
+        default=_JOB.retries,
+        ge=1,
+        le=100,
+        description="Attempts at one request or task. With more than one, what failed for a reason that may pass is tried again at the end.",
     )
     retry_max_wait: Seconds = Field(
         default=_JOB.retry_max_wait,

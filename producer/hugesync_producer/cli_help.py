@@ -33,6 +33,9 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(sections[title])
 
 
+WHOLE = 200  # characters of a command's first sentence: it is wrapped, not cut
+
+
 class SectionedGroup(click.Group):
     """A group whose commands stand in sections. ``sections``: title → names; what no section names stands below ``OTHER_COMMANDS``."""
 
@@ -53,5 +56,5 @@ class SectionedGroup(click.Group):
         width = max(map(len, self.commands), default=0)
         for title, names in self.in_sections():
             with formatter.section(title):
-                rows = [(n, self.commands[n].get_short_help_str(formatter.width - 6 - width)) for n in names]
+                rows = [(n, self.commands[n].get_short_help_str(WHOLE)) for n in names]
                 formatter.write_dl([(name.ljust(width), said) for name, said in rows])

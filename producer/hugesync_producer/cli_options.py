@@ -204,7 +204,12 @@ RUNNING = grouped(
         help="Most bytes per second of the whole job, both ways together, over all workers: 10M, 1.5MiB, 10MB/s; at least"
         " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
     ),
-    click.option("--retries", metavar="N", help="Attempts at one task before its file fails.  [default: 5]"),
+    click.option(
+        "--retries",
+        metavar="N",
+        help="Attempts at one request or task; what failed for a reason that may pass is tried again at the end (1: not even that)."
+        "  [default: 5]",
+    ),
     click.option(
         "--retry-max-wait",
         metavar="TIME",
