@@ -135,7 +135,7 @@ def test_of_a_csv_manifest_too() -> None:
         (manifest(*ENTRIES)[:-30], "line 12: no JSON"),
         (manifest() + b'{"path":"x"}\n', "line 3: there is more behind"),
         (b'{"hugesync_manifest": 2}\n', "format 2"),
-        (manifest(entry("a", "file", "gone")), "line 2: no line of a manifest"),
+        (manifest(entry("a", "file", "lost")), "line 2: no line of a manifest"),
         (manifest(entry("a", "pipe", "done")), "line 2: no line of a manifest"),
         (manifest(entry("", "file", "done")), "line 2: no line of a manifest"),
         (manifest(entry("a\0", "file", "missing")), "line 2: .*NUL"),

@@ -341,7 +341,7 @@ def test_a_store_of_a_comparison_refuses_every_call_that_writes() -> None:
     bucket = MemoryBucket(LIMITS)
     store = ReadOnlyStore(MemoryStore(bucket, "p/"))
     reads = {"list", "head", "open", "list_parts", "list_uploads", "probe", "close", "can_copy_from"}
-    reads |= {"list_ours", "held", "hazards", "blocks"}
+    reads |= {"list_ours", "held", "hazards", "blocks", "within"}
     methods = {n for n, _ in inspect.getmembers(Store, inspect.isfunction) if not n.startswith("_")}
     assert methods == {*reads, *WRITES}, "a call that is new must be sorted in here"
     for name in WRITES:
