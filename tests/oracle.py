@@ -35,7 +35,8 @@ def check(sim: Simulation, summary: Summary) -> None:
     assert bytes_["found"] == sum(len(body) for bodies in sim.versions.values() for body in bodies)
     done = sim.found - len(sim.equal) - len(failed)
     assert files["done"] <= done
-    if not sim.restarts:  # else what was finished beyond K compares equal
+    # what was finished beyond K, or by an attempt that a failover made the ledger forget, compares equal when it is met again
+    if not (sim.restarts or sim.failovers):
         assert files["done"] >= done - len(sim.compared)
     if not sim.chaotic:
         assert files["done"] == done
