@@ -577,7 +577,7 @@ def test_a_manifest_tells_of_the_entries_under_their_logical_names(tmp_path: Pat
         request = Request(str(tmp_path / "src"), dest, checksum=True, names=names, selection=selection)
         told = manifest(request, tmp_path / "out", settings=load({}))
         lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()][1:-1]
-        found = {line["path"]: line["state"] for line in lines if line["type"] != "dir"}
+        found = {line["path"]: line["state"] for line in lines}
         assert found == states
         stored = {line["path"]: line.get("stored") for line in lines}
         assert (stored["x/one"], stored["x/two"], stored["x/gone"]) == ("ab/1", "cd/2", "gone")

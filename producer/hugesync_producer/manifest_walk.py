@@ -19,6 +19,7 @@ from hugesync_producer.join import JoinItem
 from hugesync_producer.judge import Extra, Fail, Judge, Missing, Nothing, Send, Skip, Terms, Verdict, Way
 from hugesync_producer.manifest_digest import compare, digest_of
 from hugesync_producer.manifest_format import Line, Standing, crc64nvme
+from hugesync_producer.mapped import MappedStore
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Entry, Kind, Transfer, failed
@@ -41,6 +42,9 @@ class StandingJudge(ComparingJudge):
     def __init__(self, job: JobContext, one_way: bool) -> None:
         spec = job.spec
         terms = Terms(job.dest.limits, spec.rules, Filter.of_job(spec), prefix=spec.dest.prefix)
+        self._names_folders = not isinstance(
+            job.source, MappedStore
+        )  # a map names files; the folders they lie in are nobody's extras
         super().__init__(terms, Comparison(job.source.limits, one_way=one_way))
 
     def standing(self, item: JoinItem) -> Line | Transfer | None:
@@ -60,7 +64,8 @@ class StandingJudge(ComparingJudge):
             case Missing():
                 return Line(entry, Standing.GONE)
             case Extra():
-                return Line(entry, Standing.EXTRA) if verdict.listed else None
+                told = verdict.listed and (self._names_folders or entry.kind is not Kind.DIR)
+                return Line(entry, Standing.EXTRA) if told else None
             case Fail():
                 return Line(entry, self._refused(item), error=verdict.message)
             case Send() if verdict.transfer.check:
