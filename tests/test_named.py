@@ -113,6 +113,17 @@ def test_a_folder_without_a_slash_is_only_itself(ends: tuple[Store, Store], tmp_
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("names", "bare"), [(["b", "n"], 2), (["b", "b/c"], 0), (["b/d", "b/c"], 1), (["b/", "a"], 0)])
+def test_a_folder_of_which_nothing_else_is_named_is_told_of(
+    names: list[str], bare: int, ends: tuple[Store, Store], tmp_path: Path
+) -> None:
+    end = Location("s3", bucket="b")
+    spec = Spec("j", end, end, selection=Selection(listed="x"))
+    named = Named(JobContext(spec, *ends), made(names, tmp_path), Meter(), Filter.of_job(spec))
+    assert [*named.items()]
+    assert named.bare == bare
+
+
 def test_the_whole_source_may_be_named(ends: tuple[Store, Store], tmp_path: Path) -> None:
     source, dest = ends
     everything = [e.key for e in source.list(Token())]

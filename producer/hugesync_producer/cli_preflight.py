@@ -149,7 +149,11 @@ def _measured(
 
 
 def _progress(out: Output) -> Callable[[str], None]:
-    return (lambda _: None) if out.quiet or out.as_json else (lambda what: out.notice(f"preflight: {what}"))
+    return (
+        (lambda _: None)
+        if out.quiet or out.as_json
+        else (lambda what: out.notice(what if out.command == NAME else f"preflight: {what}"))
+    )
 
 
 def _seconds(text: str) -> float:

@@ -48,7 +48,7 @@ class Named:
         self._ways = Ways(select, start_after)
         self._held: list[tuple[str, Look]] = []  # a heap: links and folders whose turn comes behind their names
         self._alone = ""  # the last folder given that was looked at by itself
-        self.bare = 0  # folders that were named without what is in them
+        self.bare = 0  # folders that were named without anything of what may be in them
 
     def cancel(self) -> None:
         self._stopped = True
@@ -110,17 +110,17 @@ class Named:
             key, look = heappop(self._held)
             if key.endswith("/"):
                 self._alone = key
-                self.bare += key > self._after
             yield from self._ways.leave(key)
             yield from self._ways.give(_item(look))
 
     def _settled(self, item: JoinItem, following: JoinItem | None) -> JoinItem:
         """``item``, of a folder that was looked at by itself: it is empty where what follows does not lie in it. At a store one
         that is no object is none of its own."""
+        empty = following is None or not following.key.startswith(item.key)
+        self.bare += empty and item.key > self._after  # a manifest names a folder, and what is in it as well
         source = item.source
         if source is None or source.kind is not Kind.DIR or not self._job.source.limits.folders:
             return item
-        empty = following is None or not following.key.startswith(item.key)
         return replace(item, source=replace(source, empty=empty))
 
     # which names are looked at
