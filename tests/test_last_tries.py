@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import Bucket
-from hugesync_producer import lasttries
-from hugesync_producer.lasttries import PAUSES, LastTries
+from hugesync_producer.lasttries import AT_ONCE, PAUSES, LastTries
 from hugesync_producer.window import Failed, Window
 from hugesync_tasks.errors import Transient
-from hugesync_tasks.spec import Location, Options, Spec
-from hugesync_tasks.stages.context import JobContext
 from midway import SMALL, many_small_files
 from mirror import Mirror
 from processes import Place, wait_until
@@ -26,43 +23,41 @@ from slowproxy import SlowProxy
 OUTAGE = 5.0  # seconds: longer than the five attempts at one request last together
 
 
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[Failed], bool]]:
-    """What each pass was asked to plan."""
-    planned: list[Callable[[Failed], bool]] = []
-    monkeypatch.setattr(lasttries, "failed_first", lambda *args: planned.append(args[-1]))
-    return planned
+@dataclass
+class Tried:
+    """``planned``: the keys of each look, in order."""
 
+    planned: list[list[str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
-def tries(retries: int, *failures: Failed) -> tuple[LastTries, list[str]]:
-    window, said = Window(), []
-    window.base.failures.extend(failures)
-    place = Location("file", local="/x")
-    job: Any = replace_options(Spec("j", place, place), retries)
-    return LastTries(job, window, None, None, lambda: None, said.append), said  # type: ignore[arg-type]
+    def tries(
+        self, retries: int, *failures: Failed, wants: Callable[[Failed], bool] = lambda failure: True
+    ) -> LastTries:
+        window = Window()
+        window.base.failures.extend(failures)
 
+        def plan(wanted: Callable[[Failed], bool]) -> None:
+            self.planned.append([f.key for f in failures if wanted(f)])
 
-def replace_options(spec: Spec, retries: int) -> JobContext:
-    return JobContext(replace(spec, options=Options(retries=retries)), None, None)  # type: ignore[arg-type]
+        return LastTries(window, retries, plan, wants, self.said.append)
 
 
 AWAY = Failed("a", "transient", "the store could not be reached", 7, True)
 
 
 @pytest.mark.parametrize(("retries", "expected"), [(1, 0), (2, 1), (3, 2), (4, 3), (9, 3)])
-def test_each_pass_waits_longer_and_there_are_as_many_as_retries_allow(
-    retries: int, expected: int, passes: list[Callable[[Failed], bool]]
-) -> None:
-    it, said = tries(retries, AWAY)
+def test_each_pass_waits_longer_and_there_are_as_many_as_retries_allow(retries: int, expected: int) -> None:
+    tried = Tried()
+    it = tried.tries(retries, AWAY)
     began = []
     now = 0.0
     while it.go_on(now):
-        if len(passes) > len(began):
+        if len(tried.planned) > len(began):
             began.append(now)
         now += 0.5
 
-    assert len(began) == len(said) == expected
-    assert began == [sum(PAUSES[:n]) + 0.5 * (n - 1) for n in range(1, expected + 1)]
+    assert len(began) == len(tried.said) == expected
+    assert began == [sum(PAUSES[:n]) + 0.5 * (2 * n - 1) for n in range(1, expected + 1)]
     assert not it.go_on(now + 1000), "deleting has begun"
 
 
@@ -70,11 +65,33 @@ def test_each_pass_waits_longer_and_there_are_as_many_as_retries_allow(
     "failed",
     [AWAY._replace(reason="permanent"), AWAY._replace(reason="conflict"), AWAY._replace(again=False)],
 )
-def test_what_would_fail_again_is_left_alone(failed: Failed, passes: list[Callable[[Failed], bool]]) -> None:
-    it, said = tries(5, failed)
+def test_what_would_fail_again_is_left_alone(failed: Failed) -> None:
+    tried = Tried()
 
-    assert not it.go_on(0.0)
-    assert (said, passes) == ([], [])
+    assert not tried.tries(5, failed).go_on(0.0)
+    assert (tried.said, tried.planned) == ([], [])
+
+
+def test_of_hugesync_retry_no_other_file_is_tried_again() -> None:
+    tried, other = Tried(), AWAY._replace(key="b")
+    it = tried.tries(2, AWAY, other, wants=lambda failure: failure.key == "b")
+
+    for now in range(4):
+        it.go_on(float(now))
+
+    assert tried.planned == [["b"]]
+
+
+def test_a_pass_over_many_files_lets_the_coordinator_look_up_now_and_then() -> None:
+    tried = Tried()
+    many = [AWAY._replace(key=f"{n:03}") for n in range(2 * AT_ONCE + 1)]
+    it = tried.tries(2, *many)
+
+    for now in range(8):
+        it.go_on(float(now))
+
+    assert [len(keys) for keys in tried.planned] == [AT_ONCE, AT_ONCE, 1]
+    assert [key for keys in tried.planned for key in keys] == [f.key for f in many]
 
 
 def test_an_outage_that_outlasts_every_attempt_costs_no_file(

@@ -43,3 +43,15 @@ def test_a_second_signal_ends_a_telling_that_nobody_reads(monkeypatch: pytest.Mo
         myself(signal.SIGTERM)
 
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize(("quiet", "said"), [(False, "hugesync-submit: handed to the fleet; ...\n"), (True, "")])
+def test_of_a_job_that_is_handed_over_stdout_has_the_id_and_nothing_else(
+    quiet: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(observer: Observer) -> Summary:
+        observer.on_start("4711", False)
+        return Summary(State.RUNNING, "4711", notes=("handed to the fleet; ...",))
+
+    assert run(Output("hugesync-submit", quiet=quiet), work) == 0
+    assert capsys.readouterr() == ("4711\n", said)

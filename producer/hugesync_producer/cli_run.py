@@ -175,7 +175,11 @@ def conclude(out: Output, summary: Summary, began: bool) -> int:
     try:
         if out.as_json:
             show(json.dumps(to_json(summary)))
-        elif began and not (out.quiet and summary.state in (State.DONE, State.RUNNING)):
+        elif began and summary.state is State.RUNNING:  # --detach: a script takes the id from stdout, also with -q
+            for note in () if out.quiet or out.in_json else summary.notes:
+                out.say(note)
+            show(summary.job_id)
+        elif began and not (out.quiet and summary.state is State.DONE):
             show(to_text(summary, FAILURES_KEPT if out.verbose else FAILURES_SHOWN))
     except Unwritten as error:
         return lost(out, error, summary.state.exit_code)

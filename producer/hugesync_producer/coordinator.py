@@ -76,6 +76,7 @@ class Coordinator:
         self._until = 0.0  # when it stops, whatever is in hand then
         self._paused = False
         self.tries: Callable[[float], bool] = lambda now: False  # of what failed and may pass (``lasttries``)
+        self.give_names: Callable[[], object] = lambda: None  # leaves the job's list in the ledger (``keptnames``)
 
     def run(self, drains: bool = True) -> State:
         """Until everything is settled, the job is cancelled or stopped by a conflict, or what was in hand when the run was told to
@@ -244,8 +245,9 @@ class Coordinator:
             return
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
-        self._ledger.set_meta(self._id, state="running", epoch=str(self.units.epoch), pause=str(int(self._paused)))
-        self._ledger.set_meta(self._id, bwlimit=str(self.observing.bwlimit))
+        meta = {"state": "running", "epoch": str(self.units.epoch), "pause": str(int(self._paused))}
+        self._ledger.set_meta(self._id, **meta, bwlimit=str(self.observing.bwlimit))
+        self.give_names()
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
         self._pool.announce()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_producer.aside import threads
+from hugesync_producer.folders import folders_of
 from hugesync_producer.plan import Segment
 from hugesync_producer.units import Units
 from hugesync_producer.window import Failed, Window
@@ -17,6 +19,8 @@ from hugesync_tasks.token import Meter, Token
 BATCH = 256
 THREADS = 16  # HEADs at a time
 
+Stored = Callable[[list[str]], Mapping[str, str]]
+
 
 def failed_first(
     job: JobContext,
@@ -24,8 +28,8 @@ def failed_first(
     units: Units,
     meter: Meter,
     keep: Callable[[], object],
+    stored: Stored | None,
     wants: Callable[[Failed], bool] = lambda failure: failure.again,
-    stored: Callable[[list[str]], Mapping[str, str]] | None = None,
 ) -> list[Entry]:
     """Plan each kept failure that a worker met, and that ``wants``, again, as a checked transfer; ``keep`` is called as it goes on.
     Returns the files as the source has them now.
@@ -39,26 +43,59 @@ def failed_first(
     names = stored([f.key for f in failures]) if stored is not None and failures else {}
     if stored is not None:
         failures = [f for f in failures if f.key in names]
-    again = []
+    again: list[tuple[Failed, Transfer]] = []
+    folders: list[Entry] = []
     with threads(THREADS, "head") as pool:
-        for failure, entry in zip(
-            failures,
-            pool.map(lambda f: _now(job, Entry(f.key, Kind.FILE, stored=names.get(f.key, "")), token), failures),
-        ):
+        named = [Entry(f.key, Kind.FILE, stored=names.get(f.key, "")) for f in failures]
+        for failure, transfer in zip(failures, pool.map(lambda entry: _seen(job, entry, token), named)):
             keep()
-            if entry is not None:
-                again.append((failure, entry))
-        theirs: list[Entry | None] = [None] * len(again)
-        if job.spec.compares:  # its workers compare two versions that were seen
-            theirs = list(pool.map(lambda found: _there(job, found[1].key, token), again))
+            if transfer is not None:
+                again.append((failure, transfer))
+        if stored is None and job.dest.limits.folders and job.options.metadata and not job.spec.compares:
+            folders = _folders(job, [transfer.key for _, transfer in again], pool, keep, token)
     if not again:
         return []
-    transfers = [Transfer(entry, dest=dest, check=True) for (_, entry), dest in zip(again, theirs, strict=True)]
+    transfers = [transfer for _, transfer in again]
     batches = tuple(tuple(transfers[at : at + BATCH]) for at in range(0, len(transfers), BATCH))
-    segment = units.add(Segment(window.key, Tally(), batches))
-    for failure, entry in again:
-        segment.counters.withdraw(failure, entry.size)
-    return [entry for _, entry in again]
+    segment = units.add(Segment(window.key, Tally(), batches, finishes=tuple(folders)))
+    for failure, transfer in again:
+        segment.counters.withdraw(failure, transfer.source.size)
+    return [transfer.source for transfer in transfers]
+
+
+def _seen(job: JobContext, named: Entry, token: Token) -> Transfer | None:
+    """The transfer of one; None where an end cannot be looked at now, or the file is gone. The workers of a comparison compare two
+    versions that were seen: there none means that there is none."""
+    source = _now(job, named, token)
+    if source is None or not job.spec.compares:
+        return Transfer(source, check=True) if source is not None else None
+    try:
+        head = job.dest.head(source.key, token)
+    except StoreError:
+        return None
+    return Transfer(source, dest=head.entry if head is not None else None, check=True)
+
+
+def _folders(
+    job: JobContext, keys: Iterable[str], pool: ThreadPoolExecutor, keep: Callable[[], object], token: Token
+) -> list[Entry]:
+    """The source's folders on the way to ``keys``, deepest first: they were finished, and what comes into them now changes their
+    times."""
+    names = sorted({folder for key in keys for folder in folders_of(key)}, reverse=True)
+    found = []
+    for entry in pool.map(lambda name: _entry(job, name, token), names):
+        keep()
+        if entry is not None and entry.kind is Kind.DIR:
+            found.append(entry)
+    return found
+
+
+def _entry(job: JobContext, key: str, token: Token) -> Entry | None:
+    try:
+        head = job.source.head(key, token)
+    except StoreError:
+        return None
+    return head.entry if head is not None else None
 
 
 def _now(job: JobContext, named: Entry, token: Token) -> Entry | None:
@@ -69,11 +106,3 @@ def _now(job: JobContext, named: Entry, token: Token) -> Entry | None:
     if head is None or head.entry.kind not in (Kind.FILE, Kind.LINK):
         return None
     return called(head, named).entry
-
-
-def _there(job: JobContext, key: str, token: Token) -> Entry | None:
-    try:
-        head = job.dest.head(key, token)
-    except StoreError:
-        return None  # the worker will meet it too
-    return head.entry if head is not None else None

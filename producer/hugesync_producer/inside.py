@@ -40,8 +40,7 @@ class Inside:
             for index, outcome in batch.finished.items():
                 source = batch.items[index].source
                 if outcome.state in COUNTED and source.kind is not Kind.DIR:
-                    reason = outcome.reason if outcome.state == "skipped" else ""
-                    total.tally.settle(outcome.state, source.size, reason)
+                    total.settle(source.key, source.size, outcome)
 
     def _batches(self) -> list[tuple[str, Batch]]:
         return [(task, out.unit) for task, out in self._dispatcher.out.items() if isinstance(out.unit, Batch)]

@@ -24,7 +24,7 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.jobmap import JobMap
-from hugesync_producer.keptnames import kept_names, refuse_large
+from hugesync_producer.keptnames import give, kept_names, refuse_large
 from hugesync_producer.lasttries import LastTries
 from hugesync_producer.leadership import keep_lock, place_of
 from hugesync_producer.mapped import MappedStore
@@ -162,9 +162,11 @@ def _coordinate(
         look_at_rates=rates.look if rates is not None else _no_rates, asked=asked(spec, observer),
     )  # fmt: skip
     coordinator.units.replan.token.pace = Bandwidth(partial(ledger.draw, spec.job, "coordinator"))
-    coordinator.tries = LastTries(
-        job, window, coordinator.units, meter, coordinator.keep, observer.on_notice
-    ).go_on  # fmt: skip
+    if folder is None:
+        coordinator.give_names = partial(give, ledger, spec.job, names)
+    look = partial(failed_first, job, window, coordinator.units, meter, coordinator.keep, _stored(job))
+    wants = retry.wants if retry is not None else lambda failure: True
+    coordinator.tries = LastTries(window, job.options.retries, look, wants, observer.on_notice).go_on
     log.info(
         "work begins", queue=pool.queue, window=pool.window, jobs=spec.options.jobs or "as many as slots",
         memory=spec.options.memory, part_size=spec.options.part_size, server_copy=job.server_copy, resumed_after=key,
@@ -175,7 +177,7 @@ def _coordinate(
             coordinator.save()  # before anything is done: a run that is killed now is resumed from here
             planner.first = _again(job, window, coordinator, meter, observer, retry)
         elif resumed is not None:
-            failed_first(job, window, coordinator.units, meter, coordinator.keep, stored=_stored(job))
+            failed_first(job, window, coordinator.units, meter, coordinator.keep, _stored(job))
         state = coordinator.run(drains=not owner)  # a stand-in's job goes on, by another: it hands over at once
         reason = coordinator.stop.reason if coordinator.stop is not None and state == coordinator.stop.state else ""
         if retry is not None and retry.state_after(state) != state:
@@ -209,7 +211,7 @@ def _again(
 ) -> Entry | None:
     """Plan what is to be tried again; the first file of it."""
     wanted = sum(map(retry.wants, window.base.failures))
-    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, retry.wants, _stored(job))
+    planned = failed_first(job, window, coordinator.units, meter, coordinator.keep, _stored(job), retry.wants)
     gone = wanted - len(planned)
     found = f"; {human.count(gone)} cannot be found at the source now and stay failed" if gone else ""
     omitted = sum(window.base.omitted.values())
