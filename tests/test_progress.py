@@ -206,7 +206,7 @@ def test_what_became_of_the_files_adds_up_and_the_missing_stand_beside_it() -> N
 def test_what_was_saved_so_far_is_told() -> None:
     assert saved(at(1, 1)) == saved(at(1, 1, traffic={"sent": 7})) == []
     assert saved(at(1, 1, traffic={"reused": 3 * MIB, "copied_server_side": MIB})) == [
-        "saved 4.0 MiB: reused 3.0 MiB, copied by the store 1.0 MiB"
+        "saved 4.0 MiB: reused 3.0 MiB, copied by store or kernel 1.0 MiB"
     ]
 
 

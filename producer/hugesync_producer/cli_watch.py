@@ -27,7 +27,10 @@ NAME = "hugesync"
 @SHOWING
 def watch_command(jobs: tuple[str, ...], **given: Any) -> int:
     """Follow each JOB until it ends, and exit with its code; of several, with the highest. To stop watching (Ctrl-C) does not stop
-    a job. With --json several are one object: {"jobs": [...]}."""
+    a job. With --json several are one object: {"jobs": [...]}.
+
+    Of single files it knows nothing: -v lists every failure at the end, --events and --log-file, which are of one JOB, tell how it
+    stands and how it ended."""
     out = Output.of(NAME, given)
     if len(jobs) > 1:
         return _several(out, jobs, given)

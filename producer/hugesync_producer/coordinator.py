@@ -234,8 +234,7 @@ class Coordinator:
 
     def _tend_workers(self) -> None:
         """Raises Stalled where the embedded processes cannot go on."""
-        notice = self._tend()
-        if notice:
+        if notice := self._tend():
             self._workers_died = True  # their leases are ended as soon as the ledger can be told
             self._observer.on_notice(notice)
 

@@ -170,7 +170,7 @@ def saved(s: Snapshot) -> list[str]:
     """What did not have to be carried so far."""
     reused, copied = (s.traffic.get(name, 0) for name in ("reused", "copied_server_side"))
     parts = [f"reused {human.size(reused)}"] if reused else []
-    parts += [f"copied by the store {human.size(copied)}"] if copied else []
+    parts += [f"copied by store or kernel {human.size(copied)}"] if copied else []
     return [f"saved {human.size(reused + copied)}: {', '.join(parts)}"] if parts else []
 
 
