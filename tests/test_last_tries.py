@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 
 from conftest import Bucket
+from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.lasttries import AT_ONCE, PAUSES, LastTries
-from hugesync_producer.window import Failed, Window
+from hugesync_producer.window import Counters, Failed, OpenSegment, Window
 from hugesync_tasks.errors import Transient
+from hugesync_tasks.model import Outcome
+from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.local import LocalStore
+from hugesync_tasks.token import Meter
 from midway import SMALL, many_small_files
 from mirror import Mirror
 from processes import Place, wait_until
@@ -141,3 +147,54 @@ def test_nothing_is_deleted_before_the_last_tries_are_over() -> None:
     assert (summary.files["done"], summary.files["failed"], summary.files["deleted"]) == (1, 0, 1)
     assert failing == [0]
     assert it.left() == ["a"]
+
+
+@pytest.mark.full
+def test_under_a_map_the_file_that_is_tried_again_is_the_stored_one(
+    place: Place, proxy: SlowProxy, s3_bucket: Bucket, tmp_path: Path
+) -> None:
+    """A map that gives each two files each other's names: what is read under the wrong one is there, and wrong."""
+    source, files = tmp_path / "src", 600
+    source.mkdir()
+    for n in range(files):
+        (source / f"f{n:03}").write_bytes(b"of %d" % n)
+    rows = "".join(f"f{n:03},f{n ^ 1:03}\n" for n in range(files))
+    (tmp_path / "map.csv").write_text("stored,logical\n" + rows)
+    at = f"s3://{s3_bucket.bucket}/from"
+    assert place.submit(source, at).finish().code == 0
+    proxy.hold_after(requests=files // 2)
+    run = place.submit("--map", tmp_path / "map.csv", at, tmp_path / "out")
+    proxy.held()
+    proxy.cut(off=True)
+    proxy.release()
+    threading.Timer(OUTAGE, proxy.mend).start()
+
+    ended = run.finish()
+
+    assert ended.code == 0, ended.err
+    assert "failed for a reason that may pass" in ended.err
+    assert {n: (tmp_path / "out" / f"f{n ^ 1:03}").read_bytes() for n in range(files)} == {
+        n: b"of %d" % n for n in range(files)
+    }
+
+
+def test_the_folders_that_a_late_file_comes_into_are_finished_again(tmp_path: Path) -> None:
+    path = tmp_path / "src" / "a" / "b" / "f"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"now it can be read")
+    job = JobContext(
+        Spec("j", Location("file"), Location("file")), LocalStore(tmp_path / "src"), LocalStore(tmp_path / "dst")
+    )
+    counters = Counters()
+    counters.found("pending", 3)
+    counters.settle("a/b/f", 3, Outcome("failed", "transient", "away"))
+    planned: list[Any] = []
+
+    class Units:
+        def add(self, segment: Any) -> OpenSegment:
+            planned.append(segment)
+            return OpenSegment("", Counters())
+
+    failed_first(job, Window("a/b/f", counters), Units(), Meter(), lambda: None, None)  # type: ignore[arg-type]
+
+    assert [entry.key for entry in planned[0].finishes] == ["a/b/", "a/"]
