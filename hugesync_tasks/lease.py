@@ -17,6 +17,7 @@ LEASE_MS = 30_000  # renewed as bytes move
 COMMIT_LEASE_MS = 930_000  # a Complete may take minutes and moves no bytes: its read time-out + 30 s
 LEDGER_PATIENCE = 25.0  # seconds; shorter than a lease
 RENEW_EVERY = 1.0  # seconds; also how soon a cancel is seen
+SLOW_ANSWER = 5.0  # seconds; what took longer to hear may be old, and is asked again before anything is done
 PATIENCE = 930.0  # seconds without a byte moved: longer than the longest silent call, a Complete's 900
 
 T = TypeVar("T")
@@ -46,13 +47,19 @@ class Lease:
         try:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
+            asked = time.monotonic()
             worked, self._worked = self._worked, 0
             traffic = self.token.meter.take() | ({"worked": worked} if worked else {})
-            self._heard(self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic))
+            answer = self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic)
+            answered = (
+                time.monotonic()
+            )  # this process may have stood still before it heard: the lease runs from the question
+            self._renewed = asked if answered - asked > SLOW_ANSWER else answered
+            self._heard(answer)
         except Unreachable:
+            self._renewed = time.monotonic()  # it may have waited long for nothing, and must not do so for every chunk
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:
-            self._renewed = time.monotonic()
             self._lock.release()
 
     def receipts(self, items: Mapping[int, Outcome]) -> None:

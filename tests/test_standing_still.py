@@ -11,9 +11,10 @@ import pytest
 from chaos import CALM
 from hugesync_producer.pool import SAY_AFTER, Pool, Stalled
 from hugesync_tasks import lease
+from hugesync_tasks.errors import LeaseLost
 from hugesync_tasks.lease import LEASE_MS, Lease
 from hugesync_tasks.spec import Location, Options, Spec
-from hugesync_tasks.state.base import Task
+from hugesync_tasks.state.base import Renewed, Task
 from hugesync_tasks.state.memory import MemoryLedger
 from simulated import InlinePlan
 from simulation import JOB, WORKERS, Simulation
@@ -116,6 +117,28 @@ def test_what_a_task_reads_or_hashes_is_told_with_its_lease(monkeypatch: pytest.
     now[0] += 1.1
     held.token.alive()
     assert ledger.traffic("j") == {"worked": 12}, "a wait is no work"
+
+
+def test_a_worker_that_stands_still_before_it_hears_the_answer_asks_again_before_it_does_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 69701 of *deadly*: its lease was over, and it made an upload for a file that was done."""
+    ledger, now = MemoryLedger(), [100.0]
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now[0])
+    ledger.put_tasks("j", [Task("t", "begin", "q", 1, "{}")])
+    held = Lease(ledger, "j", ledger.claim("j", "t", "w", LEASE_MS, 5), LEASE_MS, now[0])
+    held.token.deadline = held.token._patience = None  # by another clock
+    answers = [Renewed.OK, Renewed.LOST]
+
+    def slowly(*_: object) -> Renewed:
+        now[0] += 40
+        return answers.pop(0)
+
+    monkeypatch.setattr(MemoryLedger, "renew", slowly)
+    now[0] += 1.1
+    held.token.moved(0)
+    with pytest.raises(LeaseLost):
+        held.token.moved(0)
 
 
 def test_listings_that_bring_nothing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
