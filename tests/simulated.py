@@ -233,6 +233,9 @@ class CoordinatorsLedger:
     def queue_length(self, queue: str) -> int:
         return len(self._sim.queues[queue])
 
+    def share(self, job: str, row: str, head: str = "") -> dict[str, tuple[str, float]]:
+        return self._sim.ledger.share(job, row, head)
+
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: self._called(name, *args, **kwargs)
 

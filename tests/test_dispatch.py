@@ -231,14 +231,14 @@ def serve(pool: Pool, slots: int, queue: str = "hs.any") -> None:
 def test_the_room_follows_the_live_slots_and_what_lies_in_the_queue() -> None:
     clock = Clock()
     it = pool(clock)
-    assert it.room(0) == LEAST_OUT
-    assert it.room(LEAST_OUT) == 0
+    assert it.room(0).tasks == LEAST_OUT
+    assert it.room(LEAST_OUT).tasks == 0
     serve(it, 100)
     it.look(False, None)
-    assert it.room(10) == PER_SLOT * 100 - 10
+    assert it.room(10).tasks == PER_SLOT * 100 - 10
     it._ledger.queues["hs.any"] = 390  # type: ignore[attr-defined]
     clock.now += 1
-    assert it.room(10) == 10
+    assert it.room(10).tasks == 10
 
 
 @given(st.integers(1, 500), st.integers(0, 600), st.integers(0, 300))
@@ -246,7 +246,7 @@ def test_of_one_job_never_more_is_out_than_jobs_allows(jobs: int, out: int, slot
     it = pool(Clock(), jobs=jobs)
     serve(it, slots)
     it.look(False, None)
-    room = it.room(out)
+    room = it.room(out).tasks
     assert room >= 0
     assert out + room <= max(out, jobs)
     assert out + room <= max(out, LEAST_OUT, PER_SLOT * slots)

@@ -21,6 +21,7 @@ Traffic = Mapping[str, int]
 # what of a renewal's traffic is payload that moved
 CARRIED = ("bytes.sent", "bytes.received", "bytes.copied_server_side")
 TOLD_MS = 3_600_000  # how a job stood is kept so long
+SHARES_MS = 10_000  # the same of its stake in the workers
 
 
 class Claimed(StrEnum):
@@ -62,6 +63,7 @@ class Task:
     seq: int
     payload: str  # JSON, no secrets
     file: str = ""
+    cost: int = field(default=0, compare=False)  # bytes that it is about, for the coordinator alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,14 @@ class Ledger(Protocol):
     def workers(self, heard_within_ms: int | None = None) -> dict[str, str]:
         """Worker -> info of each whose heartbeat stands; with ``heard_within_ms`` only of those heard from since then: a killed
         one's heartbeat stands for a while."""
+
+    # shares of the workers
+    def share(self, job: str, row: str, head: str = "") -> dict[str, tuple[str, float]]:
+        """Tell the job's stake in the workers ("" = it leaves) and, where nothing of it runs, its oldest task that waits; answers
+        the rows of all jobs, each with its age in seconds. A row is kept for ``SHARES_MS`` after it was told last."""
+
+    def heads(self) -> dict[str, str]:
+        """Job -> what ``share`` told as its head, of each that has one."""
 
     # rates
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:

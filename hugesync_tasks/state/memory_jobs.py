@@ -13,7 +13,7 @@ from hugesync_tasks import bucket
 from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import TOLD_MS, TakenUp, Task
+from hugesync_tasks.state.base import SHARES_MS, TOLD_MS, TakenUp, Task
 
 
 @dataclass(slots=True)
@@ -69,6 +69,7 @@ class MemoryJobs:
             self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
             self._rates: dict[str, Rate] = {}
+            self._shares: dict[str, tuple[str, str, float]] = {}  # job -> its row, its head, when it told them
             self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
 
     def _job(self, job: str) -> JobRecord:
@@ -239,6 +240,19 @@ class MemoryJobs:
                 for (what, who), (info, until) in self._leases.items()
                 if what == "worker" and until > now and self._heard[who] >= since
             }
+
+    # shares of the workers
+    def share(self, job: str, row: str, head: str = "") -> dict[str, tuple[str, float]]:
+        with self._changed:
+            now = self.clock()
+            told = {job: (row, head, now)} if row else {}
+            mine = {j: r for j, r in self._shares.items() if j != job} | told
+            self._shares = {j: r for j, r in mine.items() if now - r[2] < SHARES_MS / 1000}
+            return {j: (r, now - at) for j, (r, _, at) in self._shares.items()}
+
+    def heads(self) -> dict[str, str]:
+        with self._changed:
+            return {job: head for job, (_, head, _) in self._shares.items() if head}
 
     # rates
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:

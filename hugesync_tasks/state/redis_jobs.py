@@ -13,7 +13,7 @@ import redis
 from hugesync_tasks import bucket, identity
 from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
-from hugesync_tasks.state.base import TOLD_MS, TakenUp
+from hugesync_tasks.state.base import SHARES_MS, TOLD_MS, TakenUp
 from hugesync_tasks.state.redis_connect import Server, check
 
 RATE_TIMEOUT = 1.0  # s; requests to a store wait for the answer, and there is one without it
@@ -181,6 +181,17 @@ class RedisJobs:
 
     def _worker_key(self, *worker: str) -> str:
         return ":".join((f"{self._prefix}{{workers}}", *worker))
+
+    # shares of the workers
+    def share(self, job: str, row: str, head: str = "") -> dict[str, tuple[str, float]]:
+        flat = self._server.run("share", [self._shares_key(), self._shares_key("heads")], [job, row, head, SHARES_MS])
+        return {j: (told, int(age) / 1000) for j, age, told in zip(flat[::3], flat[1::3], flat[2::3], strict=True)}
+
+    def heads(self) -> dict[str, str]:
+        return self._hash(self._shares_key("heads"))
+
+    def _shares_key(self, *what: str) -> str:
+        return ":".join((f"{self._prefix}{{shares}}", *what))
 
     # rates
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:

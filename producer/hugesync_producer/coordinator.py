@@ -166,8 +166,9 @@ class Coordinator:
             self.units.take_back()
         elif (state := self._send()) is not None:
             return state
-        busy = not self._held and (self.deletes.looking or (not self.scan_complete and self.units.room() > 0))
-        self._events.extend(self._ledger.events(self._id, 0.02 if busy else 0.25))
+        busy = not self._held and (self.deletes.looking or (not self.scan_complete and self.units.room().tasks > 0))
+        wait = 0.02 if busy else 0.05 if self.units.contends else 0.25
+        self._events.extend(self._ledger.events(self._id, wait))
         while self._events:  # one leaves when it has been taken into account: the ledger has forgotten it already
             self.units.on_event(self._events[0])
             self._events.popleft()
@@ -191,6 +192,7 @@ class Coordinator:
     def _send(self) -> State | None:
         """Plan, and send what there is room for; the state where nothing is left to be done."""
         self.units.collect()
+        self.units.make_way()
         self._pull()
         if not self.window.empty or self.deletes.deleting:
             self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)

@@ -93,7 +93,7 @@ class Deletes:
             if not self._judged(self._look, notice):
                 return False
         dispatcher.send(
-            [(self._task(batch, pool, epoch), batch) for batch in self._sendable(pool.room(len(dispatcher.out)))]
+            [(self._task(batch, pool, epoch), batch) for batch in self._sendable(pool.room(len(dispatcher.out)).tasks)]
         )
         self._ended = not self._out and self._next is None and not self._again
         return not self._ended

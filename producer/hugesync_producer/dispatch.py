@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from hugesync_tasks.share import LEAST_COST
 from hugesync_tasks.state.base import Ledger, Task, TaskStatus, expire_leases
 
 PATIENCE = 10.0  # seconds a younger task may run, or a queue be empty, before a queued one counts as lost
 CHECK_EVERY = 2.0  # seconds between looks at what is out
+HELD_UP = 0.3  # seconds that the oldest task waits before another job's process is asked to do it
+ALONE = ("sign", "match", "lay")  # kinds that a process does not do beside another task
 NEVER_SEEN = TaskStatus("")
 
 
@@ -29,6 +32,7 @@ class Out:
 
     task: Task
     unit: Any
+    sent: float = 0.0  # when
     missing: int = 0  # looks in a row that found no record
     seen: TaskStatus = NEVER_SEEN  # at the last look
 
@@ -81,6 +85,11 @@ def must_resend(status: TaskStatus, seq: int, missing: int, queue: QueueView, no
     return queue.empty_since is not None and now - queue.empty_since >= PATIENCE
 
 
+def cost(task: Task) -> int:
+    """Bytes that a task counts for among jobs that share workers."""
+    return max(LEAST_COST, task.cost)
+
+
 class Dispatcher:
     """What is out for one job, and the queues it is out on."""
 
@@ -90,6 +99,9 @@ class Dispatcher:
         self._queues: dict[str, QueueView] = {}
         self._checked = clock()
         self.out: dict[str, Out] = {}
+        self._recalled: set[str] = set()  # their old messages may lie in a queue still
+        self.charged = 0  # bytes that were given out: what is out, and what was settled
+        self.dearest = LEAST_COST
         self.resent = 0
         self.ended = 0  # tasks that were settled
         self.progress: object = None  # changes whenever something moves
@@ -100,10 +112,13 @@ class Dispatcher:
         numbered = []
         for task, unit in tasks:
             self._seq += 1
-            numbered.append(Out(replace(task, seq=self._seq), unit))
+            numbered.append(Out(replace(task, seq=self._seq), unit, self._clock()))
         if not numbered:
             return
         for out in numbered:  # first: what the ledger or the broker then fails to take is found missing and sent again
+            if out.task.id not in self.out:
+                self.charged += cost(out.task)
+                self.dearest = max(self.dearest, cost(out.task))
             self.out[out.task.id] = out
             self._queues.setdefault(out.task.queue, QueueView()).empty_since = None
         self._ledger.put_tasks(self._job, [o.task for o in numbered])
@@ -115,13 +130,43 @@ class Dispatcher:
         out = self.out.pop(task_id, None)
         if out is not None:
             self.ended += 1
-            self._queues[out.task.queue].saw_at_work(out.task.seq, self._clock())
+            self._at_work(out, self._clock())
+            self._recalled.discard(task_id)
         return out
 
-    def recall(self) -> list[Out]:
-        """Take back what no worker has begun; it is out no more."""
-        taken = self._ledger.recall(self._job, list(self.out)) if self.out else []
-        return [self.out.pop(task) for task in taken]
+    def _at_work(self, out: Out, since: float) -> None:
+        """A task has been at work since then. One that was taken back and put again may have been begun by its old message, which
+        lay far ahead of its seq: that says nothing of those between."""
+        if out.task.id not in self._recalled:
+            self._queues[out.task.queue].saw_at_work(out.task.seq, since)
+
+    def recall(self, most: int | None = None) -> list[Out]:
+        """Take back what no worker has begun, the newest ``most`` of it, in the order in which it was sent; it is out no more."""
+        wanted = list(self.out)
+        if most is not None:
+            idle = [o.task for o in self.out.values() if o.seen.state != "running"]
+            newest = {t.id for t in sorted(idle, key=lambda t: -t.seq)[:most]}
+            wanted = [task for task in wanted if task in newest]
+        taken = [self.out.pop(task) for task in (self._ledger.recall(self._job, wanted) if wanted else [])]
+        self._recalled.update(o.task.id for o in taken)
+        self.charged -= sum(cost(o.task) for o in taken)
+        return taken
+
+    def head(self) -> Task | None:
+        """The oldest task, where it has been waiting for ``HELD_UP`` and no task of the job is at work. Raises Unreachable."""
+        if not self.out or any(o.seen.state == "running" for o in self.out.values()):
+            return None
+        oldest = min(self.out.values(), key=lambda o: o.task.seq)
+        if self._clock() - oldest.sent < HELD_UP:
+            return None
+        for out, status in self._statuses():
+            out.seen = status
+        waits = all(o.seen.state == "queued" for o in self.out.values())
+        return oldest.task if waits and oldest.task.kind not in ALONE else None
+
+    def _statuses(self) -> list[tuple[Out, TaskStatus]]:
+        outs = list(self.out.values())
+        return list(zip(outs, self._ledger.statuses(self._job, [o.task.id for o in outs]), strict=True))
 
     @property
     def running(self) -> int:
@@ -143,19 +188,19 @@ class Dispatcher:
         for name, view in self._queues.items():
             if self._ledger.queue_length(name) == 0:
                 view.empty_since = now if view.empty_since is None else view.empty_since
+                self._recalled -= {o.task.id for o in self.out.values() if o.task.queue == name}
             else:
                 view.empty_since = None
-        outs = list(self.out.values())
-        statuses = self._ledger.statuses(self._job, [o.task.id for o in outs])
-        for out, status in zip(outs, statuses, strict=True):
+        looked = self._statuses()
+        for out, status in looked:
             out.missing, out.seen = out.missing + 1 if status.state == "" else 0, status
             if status.state == "running":
-                self._queues[out.task.queue].saw_at_work(out.task.seq, now - status.running_ms / 1000)
+                self._at_work(out, now - status.running_ms / 1000)
         if not resend:
             return
         lost = [
             (o, s)
-            for o, s in zip(outs, statuses, strict=True)
+            for o, s in looked
             if must_resend(s, o.task.seq, o.missing, self._queues[o.task.queue], now)
         ]
         if any(s.state == "" for _, s in lost):

@@ -73,10 +73,13 @@ class LargeFileUnit:
             number = self._todo.popleft()
             listed = self._listed.get(number)
             payload = json.dumps({"number": number, "listed": listed.wire() if listed else None})
-            task = Task(f"{self.file}:{number}", "part", self._queue, 0, payload, self.file)
+            size = int(self.fields.get("part_size", 0))
+            size = max(0, min(size, self.transfer.source.size - (number - 1) * size))
+            task = Task(f"{self.file}:{number}", "part", self._queue, 0, payload, self.file, size)
         elif self.state == "steps":
             number, kind = self._todo.popleft(), self._steps[0][0]
-            task = Task(f"{self.file}:{kind}{number}", kind, self._queue, 0, json.dumps({"range": number}), self.file)
+            cost, note = self.transfer.source.size // self._steps[0][1], json.dumps({"range": number})
+            task = Task(f"{self.file}:{kind}{number}", kind, self._queue, 0, note, self.file, cost)
         else:
             self._sent = True
             # an abandon says what to abort by itself: the ledger may have lost its record

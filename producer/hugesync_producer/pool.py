@@ -11,11 +11,13 @@ from typing import Any
 from hugesync_producer import human
 from hugesync_producer.fleet import described, live
 from hugesync_producer.offering import leave_mark, offer, remove_marks
+from hugesync_producer.shares import Shares
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.names import decode_name
 from hugesync_tasks.register import MARK
+from hugesync_tasks.share import Room
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
 
@@ -63,6 +65,8 @@ class Pool:
         self._progress: object = None
         self._announced = False
         self.waiting_for = ""
+        self.jobs = spec.options.jobs  # tasks of this job that may be out; 0 = no limit
+        self.shares = Shares(ledger, spec.job, self.queue, clock)
 
     def probe(self, entry: Entry | None, there: Entry | None = None) -> None:
         """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be
@@ -109,20 +113,31 @@ class Pool:
             remove_marks(self._spec)
             self._ledger.withdraw(self._spec.job)
         self._ledger.retract(self._field)
+        self.shares.leave()
 
     @property
     def window(self) -> int:
         """How many tasks may be out in this job's queue, over all jobs."""
         return max(LEAST_OUT, PER_SLOT * self._slots)
 
-    def room(self, out: int) -> int:
-        """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs."""
+    def room(self, out: int) -> Room:
+        """How many more tasks may be sent: of one job at most ``-j``, per queue at most max(64, 4 × slots) over all jobs, and
+        beside other jobs what is this one's share."""
         now = self._clock()
         if now - self._length_at > 0.2:
             self._length_at, self._length = now, self._ledger.queue_length(self.queue)
-        room = self.window - max(out, self._length)
-        jobs = self._spec.options.jobs
-        return max(0, min(room, jobs - out) if jobs else room)
+        room = self.shares.room(out, self.window, self._slots)
+        if not self.shares.beside:
+            room = room.most(self.window - max(out, self._length))
+        return room.most(self.jobs - out) if self.jobs else room
+
+    def full(self, out: int) -> bool:
+        """Whether so many are as many as ``-j`` allows."""
+        return 0 < self.jobs <= out
+
+    def surplus(self, out: int) -> int:
+        """How many of its tasks the job takes back from the queue, for others have work for the same workers now."""
+        return self.shares.surplus(out, self.window, self._slots)
 
     def look(self, out: int, progress: object, at_work: int = 0) -> None:
         """Count the consumers. ``out``: tasks that are out, ``at_work``: those of them that workers have begun. Raises Stalled
@@ -131,6 +146,7 @@ class Pool:
         now = self._clock()
         workers = live(self._ledger)
         consumers = {n: w for n, w in workers.items() if self.queue in w.get("queues", [])}
+        self.shares.queues = {self.queue}.union(*(w["queues"] for w in consumers.values()))
         slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
         if slots != self._slots:
             log.info("workers counted", queue=self.queue, workers=len(consumers), slots=self._slots, window=self.window)

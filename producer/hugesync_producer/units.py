@@ -10,7 +10,7 @@ from typing import Any
 
 from hugesync_producer import filelog
 from hugesync_producer.deletes import DeleteBatch
-from hugesync_producer.dispatch import Dispatcher
+from hugesync_producer.dispatch import Dispatcher, Out, cost
 from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.plan import Segment
 from hugesync_producer.pool import Pool
@@ -19,6 +19,7 @@ from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks import identity
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.model import Kind, Outcome, Part, Transfer
+from hugesync_tasks.share import Room
 from hugesync_tasks.stages.commit import UNPROVEN
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger, Task, TaskStatus
@@ -63,6 +64,7 @@ class Units:
     _ready: deque[Batch] = field(default_factory=deque)
     _larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
     _finishing: Folders | None = None
+    _wants: bool = False  # more is waiting than could be sent
 
     def __post_init__(self) -> None:
         self.replan: Replan[Large] = Replan(self.job)
@@ -103,31 +105,52 @@ class Units:
 
     # sending
     def hungry(self) -> bool:
-        """Whether another segment is needed to keep the window full."""
-        waiting = len(self._ready) + sum(1 for large in self._larges.values() if large.file.waiting)
-        return waiting == 0 and not self.replan.full and self.room() > 0
+        """Whether another segment is needed to keep the window full; beside other jobs, also to know whether there is more to send."""
+        if self._has_waiting() or self.replan.full:
+            return False
+        return self.pool.shares.beside or self.room().takes(0, 0)
 
-    def room(self) -> int:
+    def _has_waiting(self) -> bool:
+        return bool(self._ready) or any(large.file.waiting for large in self._larges.values())
+
+    @property
+    def contends(self) -> bool:
+        """Whether another job's next move decides when this one may go on."""
+        return self.pool.shares.beside and self._wants
+
+    def room(self) -> Room:
+        self.pool.shares.tell(self.dispatcher, self._wants)
         return self.pool.room(len(self.dispatcher.out))
+
+    def make_way(self) -> None:
+        """Take back from the queue what is more than this job's share, now that others have work for the same workers."""
+        if (surplus := self.pool.surplus(len(self.dispatcher.out))) > 0:
+            self._put_back(self.dispatcher.recall(surplus))
 
     def fill(self) -> None:
         """Send while there is room: commits first, then parts of files begun, then batches and new files in turn."""
         room = self.room()
         tasks: list[tuple[Task, Any]] = []
         for large in [u for u in self._larges.values() if u.file.first_wave]:
-            if room > len(tasks):
+            if room.takes(len(tasks), 0):
                 self._append(tasks, large)
         self._finish_folders(tasks)
         turns = deque(u for u in self._larges.values() if u.file.waiting)
-        while len(tasks) < room and (turns or self._ready):
+        spent = 0
+        while room.takes(len(tasks), spent) and (turns or self._ready):
             if turns:
                 large = turns[0]
                 if not self._append(tasks, large):
                     turns.popleft()
-            if self._ready and len(tasks) < room:
+                else:
+                    spent += cost(tasks[-1][0])
+            if self._ready and room.takes(len(tasks), spent):
                 batch = self._ready.popleft()
                 tasks.append((self._batch_task(batch), batch))
+                spent += cost(tasks[-1][0])
         self.dispatcher.send(tasks)
+        self._wants = bool(turns or self._ready) and not self.pool.full(len(self.dispatcher.out))
+        self.pool.shares.show(self.dispatcher)
 
     def _append(self, tasks: list[tuple[Task, Any]], large: Large) -> bool:
         task = large.file.next_task()
@@ -138,7 +161,8 @@ class Units:
     def _batch_task(self, batch: Batch) -> Task:
         payload = json.dumps([t.wire() for t in batch.items])
         kind = "compare_files" if self.job.spec.compares else "batch"
-        return Task(f"b{self.epoch}.{batch.number}", kind, self.pool.queue, 0, payload)
+        size = sum(t.source.size for t in batch.items)
+        return Task(f"b{self.epoch}.{batch.number}", kind, self.pool.queue, 0, payload, cost=size)
 
     def _finish_folders(self, tasks: list[tuple[Task, Any]]) -> None:
         segment = self.window.finishable() if self._finishing is None else None
@@ -151,7 +175,10 @@ class Units:
 
     def take_back(self) -> None:
         """What no worker has begun is taken back from the queue, and waits here again."""
-        for out in reversed(self.dispatcher.recall()):
+        self._put_back(self.dispatcher.recall())
+
+    def _put_back(self, recalled: list[Out]) -> None:
+        for out in reversed(recalled):
             if isinstance(out.unit, Batch):
                 self._ready.appendleft(out.unit)
             elif isinstance(out.unit, Folders):
