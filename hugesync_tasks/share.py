@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, fields, replace
 HEARD = 3.0  # seconds; who was not heard for so long does not count
 LEAST_COST = 256 << 10  # bytes that a task counts for at least: one without any takes a slot's time, too
 BEHIND = 16  # tasks
+STARVED = 10.0  # seconds without a turn, and
+STARVED_TURNS = 4  # turns that should have come meanwhile: then somebody sits in the slots who does not use them
 AHEAD = 0.5  # seconds of work that lie in the queue beside a task per slot
 
 
@@ -75,11 +77,12 @@ def active(others: Iterable[Stake], queues: set[str]) -> list[Stake]:
 def depth(stakes: Sequence[Stake], slots: int, window: int) -> int:
     """How many tasks are out together while several jobs have work: what keeps the slots busy, and no more."""
     ahead = math.ceil(AHEAD * sum(stake.pace for stake in stakes))
-    return min(window, max(2 * slots, len(stakes)) + ahead)
+    return min(window, 2 * max(slots, len(stakes)) + ahead)
 
 
-def room(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> Room:
-    """``others``: the active ones. ``slots``: processes that serve the queue, ``window``: most tasks out."""
+def room(mine: Stake, others: Sequence[Stake], slots: int, window: int, waited: float = 0.0) -> Room:
+    """``others``: the active ones. ``slots``: processes that serve the queue, ``window``: most tasks out. ``waited``: seconds since
+    the job sent something, or had nothing to send."""
     if not others:
         left = max(0, window - mine.out)
         return Room(left, left)
@@ -89,7 +92,9 @@ def room(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> Room:
     if mine.limited:
         left = max(0, max(1, int(slots * part)) - mine.out)
         return Room(left, left)
-    least = max(0, max(1, int(deep * part / 2)) - mine.out)
+    pace = part * sum(stake.pace for stake in stakes)
+    starves = waited > STARVED and waited * pace > STARVED_TURNS
+    least = max(0, max(int(starves), int(deep * part / 2)) - mine.out)
     rivals = [other.turn for other in others if other.wants and not other.limited]
     credit = (min(rivals) - mine.turn) * mine.weight if rivals else math.inf
     return Room(max(least, slots - total), max(0, deep - total), credit)
@@ -108,6 +113,13 @@ def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> in
     if sum(stake.out for stake in stakes) <= 2 * deep + len(stakes):
         return 0
     return max(0, mine.out - max(1, math.ceil(deep * part)))
+
+
+def entitled(mine: Stake, others: Sequence[Stake], waiting: int) -> bool:
+    """Whether a job of which nothing runs may be helped: without the ``waiting`` bytes that are out it has had no more than its
+    share."""
+    rivals = [other.turn for other in others if other.active]
+    return not rivals or mine.turn - waiting / mine.weight <= min(rivals)
 
 
 def joined(mine: Stake, others: Sequence[Stake], rested: bool) -> float:

@@ -86,6 +86,8 @@ class Options:
     bwlimit: int = (
         0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
     )
+    weight: int = 1  # among jobs on the same workers. As submitted, like the two around it
+    tpslimit: float = 0.0  # requests per second, of all processes; 0 = none
     whole_file: bool | None = None  # None: whole between two folders, else a delta where there is a basis
     delta_threshold: int = 50 << 20  # bytes; no delta and no signature up to here
     block_size: int = 0  # bytes per block of a signature; 0 = by the file's size

@@ -7,11 +7,20 @@ work. They differ only for the people who read them in logs and in Flower.
 from __future__ import annotations
 
 from hugesync_tasks.celery import app
+from hugesync_tasks.lending import Lender
 from hugesync_tasks.perform import KINDS, perform
+from hugesync_tasks.process import Process
+
+_lender: Lender | None = None
 
 
 def _run(job: str, task: str) -> str:
-    return perform(job, task)
+    global _lender
+    process = Process.current()
+    if _lender is None or not _lender.of(process):
+        _lender = Lender(process, perform)
+    with _lender.busy(job):
+        return perform(job, task, process)
 
 
 for _kind in KINDS:

@@ -197,6 +197,8 @@ class Coordinator:
         if not self.window.empty or self.deletes.deleting:
             self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
         self.units.fill()
+        if self._pool.shares.beside:
+            self._pull()  # whether there is more to send decides whose turn it is
         if not self.scan_complete or not self.window.empty or self.tries(self._clock()) or self._deleting():
             return None
         self._save()

@@ -67,6 +67,8 @@ class Pool:
         self.waiting_for = ""
         self.jobs = spec.options.jobs  # tasks of this job that may be out; 0 = no limit
         self.shares = Shares(ledger, spec.job, self.queue, clock)
+        self.shares.weight = max(1, spec.options.weight)
+        self.shares.limited = spec.options.bwlimit > 0 or spec.options.tpslimit > 0
 
     def probe(self, entry: Entry | None, there: Entry | None = None) -> None:
         """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hugesync_producer.dispatch import Dispatcher
+from hugesync_producer.dispatch import Dispatcher, cost
 from hugesync_tasks import share
 from hugesync_tasks.share import HEARD, Room, Stake
 from hugesync_tasks.state.base import Ledger
@@ -28,6 +28,7 @@ class Shares:
         self.head = ""  # its oldest task that waits, where nothing of it runs
         self._mine = Stake(queue)
         self._others: list[Stake] = []
+        self._sent = self._content = clock()  # when something was sent last, and when there was nothing to send
         self._looked = self._wanted = self._made_way = self._shown = float("-inf")
         self._rested = True  # since the last look that was answered
         self._charged = 0  # bytes that were given out, as told last
@@ -46,6 +47,8 @@ class Shares:
         if now - self._ended_at >= PACED:
             pace = (pace + (dispatcher.ended - self._ended) / (now - self._ended_at)) / 2
             self._ended, self._ended_at = dispatcher.ended, now
+        self._sent = now if given > 0 else self._sent
+        self._content = self._content if wants else now
         step, turn = dispatcher.dearest / self.weight, mine.turn + given / self.weight
         self._mine = replace(mine, wants=wants, turn=turn, step=step, pace=pace)
         if wants:
@@ -55,7 +58,8 @@ class Shares:
     def room(self, out: int, window: int, slots: int) -> Room:
         """What may be sent now. Raises Unreachable."""
         self._look()
-        return share.room(self._as_of(out), self._others, slots, window)
+        waited = self._clock() - max(self._sent, self._content)
+        return share.room(self._as_of(out), self._others, slots, window, waited)
 
     def surplus(self, out: int, window: int, slots: int) -> int:
         """How many tasks that nobody has begun are to be taken back; asked for at most every ``LOOK``."""
@@ -70,7 +74,9 @@ class Shares:
             self.head = ""
         elif self._clock() - self._shown >= LOOK:
             self._shown = self._clock()
-            task = dispatcher.head()
+            waiting = sum(cost(out.task) for out in dispatcher.out.values())
+            fair = share.entitled(self._mine, self._others, waiting)
+            task = dispatcher.head() if fair else None
             self.head = f"{task.queue} {task.id}" if task is not None else ""
 
     def leave(self) -> None:

@@ -64,7 +64,6 @@ class Units:
     _ready: deque[Batch] = field(default_factory=deque)
     _larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
     _finishing: Folders | None = None
-    _wants: bool = False  # more is waiting than could be sent
 
     def __post_init__(self) -> None:
         self.replan: Replan[Large] = Replan(self.job)
@@ -116,10 +115,11 @@ class Units:
     @property
     def contends(self) -> bool:
         """Whether another job's next move decides when this one may go on."""
-        return self.pool.shares.beside and self._wants
+        return self.pool.shares.beside and self._has_waiting()
 
     def room(self) -> Room:
-        self.pool.shares.tell(self.dispatcher, self._wants)
+        wants = self._has_waiting() and not self.pool.full(len(self.dispatcher.out))
+        self.pool.shares.tell(self.dispatcher, wants)
         return self.pool.room(len(self.dispatcher.out))
 
     def make_way(self) -> None:
@@ -149,7 +149,6 @@ class Units:
                 tasks.append((self._batch_task(batch), batch))
                 spent += cost(tasks[-1][0])
         self.dispatcher.send(tasks)
-        self._wants = bool(turns or self._ready) and not self.pool.full(len(self.dispatcher.out))
         self.pool.shares.show(self.dispatcher)
 
     def _append(self, tasks: list[tuple[Task, Any]], large: Large) -> bool:
