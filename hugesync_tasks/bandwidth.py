@@ -39,7 +39,11 @@ class Bandwidth:
         rate: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        name: str = "--bwlimit",
+        unit: str = "bytes",
     ) -> None:
+        """``name`` and ``unit`` are for the log; what is paid for may be requests as well."""
+        self._name, self._unit = name, unit
         self._draw, self._clock, self._sleep = draw, clock, sleep
         self._lock = Lock()
         self._rate = rate  # of the whole job; 0 = no limit
@@ -52,6 +56,10 @@ class Bandwidth:
             0.0,
         )  # of what was drawn and not used yet: bytes, when, seconds a byte
         self._drew = -STALE  # when the last draw was made
+
+    def heard_from(self, draw: Draw) -> None:
+        """The ledger is known now."""
+        self._draw, self._look = draw, self._clock()
 
     @property
     def rate(self) -> float:
@@ -110,7 +118,7 @@ class Bandwidth:
                 grant = self._draw(need, busy)
             except HugeSyncError as error:
                 self._again = now + ALONE
-                log.info("the ledger is away, and --bwlimit is kept by this process alone: %s", error)
+                log.info("the ledger is away, and %s is kept by this process alone: %s", self._name, error)
             else:
                 if grant.rate is not None:  # else it has lost what it knew, until the coordinator writes it anew
                     self._hear(grant)
@@ -127,7 +135,7 @@ class Bandwidth:
     def _hear(self, grant: Grant) -> None:
         rate = grant.rate or 0.0
         if rate != self._rate:
-            log.info("--bwlimit is %s now", f"{rate:.0f} bytes/s over all processes" if rate else "off")
+            log.info("%s is %s now", self._name, f"{rate:.12g} {self._unit}/s over all processes" if rate else "off")
         self._rate = rate
         if rate:
             self._sharers, self._gap = grant.sharers, 1 / rate

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEAST_RATE = 64 << 10  # bytes/s, of a whole job: the lowest that was tried. At less the waits near what servers bear
+LEAST_REQUESTS = 0.5  # requests/s, the same of requests
 BURST = 0.2  # seconds' worth that may go at once after a pause; with what the processes have in hand a quarter second
 LEASE = 0.05  # seconds of its share that a busy process draws at once
 SILENT = 10.0  # seconds after which a process that did not draw has no share

@@ -19,7 +19,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from hugesync_tasks.config_units import parse_duration, parse_rate, parse_size, show_duration, show_rate, show_size
+from hugesync_tasks.config_units import (
+    parse_duration,
+    parse_rate,
+    parse_requests,
+    parse_size,
+    show_duration,
+    show_rate,
+    show_requests,
+    show_size,
+)
 from hugesync_tasks.config_url import check_redis_url
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.redact import redact
@@ -32,6 +41,7 @@ _JOB = Options()  # the defaults of a job are written down once, there
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
 Rate = Annotated[int, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
+Requests = Annotated[float, BeforeValidator(parse_requests), PlainSerializer(show_requests)]
 Url = Annotated[str, BeforeValidator(check_redis_url), PlainSerializer(redact)]
 
 
@@ -107,6 +117,17 @@ class Settings(BaseSettings):
         default=_JOB.bwlimit,
         description="Most bytes per second of one job, both ways together, over all its workers: 10M, 1.5MiB, 10MB/s; a bare "
         "number is of KiB. off: no limit; the lowest is 64KiB/s.",
+    )
+    tpslimit: Requests = Field(
+        default=_JOB.tpslimit,
+        description="Most requests per second of one job, to all its stores together, over all its workers: 10, 0.5. off: no limit; "
+        "the lowest is 0.5.",
+    )
+    weight: int = Field(
+        default=_JOB.weight,
+        ge=1,
+        le=1000,
+        description="Share of one job in workers that other jobs use at the same time: of 4 and 1 the first moves four times the bytes.",
     )
     retries: int = Field(
         default=_JOB.retries,
@@ -199,6 +220,8 @@ OPTIONS = {
     "state_url": "--state",
     "jobs": "--jobs",
     "bwlimit": "--bwlimit",
+    "tpslimit": "--tpslimit",
+    "weight": "--weight",
     "memory": "--memory",
     "retries": "--retries",
     "retry_max_wait": "--retry-max-wait",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import durationpy
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from hugesync_tasks.bucket import LEAST_RATE
+from hugesync_tasks.bucket import LEAST_RATE, LEAST_REQUESTS
 
 _SIZE = re.compile(r"\s*(?:\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 _SIZE_UNITS = frozenset(
@@ -84,6 +85,25 @@ def show_rate(rate: int) -> str:
         return "off"
     size = show_size(rate)
     return f"{size}{'B' if size.isdigit() else ''}/s"
+
+
+def parse_requests(text: str | float) -> float:
+    """Requests per second: ``10``, ``0.5``; ``0`` and ``off`` are 0, no limit. Raises ValueError with a sentence."""
+    plain = re.sub(r"\s*/s$", "", str(text).strip())
+    try:
+        rate = 0.0 if plain.lower() == "off" else float(plain)
+        if not math.isfinite(rate) or rate < 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{text!r} is no number of requests per second; write 10, 0.5 or off") from None
+    if 0 < rate < LEAST_REQUESTS:
+        raise ValueError(f"{plain} requests per second are too few, {LEAST_REQUESTS:g} is the lowest that was tried")
+    return rate
+
+
+def show_requests(rate: float) -> str:
+    """A spelling that ``parse_requests`` reads back: ``10/s``, ``off``."""
+    return f"{rate:.12g}/s" if rate else "off"
 
 
 def show_size(size: int) -> str:

@@ -43,7 +43,7 @@ class Process:
         self.pid = os.getpid()
         self.settings = settings
         self.ledger = ledger
-        self.rates = SharedRates(ledger.share_rate)
+        self.rates = SharedRates(ledger.share_rate, draw_at=ledger.draw_at)
         self._roots = roots
         self._jobs: OrderedDict[str, JobContext] = OrderedDict()
         self._attempts: dict[str, int] = {}
@@ -88,6 +88,7 @@ class Process:
                 # flushed: its coordinator writes it anew. The task is not failed, its lease lapses and it is sent again.
                 raise Unreachable(f"the ledger does not know job {job_id}")
             spec = Spec.unwire(json.loads(text))
+            rates = self.rates.of_job(self._requests(job_id))
             job = JobContext(
                 spec,
                 open_store(
@@ -96,10 +97,10 @@ class Process:
                     spec.options,
                     role="source",
                     links=spec.selection.links,
-                    rates=self.rates,
+                    rates=rates,
                     reads_only=spec.compares,
                 ),
-                self._dest(spec),
+                self._dest(spec, rates),
             )
             self._jobs[job_id] = job
             while len(self._jobs) > JOBS_KEPT:
@@ -117,10 +118,15 @@ class Process:
                 self._paces.popitem(last=False)
             return known
 
-    def _dest(self, spec: Spec) -> Store:
+    def _requests(self, job_id: str) -> Bandwidth:
+        """This process's part in the job's requests per second."""
+        draw = partial(self.ledger.draw, job_id, self._sharer, of="tpslimit")
+        return Bandwidth(draw, name="--tpslimit", unit="requests")
+
+    def _dest(self, spec: Spec, rates: SharedRates) -> Store:
         place, limits = self.placed(spec.dest), spec.dest_limits
         only = spec.compares
-        store = open_store(place, limits, spec.options, role="destination", rates=self.rates, reads_only=only)
+        store = open_store(place, limits, spec.options, role="destination", rates=rates, reads_only=only)
         return BackingUp(store, spec.options.backup_dir) if spec.options.backup_dir else store
 
     def max_attempts(self, job_id: str) -> int:

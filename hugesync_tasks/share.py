@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 HEARD = 3.0  # seconds; who was not heard for so long does not count
 LEAST_COST = 256 << 10  # bytes that a task counts for at least: one without any takes a slot's time, too
 BEHIND = 16  # tasks
-STARVED = 10.0  # seconds without a turn, and
-STARVED_TURNS = 4  # turns that should have come meanwhile: then somebody sits in the slots who does not use them
+FAIR = 16  # nobody has less of the slots' time than so much less than its share, whatever the bytes say
 AHEAD = 0.5  # seconds of work that lie in the queue beside a task per slot
 
 
@@ -28,6 +27,8 @@ class Stake:
     out: int = 0  # tasks that are put and not settled
     wants: bool = False  # it has more to send than it may
     turn: float = 0.0  # bytes that were given out, divided by the weight
+    done: float = 0.0  # the same without what is out
+    held: float = 0.0  # seconds of slots that it had, divided by the weight
     step: float = 0.0  # how far its dearest task moves the turn
     pace: float = 0.0  # tasks settled per second
     limited: bool = False  # by a limit of its own: its tasks wait in the slots
@@ -80,9 +81,8 @@ def depth(stakes: Sequence[Stake], slots: int, window: int) -> int:
     return min(window, 2 * max(slots, len(stakes)) + ahead)
 
 
-def room(mine: Stake, others: Sequence[Stake], slots: int, window: int, waited: float = 0.0) -> Room:
-    """``others``: the active ones. ``slots``: processes that serve the queue, ``window``: most tasks out. ``waited``: seconds since
-    the job sent something, or had nothing to send."""
+def room(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> Room:
+    """``others``: the active ones. ``slots``: processes that serve the queue, ``window``: most tasks out."""
     if not others:
         left = max(0, window - mine.out)
         return Room(left, left)
@@ -92,12 +92,16 @@ def room(mine: Stake, others: Sequence[Stake], slots: int, window: int, waited: 
     if mine.limited:
         left = max(0, max(1, int(slots * part)) - mine.out)
         return Room(left, left)
-    pace = part * sum(stake.pace for stake in stakes)
-    starves = waited > STARVED and waited * pace > STARVED_TURNS
-    least = max(0, max(int(starves), int(deep * part / 2)) - mine.out)
     rivals = [other.turn for other in others if other.wants and not other.limited]
     credit = (min(rivals) - mine.turn) * mine.weight if rivals else math.inf
+    least = int(mine.out == 0 and (credit >= 0 or kept_out(mine, others)))  # the queue may be full of another's
     return Room(max(least, slots - total), max(0, deep - total), credit)
+
+
+def kept_out(mine: Stake, others: Sequence[Stake]) -> bool:
+    """Whether a job has next to nothing of the slots' time: by bytes it is another's turn, who cannot use it (a slow store)."""
+    held = [other.held for other in others if other.wants and not other.limited]
+    return bool(held) and FAIR * mine.held < min(held)
 
 
 def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> int:
@@ -115,19 +119,31 @@ def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> in
     return max(0, mine.out - max(1, math.ceil(deep * part)))
 
 
-def entitled(mine: Stake, others: Sequence[Stake], waiting: int) -> bool:
-    """Whether a job of which nothing runs may be helped: without the ``waiting`` bytes that are out it has had no more than its
-    share."""
+def quota(mine: Stake, others: Iterable[Stake], most: int) -> int:
+    """How many tasks a job may send where ``most`` of all may be out at an endpoint that ``others`` use, too: its share, or what
+    nobody wants."""
+    there = [other for other in others if other.active]
+    free = most - mine.out - sum(other.out for other in there)
+    wanting = [other.weight for other in there if other.wants]
+    part = mine.weight / (mine.weight + sum(wanting))
+    return max(0, min(free, max(1, math.ceil(most * part)) - mine.out))
+
+
+def entitled(mine: Stake, others: Sequence[Stake]) -> bool:
+    """Whether a job of which nothing runs may be helped: it has had no more than its share."""
     rivals = [other.turn for other in others if other.active]
-    return not rivals or mine.turn - waiting / mine.weight <= min(rivals)
+    return not rivals or mine.done <= min(rivals) or kept_out(mine, others)
 
 
-def joined(mine: Stake, others: Sequence[Stake], rested: bool) -> float:
-    """The turn at which a job goes on. Who ``rested`` (wanted nothing for a while) has no claim on what others were given
+def joined(mine: Stake, others: Sequence[Stake], rested: bool) -> Stake:
+    """At which turn a job goes on. Who ``rested`` (wanted nothing for a while) has no claim on what others were given
     meanwhile; and nobody is further behind than ``BEHIND`` of the dearest tasks, else a job that cannot use its turn would
     keep it for ever."""
-    turns = [other.turn for other in others if other.wants] or [other.turn for other in others]
-    if not turns:
-        return mine.turn
-    most_behind = BEHIND * max(stake.step for stake in (mine, *others))
-    return max(mine.turn, min(turns) if rested else mine.turn, max(turns) - most_behind)
+    there = [other for other in others if other.wants] or others
+    if not there:
+        return mine
+    done, most_behind = [other.done for other in there], BEHIND * max(stake.step for stake in (mine, *others))
+    turn, held = max(mine.turn, max(done) - most_behind), mine.held
+    if rested:
+        turn, held = max(turn, min(done)), max(held, min(other.held for other in there))
+    return replace(mine, turn=turn, done=mine.done + turn - mine.turn, held=held)

@@ -113,6 +113,10 @@ class Token:
         if self.pace is not None:
             self.pace.pay(n, self)
 
+    def toward(self, pace: Pace) -> Token:
+        """This token for calls to one endpoint, whose bytes wait for ``pace`` as well."""
+        return _Toward(self, pace)
+
     # the meter, in the words of design §6
     def requested(self, name: str) -> None:
         self.check()
@@ -129,3 +133,40 @@ class Token:
 
     def reused(self, n: int) -> None:
         self.meter.add("bytes.reused", n)
+
+
+class _Toward(Token):
+    """Another's token in everything but what its bytes wait for."""
+
+    def __init__(self, token: Token, pace: Pace) -> None:
+        self.meter, self._token, self._toward = token.meter, token, pace
+
+    @property
+    def pace(self) -> Pace | None:  # type: ignore[override]
+        return self._token.pace
+
+    @property
+    def deadline(self) -> float | None:  # type: ignore[override]
+        return self._token.deadline
+
+    def cancel(self, why: BaseException | None = None) -> None:
+        self._token.cancel(why)
+
+    def check(self) -> None:
+        self._token.check()
+
+    def moved(self, n: int) -> None:
+        self._token.moved(n)
+
+    def alive(self) -> None:
+        self._token.alive()
+
+    def remaining(self, default: float) -> float:
+        return self._token.remaining(default)
+
+    def slice(self, most: int) -> int:
+        return self._toward.slice(self._token.slice(most))
+
+    def pay(self, n: int) -> None:
+        self._token.pay(n)
+        self._toward.pay(n, self._token)

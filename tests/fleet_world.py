@@ -22,6 +22,7 @@ from hugesync_producer.pool import Pool
 from hugesync_producer.scan import END
 from hugesync_producer.window import Window
 from hugesync_tasks import lending
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer
 from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.stages.context import JobContext
@@ -108,6 +109,7 @@ class Fleet:
     ended: dict[str, float] = field(default_factory=dict)
     idle: float = 0.0  # seconds of slots that did nothing
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    killed: set[str] = field(default_factory=set)  # coordinators
     dead: int = 0  # messages that did nothing
     most_out: int = 0
     events: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
@@ -138,7 +140,7 @@ class Fleet:
                     self.events.pop(0)[1]()
                 for slot in self.pool:
                     self._work(slot)
-                for baton in list(batons):
+                for baton in [b for b in batons if b.name not in self.killed]:
                     if baton.until <= self.now or self.ledger._job(baton.name).events:
                         self.running = baton
                         baton.resume()
@@ -156,6 +158,9 @@ class Fleet:
                 baton.resume()
         return self
 
+    def kill(self, job: str) -> None:
+        self.killed.add(job)
+
     def _coordinator(self, load: Load) -> Baton:
         bucket = MemoryBucket()
         options = Options(jobs=load.jobs, weight=load.weight, bwlimit=load.bwlimit, stall_timeout=1e9)
@@ -165,6 +170,8 @@ class Fleet:
         ledger = Waiting(self, self.ledger)
         window = Window()
         pool = Pool(ledger, spec, False, lambda: self.now)  # type: ignore[arg-type]
+        pool.endpoints.use(load.ends)
+        pool.shares.ends = pool.endpoints.ids
         pool.queue, pool.commit_queue = load.queue, f"{load.queue}.commit"
         made = Coordinator(
             job, ledger, self._publish, Plan(load), window, Deletes(job, Meter(), window, False, "", lambda: None), pool,  # type: ignore[arg-type]
@@ -173,7 +180,7 @@ class Fleet:
         self.coordinators[load.job] = made
         self.ledger.open_job(load.job, json.dumps(spec.wire()))
         self.ledger.lead(load.job, load.job, LEASE_MS)
-        self.ledger.set_meta(load.job, state="running", weight=str(load.weight), bwlimit=str(load.bwlimit))
+        self.ledger.set_meta(load.job, state="running", **Caps.of(options).wire())
 
         def run() -> None:
             made.units.epoch = self.ledger.take_over(load.job, load.job)
@@ -268,5 +275,3 @@ class Waiting:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
-
-

@@ -12,7 +12,7 @@ import pytest
 import servers
 from conftest import Bucket
 from flowmeter import Flowmeter
-from hugesync_producer import jobs, latest
+from hugesync_producer import jobs, latest, limiting
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import UsageError
 from processes import Place, Running, wait_until
@@ -70,7 +70,7 @@ def test_a_job_keeps_to_its_bandwidth_until_somebody_changes_it(
         assert as_of["bwlimit"] == rate
         assert "Limited to 1.0 MiB/s (--bwlimit)" in list(latest.lines(as_of))
         slow = meter.samples[-1][0]
-        jobs.limit(line.job_id, here, 0)
+        limiting.limit(line.job_id, here, {"bwlimit": "0"})
         ended = run.finish(60)
     assert ended.code == 0, ended.err
     assert "the bandwidth limit is off now" in ended.err
@@ -81,7 +81,7 @@ def test_a_job_keeps_to_its_bandwidth_until_somebody_changes_it(
     assert 0.8 * rate < min(rates)
     assert max(rates) < 1.15 * rate
     with pytest.raises(UsageError, match="there is nothing to limit"):
-        jobs.limit(line.job_id, here, rate)
+        limiting.limit(line.job_id, here, {})
 
 
 def within_five_percent(meter: Flowmeter, rate: int, **more: float) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from hugesync_producer import cli, cli_jobs
 from hugesync_tasks import errors
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.config_model import default_text
 from hugesync_tasks.spec import Options, Rules, Selection
 from hugesync_tasks.summary import FILES, Failure, JobLine, Snapshot, State, Summary
@@ -52,8 +53,17 @@ class FakeLibrary:
     def cancel(self, job_id: str, settings: Any) -> None:
         self.calls.append(("cancel", (job_id, settings), {}))
 
-    def limit(self, job_id: str, settings: Any, bwlimit: int) -> None:
-        self.calls.append(("limit", (job_id, settings, bwlimit), {}))
+    def limit(self, job_id: str, settings: Any, said: dict[str, str]) -> Caps:
+        self.calls.append(("limit", (job_id, settings, said), {}))
+        return Caps(weight=2).told(said)
+
+    def limit_endpoint(self, url: str, settings: Any, said: dict[str, str]) -> Caps:
+        self.calls.append(("limit_endpoint", (url, settings, said), {}))
+        return Caps().told(said)
+
+    def limits(self, settings: Any) -> tuple[dict[str, Caps], dict[str, Caps]]:
+        self.calls.append(("limits", (settings,), {}))
+        return {"job1": Caps(jobs=3, weight=4)}, {"https://s3.example": Caps(tpslimit=0.5)}
 
     def list_jobs(self, settings: Any) -> list[JobLine]:
         self.calls.append(("list_jobs", (settings,), {}))
@@ -78,9 +88,20 @@ class FakeLibrary:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeLibrary]:
     fake = FakeLibrary()
-    for module in ("sync", "jobs", "verify"):
+    for module in ("sync", "jobs", "verify", "limiting"):
         stand_in = types.ModuleType(f"hugesync_producer.{module}")
-        for name in ("sync", "verify", "resume", "watch", "cancel", "limit", "list_jobs", "status"):
+        for name in (
+            "sync",
+            "verify",
+            "resume",
+            "watch",
+            "cancel",
+            "limit",
+            "limit_endpoint",
+            "limits",
+            "list_jobs",
+            "status",
+        ):
             setattr(stand_in, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     for name in [n for n in os.environ if n.startswith("HUGESYNC_") and not n.startswith("HUGESYNC_TEST_")]:
@@ -145,6 +166,9 @@ OPTIONS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["--memory", "1GiB"], "options", {"memory": 1 << 30}),
     (["--bwlimit", "10M"], "options", {"bwlimit": 10 << 20}),
     (["--bwlimit", "off"], "options", {}),
+    (["--tpslimit", "10"], "options", {"tpslimit": 10.0}),
+    (["--tpslimit", "off"], "options", {}),
+    (["--weight", "4"], "options", {"weight": 4}),
     (["--retries", "9"], "options", {"retries": 9}),
     (["--retry-max-wait", "5s"], "options", {"retry_max_wait": 5.0}),
     (["--max-duration", "1h30m"], "options", {"max_duration": 5400.0}),
@@ -246,6 +270,8 @@ VERIFY: list[tuple[list[str], str, Any]] = [
     (["--jobs", "7"], "options", Options(jobs=7)),
     (["--memory", "1GiB"], "options", Options(memory=1 << 30)),
     (["--bwlimit", "1.5MiB"], "options", Options(bwlimit=3 << 19)),
+    (["--tpslimit", "0.5"], "options", Options(tpslimit=0.5)),
+    (["--weight", "2"], "options", Options(weight=2)),
     (["--retries", "9"], "options", Options(retries=9)),
     (["--retry-max-wait", "5s"], "options", Options(retry_max_wait=5.0)),
     (["--max-duration", "10"], "options", Options(max_duration=10.0)),
@@ -333,6 +359,8 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     [
         ("memory", "memory"),
         ("bwlimit", "bwlimit"),
+        ("tpslimit", "tpslimit"),
+        ("weight", "weight"),
         ("retries", "retries"),
         ("conflict_retries", "conflict_retries"),
         ("stall_timeout", "stall_timeout"),
@@ -445,6 +473,9 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--stall-timeout", "0", "/a", "/b"], "stall_timeout"),
         (["--bwlimit", "fast", "/a", "/b"], "bwlimit"),
         (["--bwlimit", "10K", "/a", "/b"], "the lowest rate is 64KiB/s"),
+        (["--tpslimit", "many", "/a", "/b"], "tpslimit"),
+        (["--tpslimit", "0.1", "/a", "/b"], "0.5 is the lowest"),
+        (["--weight", "0", "/a", "/b"], "weight"),
         (["--log-format", "xml", "/a", "/b"], "log_format"),
         (["--on-conflict", "keep", "/a", "/b"], "--on-conflict"),
         (["--on-conflict", "keep-both", "--unsafe-no-conflict-check", "/a", "/b"], "--unsafe-no-conflict-check"),
@@ -757,25 +788,67 @@ def test_cancel_tells_the_job(library: FakeLibrary, capsys: pytest.CaptureFixtur
     assert "job1" in capsys.readouterr().out
 
 
-def test_limit_tells_the_job_its_bandwidth(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hugesync("limit", "job1", "--bwlimit", "10M", "--state", "redis://h/3") == 0
-    name, (job, settings, rate), _ = library.calls[-1]
-    assert (name, job, settings.state_url, rate) == ("limit", "job1", "redis://h/3", 10 << 20)
-    assert capsys.readouterr().out == "job job1 is limited to 10MiB/s\n"
-    assert hugesync("limit", "job1", "--bwlimit", "off") == 0
-    assert library.calls[-1][1][2] == 0
-    assert capsys.readouterr().out == "job job1 has no bandwidth limit any more\n"
-    assert hugesync("limit", "job1", "--bwlimit", "1MB/s", "--json") == 0
-    assert only_object(capsys.readouterr().out) == {"job_id": "job1", "bwlimit": 1_000_000}
+LIMITS: list[tuple[list[str], dict[str, str]]] = [
+    (["--bwlimit", "10M"], {"bwlimit": str(10 << 20)}),
+    (["--bwlimit", "off"], {"bwlimit": "0"}),
+    (["--tpslimit", "0.5"], {"tpslimit": "0.5"}),
+    (["--tpslimit", "off"], {"tpslimit": "0.0"}),
+    (["-j", "3"], {"jobs": "3"}),
+    (["--jobs", "0", "--weight", "4"], {"jobs": "0", "weight": "4"}),
+    ([], {}),
+]
 
 
-@pytest.mark.parametrize("rate", ["fast", "63K"])
-def test_a_limit_that_cannot_be_is_bad_usage(
-    library: FakeLibrary, capsys: pytest.CaptureFixture[str], rate: str
+@pytest.mark.parametrize(("args", "said"), LIMITS, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_limit_tells_the_job_what_is_given_and_nothing_else(
+    library: FakeLibrary, args: list[str], said: dict[str, str]
 ) -> None:
-    assert hugesync("limit", "job1", "--bwlimit", rate) == 2
-    assert "--bwlimit" in capsys.readouterr().err
-    assert hugesync("limit", "job1") == 2
+    assert hugesync("limit", "job1", *args, "--state", "redis://h/3") == 0
+    name, (job, settings, told), _ = library.calls[-1]
+    assert (name, job, settings.state_url, told) == ("limit", "job1", "redis://h/3", said)
+    if "weight" not in said:
+        assert hugesync("limit", "--endpoint", "https://h", *args, "--broker", "redis://h/3") == 0
+        name, (url, settings, told), _ = library.calls[-1]
+        assert (name, url, settings.broker_url, told) == ("limit_endpoint", "https://h", "redis://h/3", said)
+        assert not settings.bwlimit, "what is to hold elsewhere is no setting of this process"
+
+
+def test_limit_shows_what_holds(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hugesync("limit", "job1", "--bwlimit", "10M") == 0
+    assert capsys.readouterr().out == "job job1: bandwidth 10MiB/s, requests off, tasks at once off, weight 2\n"
+    assert hugesync("limit", "--endpoint", "https://h", "-j", "4") == 0
+    assert capsys.readouterr().out == "endpoint https://h: bandwidth off, requests off, tasks at once 4\n"
+    assert hugesync("limit", "job1", "--bwlimit", "1MB/s", "--json") == 0
+    shown = {"job_id": "job1", "bwlimit": 1_000_000, "tpslimit": 0.0, "jobs": 0, "weight": 2}
+    assert only_object(capsys.readouterr().out) == shown
+    assert hugesync("limit") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "job job1: bandwidth off, requests off, tasks at once 3, weight 4",
+        "endpoint https://s3.example: bandwidth off, requests 0.5/s, tasks at once off",
+    ]
+    assert hugesync("limit", "--json") == 0
+    found = only_object(capsys.readouterr().out)
+    assert (found["jobs"]["job1"]["weight"], found["endpoints"]["https://s3.example"]["tpslimit"]) == (4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["job1", "--bwlimit", "fast"], "--bwlimit"),
+        (["job1", "--bwlimit", "63K"], "the lowest rate is 64KiB/s"),
+        (["job1", "--tpslimit", "0.1"], "--tpslimit"),
+        (["job1", "--weight", "0"], "--weight: '0' is not a whole number from 1 to 1000"),
+        (["job1", "--jobs", "-1"], "--jobs"),
+        (["job1", "--endpoint", "https://h"], "not both"),
+        (["--endpoint", "https://h", "--weight", "2"], "--weight is of a job"),
+        (["--bwlimit", "10M"], "whose limit"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_bad_usage(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str], args: list[str], says: str
+) -> None:
+    assert hugesync("limit", *args) == 2
+    assert says in capsys.readouterr().err
     assert not library.calls
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import servers
-from hugesync_producer import jobs, latest
+from hugesync_producer import jobs, latest, limiting
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.jobfolder import DestinationLock, JobFolder
 from hugesync_producer.jobs import cancel, list_jobs, resume, status, watch
 from hugesync_producer.report import to_json
 from hugesync_producer.window import Counters, Window
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.model import Outcome
@@ -106,7 +107,7 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
         rows = (("large", 3 << 20, 40 << 20),)
         shot = Snapshot(total.tally.files, total.tally.bytes, 50, True, 12.5, rows, True, "no worker sees root 'a'")
         traffic = {"bytes.sent": 57, "requests.put": 6, "retries": 2, "throttled": 1}
-        ledger.tell(spec.job, json.dumps(latest.wire(shot, total, traffic, 5 * MIB)))
+        ledger.tell(spec.job, json.dumps(latest.wire(shot, total, traffic, Caps(5 * MIB, 7.0, 3, 2))))
         found = status(spec.job, settings)
         assert found["as_of"].pop("seconds_ago") < 10
         assert found["as_of"] == {
@@ -115,6 +116,9 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
             "waiting_for": "no worker sees root 'a'",
             "throttled": True,
             "bwlimit": 5 * MIB,
+            "tpslimit": 7.0,
+            "jobs": 3,
+            "weight": 2,
         }
         assert (found["files"]["done"], found["bytes"]["sent"], found["requests"]["put"]) == (5, 57, 6)
         assert (found["retries"], found["elapsed_seconds"], found["transfers"]["full"]) == (2, 12.5, 5)
@@ -125,12 +129,17 @@ def test_a_running_job_of_a_fleet_stands_as_its_run_told(settings: Settings, val
 
 
 def test_a_status_says_as_of_when_it_is_and_what_is_in_flight() -> None:
-    shown = latest.AsOf(200.0, False, (("d/a\n", MIB, 2 * MIB),), "a worker", True, 3 * MIB // 2).to_json()
+    shown = latest.AsOf(
+        200.0, False, (("d/a\n", MIB, 2 * MIB),), "a worker", True, Caps(3 * MIB // 2, 2.5, 1, 4)
+    ).to_json()
     assert list(latest.lines(shown)) == [
         "As of 3 minutes and 20 seconds ago",
         "Waiting: a worker",
         "Throttled: the store asks us to slow down",
         "Limited to 1.5 MiB/s (--bwlimit)",
+        "Limited to 2.5/s (--tpslimit)",
+        "At most 1 task in flight (--jobs)",
+        "Weight 4 among jobs on the same workers (--weight)",
         "In flight:",
         r"  $'d/a\n': 1.0 MiB of 2.0 MiB",
     ]
@@ -145,12 +154,16 @@ def test_a_limit_that_was_changed_while_a_job_ran_holds_when_it_is_resumed(
     resumed = []
     monkeypatch.setattr(jobs, "run_job", lambda spec, *_, **__: resumed.append(spec))
     left_running(settings)
-    for kept in ({}, {"bwlimit": 7 * MIB}, {"bwlimit": 0}):
+    for kept in ({}, {"bwlimit": 7 * MIB, "weight": 3}, {"bwlimit": 0, "tpslimit": 2.5}):
         folder = JobFolder(settings.state_dir, "job1")
         folder.open()
         folder.save(**kept)
         resume("job1", settings, Unobserved())
-    assert [spec.options.bwlimit for spec in resumed] == [0, 7 * MIB, 0]
+    assert [Caps.of(spec.options) for spec in resumed] == [
+        Caps(),
+        Caps(7 * MIB, weight=3),
+        Caps(tpslimit=2.5, weight=3),
+    ]
 
 
 def test_a_fleets_job_is_limited_in_the_ledger_while_it_runs(
@@ -162,11 +175,11 @@ def test_a_fleets_job_is_limited_in_the_ledger_while_it_runs(
     ledger.open_job(spec.job, json.dumps(spec.wire()))
     try:
         ledger.set_meta(spec.job, state="running", bwlimit="0")
-        jobs.limit(spec.job, settings, 3 * MIB)
+        assert limiting.limit(spec.job, settings, {"bwlimit": str(3 * MIB)}) == Caps(3 * MIB)
         assert ledger.draw(spec.job, "a worker", MIB, False).rate == 3 * MIB
         ledger.set_meta(spec.job, state="interrupted")
         with pytest.raises(UsageError, match="nothing to limit"):
-            jobs.limit(spec.job, settings, 0)
+            limiting.limit(spec.job, settings, {})
         resumed = []
         monkeypatch.setattr(jobs, "placed", lambda spec, *_: spec)
         monkeypatch.setattr(jobs, "seen_here", lambda spec, _: spec)
@@ -174,7 +187,7 @@ def test_a_fleets_job_is_limited_in_the_ledger_while_it_runs(
         resume(spec.job, settings, Unobserved())
         assert [spec.options.bwlimit for spec in resumed] == [3 * MIB]
         with pytest.raises(UsageError, match="no job nobody"):
-            jobs.limit("nobody", settings, 0)
+            limiting.limit("nobody", settings, {})
     finally:
         ledger.forget_job(spec.job, history=False)
         ledger.close()

@@ -17,7 +17,7 @@ import pytest
 from hugesync_producer.embedded_server import EmbeddedServer
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import Claimed, Event, Ledger, PartAnswer, Renewed, TakenUp, Task, TaskStatus
+from hugesync_tasks.state.base import SHARES_MS, Claimed, Event, Ledger, PartAnswer, Renewed, TakenUp, Task, TaskStatus
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.state.redis import RedisLedger
 
@@ -731,6 +731,51 @@ def test_queues_are_announced_and_retracted(ledger: Ledger) -> None:
     ledger.retract("hs.any")
     assert ledger.announced() == {"hs.root": '{"roots":["root"]}'}
     assert ledger.queue_length("hs.root") == 0
+
+
+# ---- shares and limits
+
+
+def test_each_job_tells_its_stake_and_hears_the_others_until_they_leave(bench: Bench) -> None:
+    ledger = bench.ledger
+    assert set(ledger.share("j", '{"out": 1}', "hs.any b1.1")) == {"j"}
+    bench.until(lambda: ledger.share("k", '{"out": 2}')["j"][1] > 0)
+    heard = ledger.share("k", '{"out": 3}')
+    assert {job: row for job, (row, _) in heard.items()} == {"j": '{"out": 1}', "k": '{"out": 3}'}
+    assert 0 < heard["j"][1] < SHARES_MS / 1000
+    assert ledger.heads() == {"j": "hs.any b1.1"}
+    ledger.share("j", '{"out": 1}')
+    assert ledger.heads() == {}, "something of it runs now"
+    ledger.share("j", '{"out": 1}', "hs.any b1.2")
+    assert set(ledger.share("j", "")) == {"k"}
+    assert ledger.heads() == {}
+
+
+def test_an_endpoints_limits_are_kept_for_all_jobs_and_drawn_from_by_all(ledger: Ledger) -> None:
+    url = "http://[::1]:9000"
+    assert ledger.draw_at(url, "", "a", 5, True, "bwlimit").rate is None, "nothing is known of it"
+    ledger.limit_endpoint(url, {"bwlimit": "1000000", "jobs": "3"})
+    ledger.limit_endpoint(url, {"tpslimit": "2.5"})
+    ledger.limit_endpoint("https://other", {"tpslimit": "0.0"})
+    assert ledger.endpoints() == {
+        url: {"bwlimit": "1000000", "jobs": "3", "tpslimit": "2.5"},
+        "https://other": {"tpslimit": "0.0"},
+    }
+    assert ledger.draw_at("https://other", "p", "a", 1, False, "tpslimit").rate == 0.0
+    first = ledger.draw_at(url, "", "a", 100_000, False, "bwlimit")
+    second = ledger.draw_at(url, "", "b", 100_000, False, "bwlimit")
+    assert (first.rate, first.n, second.sharers) == (1_000_000.0, 100_000, 2)
+    assert second.wait > first.wait
+    one, other = (ledger.draw_at(url, prefix, "a", 1, False, "tpslimit") for prefix in ("p", "q"))
+    assert (one.rate, one.wait) == (2.5, other.wait), "a bucket for each prefix"
+    assert ledger.draw_at(url, "p", "a", 1, False, "tpslimit").wait > one.wait
+
+
+def test_a_jobs_requests_are_drawn_apart_from_its_bytes(ledger: Ledger) -> None:
+    ledger.set_meta("j", bwlimit="0", tpslimit="2.0")
+    assert ledger.draw("j", "a", 1, False).rate == 0.0
+    assert ledger.draw("j", "a", 1, False, of="tpslimit").rate == 2.0
+    assert ledger.draw("j", "a", 1, False, of="tpslimit").wait > 0
 
 
 # ---- races and losses

@@ -244,10 +244,19 @@ class Ledger(Protocol):
         """How fast the process ``sharer`` may ask the store at ``place`` (``aimd``); what every process tells of it counts
         together. Answers within a second or two or raises Unreachable: requests wait for it. A repeat counts twice."""
 
-    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
-        """Bytes of the job's bandwidth (``bwlimit`` of its ``meta``, bytes per second, 0 = no limit) for the process ``sharer``:
-        ``need``, of a ``busy`` one somewhat more (``bucket``). Answers within a second or two or raises Unreachable: bytes wait
-        for it. A repeat draws twice."""
+    def draw(self, job: str, sharer: str, need: int, busy: bool, of: str = "bwlimit") -> bucket.Grant:
+        """Bytes of the job's bandwidth (``bwlimit`` of its ``meta``, bytes per second, 0 = no limit), or requests (``of``:
+        ``tpslimit``) for the process ``sharer``: ``need``, of a ``busy`` one somewhat more (``bucket``). Answers within a second or
+        two or raises Unreachable: bytes wait for it. A repeat draws twice."""
+
+    def draw_at(self, endpoint: str, prefix: str, sharer: str, need: int, busy: bool, of: str) -> bucket.Grant:
+        """The same of what all jobs may use at one endpoint; of ``tpslimit`` there is a bucket for each ``prefix``."""
+
+    def limit_endpoint(self, endpoint: str, said: Mapping[str, str]) -> None:
+        """Write limits of an endpoint (``caps``; 0 = none any more), for all jobs; what is not said stays."""
+
+    def endpoints(self) -> dict[str, dict[str, str]]:
+        """Endpoint -> its limits, of each that has or had any."""
 
     def announce(self, queue: str, needs: str) -> None: ...
     def retract(self, queue: str) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
@@ -39,6 +39,12 @@ class UploadRecord:
 
 
 @dataclass(slots=True)
+class Drawn:
+    taken: bucket.Taken = field(default_factory=bucket.Taken)
+    by: dict[str, float] = field(default_factory=dict)  # process -> when it drew
+
+
+@dataclass(slots=True)
 class JobRecord:
     meta: dict[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, str, str] | None = None
@@ -48,8 +54,7 @@ class JobRecord:
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
     traffic: Counter[str] = field(default_factory=Counter)
-    taken: bucket.Taken = field(default_factory=bucket.Taken)  # of its bandwidth
-    drew: dict[str, float] = field(default_factory=dict)  # process -> when
+    buckets: dict[str, Drawn] = field(default_factory=dict)  # by limit
 
 
 class MemoryJobs:
@@ -68,6 +73,8 @@ class MemoryJobs:
             self._announced: dict[str, str] = {}
             self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
+            self._limits: dict[str, dict[str, str]] = {}  # endpoint -> its limits
+            self._buckets: dict[tuple[str, str, str], Drawn] = {}
             self._rates: dict[str, Rate] = {}
             self._shares: dict[str, tuple[str, str, float]] = {}  # job -> its row, its head, when it told them
             self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
@@ -264,15 +271,32 @@ class MemoryJobs:
             self._rates[place], grant = exchange(state, report, len(self._sharers[place]), now)
             return grant
 
-    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+    def draw(self, job: str, sharer: str, need: int, busy: bool, of: str = "bwlimit") -> bucket.Grant:
         with self._changed:
-            record, now = self._job(job), self.clock()
-            said = record.meta.get("bwlimit")
-            if said is None or float(said) == 0:
-                return bucket.Grant(None if said is None else 0.0)
-            record.drew = {w: at for w, at in {**record.drew, sharer: now}.items() if at > now - bucket.SILENT}
-            record.taken, grant = bucket.draw(record.taken, float(said), need, busy, len(record.drew), now)
-            return grant
+            record = self._job(job)
+            return self._drawn(record.buckets.setdefault(of, Drawn()), record.meta.get(of), sharer, need, busy)
+
+    def draw_at(self, endpoint: str, prefix: str, sharer: str, need: int, busy: bool, of: str) -> bucket.Grant:
+        with self._changed:
+            where = (endpoint, of, prefix if of == "tpslimit" else "")
+            said = self._limits.get(endpoint, {}).get(of)
+            return self._drawn(self._buckets.setdefault(where, Drawn()), said, sharer, need, busy)
+
+    def _drawn(self, kept: Drawn, said: str | None, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        if said is None or float(said) == 0:
+            return bucket.Grant(None if said is None else 0.0)
+        now = self.clock()
+        kept.by = {w: at for w, at in {**kept.by, sharer: now}.items() if at > now - bucket.SILENT}
+        kept.taken, grant = bucket.draw(kept.taken, float(said), need, busy, len(kept.by), now)
+        return grant
+
+    def limit_endpoint(self, endpoint: str, said: Mapping[str, str]) -> None:
+        with self._changed:
+            self._limits.setdefault(endpoint, {}).update(said)
+
+    def endpoints(self) -> dict[str, dict[str, str]]:
+        with self._changed:
+            return {endpoint: dict(said) for endpoint, said in self._limits.items()}
 
     def announce(self, queue: str, needs: str) -> None:
         with self._changed:

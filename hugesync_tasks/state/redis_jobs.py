@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import Any, Self
@@ -78,7 +78,9 @@ class RedisJobs:
         self.set_meta(job, cancel="1")
 
     def forget_job(self, job: str, history: bool = True) -> None:
-        keys = self._keys(job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by")
+        keys = self._keys(
+            job, "tasks", "files", "names", "lease", "cp", "latest", "events", "traffic", "bw", "bw:by", "tps", "tps:by"
+        )
         if not history:
             keys += self._keys(job, "spec", "meta")
             self._server.call(lambda r: r.zrem(f"{self._prefix}jobs", job))
@@ -206,10 +208,37 @@ class RedisJobs:
         limit = Limit(float(rate), float(knee), float(left)) if rate else None
         return Grant(limit, int(sharers), int(tokens), float(wait))
 
-    def draw(self, job: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
-        keys, constants = self._keys(job, "meta", "bw", "bw:by"), map(str, bucket.CONSTANTS)
-        rate, sharers, n, wait = self._rates.run("draw", keys, ["bwlimit", sharer, need, int(busy), *constants])
+    def draw(self, job: str, sharer: str, need: int, busy: bool, of: str = "bwlimit") -> bucket.Grant:
+        where = {"bwlimit": "bw", "tpslimit": "tps"}[of]
+        return self._drawn(self._keys(job, "meta", where, f"{where}:by"), of, sharer, need, busy)
+
+    def draw_at(self, endpoint: str, prefix: str, sharer: str, need: int, busy: bool, of: str) -> bucket.Grant:
+        key = self._limit_key(endpoint)
+        where = f"{key}:bw" if of == "bwlimit" else f"{key}:tps:{identity.place_id(prefix)}"
+        return self._drawn([key, where, f"{where}:by"], of, sharer, need, busy)
+
+    def _drawn(self, keys: list[str], of: str, sharer: str, need: int, busy: bool) -> bucket.Grant:
+        constants = map(str, bucket.CONSTANTS)
+        rate, sharers, n, wait = self._rates.run("draw", keys, [of, sharer, need, int(busy), *constants])
         return bucket.Grant(float(rate) if rate else None, int(sharers), int(n), float(wait))
+
+    def limit_endpoint(self, endpoint: str, said: Mapping[str, str]) -> None:
+        def write(r: redis.Redis) -> None:
+            p = r.pipeline(transaction=False)  # two slots of a cluster; an endpoint without limits is no harm
+            p.hset(self._limit_key(endpoint), items=[word for pair in said.items() for word in pair])
+            p.hset(f"{self._prefix}limits", identity.place_id(endpoint), endpoint)
+            p.execute()
+
+        if said:
+            self._server.call(write)
+
+    def endpoints(self) -> dict[str, dict[str, str]]:
+        return {
+            endpoint: self._hash(self._limit_key(endpoint)) for endpoint in self._hash(f"{self._prefix}limits").values()
+        }
+
+    def _limit_key(self, endpoint: str) -> str:
+        return f"{self._prefix}limit:{{{identity.place_id(endpoint)}}}"
 
     def announce(self, queue: str, needs: str) -> None:
         self._server.call(lambda r: r.hset(f"{self._prefix}announce", queue, needs))

@@ -11,16 +11,20 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from threading import Lock
 from weakref import WeakValueDictionary
 
-from hugesync_tasks import aimd
+from hugesync_tasks import aimd, bucket
 from hugesync_tasks.aimd import Grant, Limit, Report
+from hugesync_tasks.bandwidth import Bandwidth
+from hugesync_tasks.caps import endpoint_of
 from hugesync_tasks.errors import HugeSyncError
-from hugesync_tasks.token import Token
+from hugesync_tasks.token import Pace, Token
 
 Exchange = Callable[[str, str, Report], Grant]  # (place, sharer, report)
+DrawAt = Callable[[str, str, str, int, bool, str], bucket.Grant]  # (endpoint, place, sharer, need, busy, of)
 
 ALONE = 5.0  # seconds until the others are tried again
 STALE = 1.0  # seconds after which what was taken and not used is void
@@ -150,6 +154,10 @@ class SharedRate:
         self._said = rate
 
 
+def _place(endpoint: str, container: str, prefix: str) -> str:
+    return f"{endpoint}/{container}/{prefix.partition('/')[0]}"
+
+
 def _times(limit: Limit | None, n: int) -> Limit | None:
     return None if limit is None else replace(limit, rate=limit.rate * n, knee=limit.knee * n)
 
@@ -163,17 +171,52 @@ class SharedRates:
         exchange: Exchange | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        draw_at: DrawAt | None = None,
     ) -> None:
         self.exchange = exchange
+        self.draw_at = draw_at  # of what an operator allows all jobs at an endpoint
+        self.requests: Pace | None = None  # of the one job whose stores these are (``--tpslimit``)
         self._sharer = secrets.token_hex(8)
         self._clock, self._sleep = clock, sleep
         self._lock = Lock()
         self._rates: WeakValueDictionary[str, SharedRate] = WeakValueDictionary()
+        self._paces: WeakValueDictionary[tuple[str, str], Bandwidth] = WeakValueDictionary()
 
-    def of(self, endpoint: str, bucket: str, prefix: str) -> SharedRate:
+    def of_job(self, requests: Pace) -> SharedRates:
+        """The same for the stores of one job, whose requests wait for ``requests`` as well."""
+        made = copy(self)
+        made.requests = requests
+        return made
+
+    def bytes_toward(self, endpoint: str) -> Bandwidth:
+        """This process's part in what all jobs together may send to and take from an endpoint."""
+        return self._pace(endpoint, "", "bwlimit", "bytes")
+
+    def requests_toward(self, endpoint: str, container: str, prefix: str) -> Bandwidth:
+        """The same of requests, to everything below the first segment of ``prefix``."""
+        return self._pace(endpoint, _place(endpoint, container, prefix), "tpslimit", "requests")
+
+    def _pace(self, endpoint: str, place: str, of: str, unit: str) -> Bandwidth:
+        try:
+            endpoint = endpoint_of(endpoint)
+        except ValueError:  # a store of a test
+            pass
+
+        def draw(need: int, busy: bool) -> bucket.Grant:
+            draw_at = self.draw_at
+            return bucket.Grant(0.0) if draw_at is None else draw_at(endpoint, place, self._sharer, need, busy, of)
+
+        with self._lock:
+            pace = self._paces.get((of, place or endpoint))
+            if pace is None:
+                pace = Bandwidth(draw, clock=self._clock, sleep=self._sleep, name=f"--{of} at {endpoint}", unit=unit)
+                self._paces[of, place or endpoint] = pace
+            return pace
+
+    def of(self, endpoint: str, container: str, prefix: str) -> SharedRate:
         """The rate towards everything below the first segment of ``prefix``: where stores count requests, they do so by
         what keys begin with."""
-        place = f"{endpoint}/{bucket}/{prefix.partition('/')[0]}"
+        place = _place(endpoint, container, prefix)
         with self._lock:
             rate = self._rates.get(place)
             if rate is None:

@@ -205,6 +205,18 @@ RUNNING = grouped(
         " 64KiB/s. hugesync limit changes it while the job runs.  [default: off]",
     ),
     click.option(
+        "--tpslimit",
+        metavar="N",
+        help="Most requests per second of the whole job, over all workers; at least 0.5. hugesync limit changes it while the job"
+        " runs.  [default: off]",
+    ),
+    click.option(
+        "--weight",
+        metavar="N",
+        help="Share in workers that other jobs use at the same time: of 4 and 1 the first moves four times the bytes. hugesync"
+        " limit changes it while the job runs.  [default: 1]",
+    ),
+    click.option(
         "--retries",
         metavar="N",
         help="Attempts at one request or task; what failed for a reason that may pass is tried again at the end (1: not even that)."

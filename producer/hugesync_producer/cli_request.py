@@ -22,6 +22,8 @@ _SETTINGS = {
     "state": "state_url",
     "jobs": "jobs",
     "bwlimit": "bwlimit",
+    "tpslimit": "tpslimit",
+    "weight": "weight",
     "memory": "memory",
     "retries": "retries",
     "retry_max_wait": "retry_max_wait",
@@ -144,6 +146,8 @@ def options_of(given: Given, settings: Settings) -> Options:
     return Options(
         jobs=settings.jobs,
         bwlimit=settings.bwlimit,
+        tpslimit=settings.tpslimit,
+        weight=settings.weight,
         metadata=not given["no_metadata"],
         owner=given["archive"] or (given["owner"] and given["group"]),
         dir_metadata=given["dir_metadata"],
@@ -197,6 +201,8 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
     return Options(
         jobs=settings.jobs,
         bwlimit=settings.bwlimit,
+        tpslimit=settings.tpslimit,
+        weight=settings.weight,
         retries=settings.retries,
         retry_max_wait=settings.retry_max_wait,
         max_duration=_duration("max_duration", given),

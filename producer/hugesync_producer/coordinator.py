@@ -249,7 +249,8 @@ class Coordinator:
         self._observer.on_notice("the ledger lost its data; the work in flight is being dispatched again")
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
         meta = {"state": "running", "epoch": str(self.units.epoch), "pause": str(int(self._paused))}
-        self._ledger.set_meta(self._id, **meta, bwlimit=str(self.observing.bwlimit))
+        self._ledger.set_meta(self._id, **meta, **self.observing.caps.wire())
+        self._pool.restore()
         self.give_names()
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
         self._pool.offer()
@@ -276,7 +277,7 @@ class Coordinator:
             if "state" not in meta:  # flushed: new tasks must not meet a ledger that does not know their job
                 self._restore()
                 return None
-            if notice := self.observing.limited(meta.get("bwlimit"), self._checkpoint):
+            if notice := self.observing.limited(meta, self._checkpoint):
                 self._observer.on_notice(notice)
             if self._paused != (meta.get("pause") == "1"):
                 self._paused = not self._paused

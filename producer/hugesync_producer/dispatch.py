@@ -102,6 +102,7 @@ class Dispatcher:
         self._recalled: set[str] = set()  # their old messages may lie in a queue still
         self.charged = 0  # bytes that were given out: what is out, and what was settled
         self.dearest = LEAST_COST
+        self.held = 0.0  # seconds of slots, as the looks found them
         self.resent = 0
         self.ended = 0  # tasks that were settled
         self.progress: object = None  # changes whenever something moves
@@ -184,7 +185,7 @@ class Dispatcher:
         now = self._clock()
         if now - self._checked < CHECK_EVERY or not self.out:
             return
-        self._checked = now
+        since, self._checked = now - self._checked, now
         for name, view in self._queues.items():
             if self._ledger.queue_length(name) == 0:
                 view.empty_since = now if view.empty_since is None else view.empty_since
@@ -195,14 +196,11 @@ class Dispatcher:
         for out, status in looked:
             out.missing, out.seen = out.missing + 1 if status.state == "" else 0, status
             if status.state == "running":
+                self.held += min(since, CHECK_EVERY)
                 self._at_work(out, now - status.running_ms / 1000)
         if not resend:
             return
-        lost = [
-            (o, s)
-            for o, s in looked
-            if must_resend(s, o.task.seq, o.missing, self._queues[o.task.queue], now)
-        ]
+        lost = [(o, s) for o, s in looked if must_resend(s, o.task.seq, o.missing, self._queues[o.task.queue], now)]
         if any(s.state == "" for _, s in lost):
             restore()
         self.resent += len(lost)

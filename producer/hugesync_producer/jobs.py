@@ -20,6 +20,7 @@ from hugesync_producer.pool import queue_of
 from hugesync_producer.roots import placed, seen_here
 from hugesync_producer.run import run_job
 from hugesync_producer.window import Counters
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
 from hugesync_tasks.process import open_ledger, roots_of
@@ -120,12 +121,13 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if not settings.broker_url:
         folder = folder_of(settings, job_id)
         spec, state = Spec.unwire(folder.data["spec"]), folder.data.get("state")
-        limit = folder.data.get("bwlimit")
+        said = folder.data
     else:
         ledger = open_ledger(settings)
         try:
             spec = Spec.unwire(json.loads(known(ledger, job_id)))
-            state, limit = (ledger.meta(job_id).get(name) for name in ("state", "bwlimit"))
+            said = ledger.meta(job_id)
+            state = said.get("state")
         finally:
             ledger.close()
     if state not in UNFINISHED:
@@ -133,8 +135,9 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if state == "running" and goes_on(job_id, settings):
         observer.on_notice(f"job {job_id} goes on in the process that runs it, which is followed here")
         return watch(job_id, settings, observer)
-    if limit is not None:  # changed while it ran
-        spec = replace(spec, options=replace(spec.options, bwlimit=int(limit)))
+    spec = replace(
+        spec, options=Caps.of(spec.options).told(said).into(spec.options)
+    )  # they may have changed while it ran
     if settings.broker_url:
         spec = placed(seen_here(spec, roots_of(settings)), settings, observer)
     return run_job(spec, settings, observer, fresh=False, meter=Meter(), began=time.monotonic())
@@ -149,20 +152,14 @@ def watch(job_id: str, settings: Settings, observer: Observer) -> Summary:
 
 def cancel(job_id: str, settings: Settings) -> None:
     """Tell a running job to stop; it stays resumable."""
-    with _running(job_id, settings, "cancel") as ledger:
+    with running(job_id, settings, "cancel") as ledger:
         ledger.cancel(job_id)
         if settings.broker_url and not ledger.leader(job_id):
             _cancel_leaderless(ledger, job_id)
 
 
-def limit(job_id: str, settings: Settings, bwlimit: int) -> None:
-    """Hold a running job to so many bytes per second from now on, 0 = to none; its processes hear of it within a second or so."""
-    with _running(job_id, settings, "limit") as ledger:
-        ledger.set_meta(job_id, bwlimit=str(bwlimit))
-
-
 @contextmanager
-def _running(job_id: str, settings: Settings, verb: str) -> Iterator[Ledger]:
+def running(job_id: str, settings: Settings, verb: str) -> Iterator[Ledger]:
     """The ledger of a job that runs. Raises UsageError, and Refused for one whose server is gone."""
     if settings.broker_url:
         ledger = open_ledger(settings)

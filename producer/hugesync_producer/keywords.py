@@ -49,6 +49,8 @@ class Keywords(TypedDict, total=False):
     part_size: int
     stall_timeout: float
     bwlimit: int
+    weight: int
+    tpslimit: float
     whole_file: bool | None
     delta_threshold: int
     block_size: int

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hugesync_producer import human
+from hugesync_producer import allowing, human
 from hugesync_producer.window import Counters
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.summary import BYTES, FILES, MOVED, OUTCOMES, REQUESTS, Snapshot, State, Summary
 
 FILES_TOLD = 10
@@ -22,7 +23,7 @@ class AsOf:
     in_flight: tuple[tuple[str, int, int], ...] = ()  # (key, bytes moved, size), largest first
     waiting_for: str = ""
     throttled: bool = False
-    bwlimit: int = 0  # bytes per second; 0 = none
+    caps: Caps = field(default_factory=Caps)  # what it may use
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -31,11 +32,11 @@ class AsOf:
             "in_flight": [{"path": key, "moved": moved, "size": size} for key, moved, size in self.in_flight],
             "waiting_for": self.waiting_for,
             "throttled": self.throttled,
-            "bwlimit": self.bwlimit,
+            **self.caps.plain(),
         }
 
 
-def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], bwlimit: int = 0) -> dict[str, Any]:
+def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], caps: Caps) -> dict[str, Any]:
     """What a coordinator tells; small, whatever the job's size."""
     return {
         **total.tally.wire(),
@@ -48,7 +49,7 @@ def wire(snapshot: Snapshot, total: Counters, traffic: Mapping[str, int], bwlimi
         "in_flight": snapshot.in_flight[:FILES_TOLD],
         "waiting_for": snapshot.waiting_for,
         "throttled": snapshot.throttled,
-        "bwlimit": bwlimit,
+        **caps.plain(),
     }
 
 
@@ -70,7 +71,7 @@ def of_run(job: str, state: State, told: Mapping[str, Any], seconds_ago: float) 
         elapsed_seconds=told["elapsed"],
     )
     rows = tuple((key, moved, size) for key, moved, size in told["in_flight"])
-    return summary, AsOf(seconds_ago, False, rows, told["waiting_for"], told["throttled"], told.get("bwlimit", 0))
+    return summary, AsOf(seconds_ago, False, rows, told["waiting_for"], told["throttled"], Caps().told(told))
 
 
 def of_checkpoint(job: str, state: State, saved: Counters, seconds_ago: float | None) -> tuple[Summary, AsOf]:
@@ -124,8 +125,7 @@ def lines(as_of: Mapping[str, Any]) -> Iterator[str]:
         yield f"Waiting: {as_of['waiting_for']}"
     if as_of["throttled"]:
         yield "Throttled: the store asks us to slow down"
-    if as_of["bwlimit"]:
-        yield f"Limited to {human.rate(as_of['bwlimit'])} (--bwlimit)"
+    yield from allowing.lines(Caps().told(as_of))
     if as_of["in_flight"]:
         yield "In flight:"
     for row in as_of["in_flight"]:

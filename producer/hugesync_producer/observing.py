@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hugesync_producer import human, latest
+from hugesync_producer.allowing import changed
 from hugesync_producer.checkpoint import Checkpoint
 from hugesync_producer.inside import Inside
 from hugesync_producer.pace import SLOWED, Slowdown
@@ -14,7 +15,7 @@ from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import SAY_AFTER
 from hugesync_producer.units import Units
 from hugesync_producer.window import Counters
-from hugesync_tasks.config_units import show_rate
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.summary import MOVED, Snapshot
@@ -33,7 +34,7 @@ class Observing:
         self._slowdown = Slowdown()
         self._met, self._met_at = -1, 0.0  # entries that the listings had brought, and since when they are so many
         self._limited = False
-        self.bwlimit = units.job.spec.options.bwlimit  # as the ledger has it
+        self.caps = Caps.of(units.job.spec.options)  # as the ledger has them
 
     def begin(self) -> None:
         self._before = self._ledger.traffic(self._job)
@@ -99,16 +100,17 @@ class Observing:
         return f"the listings have brought nothing for {human.duration(now - self._met_at)}"
 
     def tell(self, snapshot: Snapshot, total: Counters) -> None:
-        self._ledger.tell(self._job, json.dumps(latest.wire(snapshot, total, self.traffic, self.bwlimit)))
+        self._ledger.tell(self._job, json.dumps(latest.wire(snapshot, total, self.traffic, self.caps)))
 
-    def limited(self, told: str | None, checkpoint: Checkpoint) -> str:
-        """Take the bandwidth limit that the ledger has by now into account; a notice where it is another."""
-        rate = self.bwlimit if told is None else int(told)
-        if rate == self.bwlimit:
+    def limited(self, meta: Mapping[str, str], checkpoint: Checkpoint) -> str:
+        """Take the limits that the ledger has by now into account; a notice where one is another."""
+        caps, before = self.caps.told(meta), self.caps
+        if caps == before:
             return ""
-        self.bwlimit = rate
-        checkpoint.keep(bwlimit=rate)
-        return f"the bandwidth limit is {show_rate(rate)} now"
+        self.caps = caps
+        self._units.pool.allow(caps)
+        checkpoint.keep(**caps.plain())
+        return f"{' and '.join(changed(before, caps))} now"
 
     def _throttled(self) -> int:
         """How often a store asked for less, or a call waited for that: the workers, the listings, and the second looks at

@@ -17,6 +17,7 @@ from hugesync_producer.offering import offer
 from hugesync_producer.processes import this_process
 from hugesync_producer.samedevice import Devices, refuse_another, remembered
 from hugesync_producer.window import Counters
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.spec import Spec
 from hugesync_tasks.state.base import Ledger
@@ -86,12 +87,12 @@ def open_job(
         ledger.open_job(spec.job, json.dumps(spec.wire()))
         ledger.set_meta(
             spec.job, state="running", cancel="0", pause="0", host=socket.gethostname(), summary="", reason="", place=place, tries="0",
-            bwlimit=str(spec.options.bwlimit),
+            **Caps.of(spec.options).wire(),
         )  # fmt: skip
     if folder is not None:
         folder.save(
             job=spec.job, spec=spec.wire(), state="running", started=time.time(), summary=None,
-            bwlimit=spec.options.bwlimit,
+            **Caps.of(spec.options).plain(),
             **({} if resumed else {"checkpoint": None}),
         )  # fmt: skip
     else:

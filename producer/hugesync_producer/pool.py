@@ -11,7 +11,8 @@ from typing import Any
 from hugesync_producer import human
 from hugesync_producer.fleet import described, live
 from hugesync_producer.offering import leave_mark, offer, remove_marks
-from hugesync_producer.shares import Shares
+from hugesync_producer.shares import Endpoints, Shares
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
@@ -20,6 +21,7 @@ from hugesync_tasks.register import MARK
 from hugesync_tasks.share import Room
 from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.state.base import Ledger
+from hugesync_tasks.stores.base import Store
 
 log = get_logger(__name__)
 
@@ -65,10 +67,24 @@ class Pool:
         self._progress: object = None
         self._announced = False
         self.waiting_for = ""
-        self.jobs = spec.options.jobs  # tasks of this job that may be out; 0 = no limit
         self.shares = Shares(ledger, spec.job, self.queue, clock)
-        self.shares.weight = max(1, spec.options.weight)
-        self.shares.limited = spec.options.bwlimit > 0 or spec.options.tpslimit > 0
+        self.endpoints = Endpoints(ledger, clock)
+        self.allow(Caps.of(spec.options))
+
+    def allow(self, caps: Caps) -> None:
+        """What the job may use from now on."""
+        self.jobs = caps.jobs  # tasks that may be out; 0 = no limit
+        self.shares.weight = max(1, caps.weight)
+        self.shares.limited = caps.bwlimit > 0 or caps.tpslimit > 0
+
+    def uses(self, *stores: Store) -> None:
+        """The job's ends: what all jobs may do there binds this one."""
+        self.endpoints.use(store.endpoint for store in stores)
+        self.shares.ends = self.endpoints.ids
+
+    def restore(self) -> None:
+        """After the ledger lost its data: what it knew of the endpoints is written anew."""
+        self.endpoints.restore()
 
     def probe(self, entry: Entry | None, there: Entry | None = None) -> None:
         """Announce the job's needs with the first planned entry: a worker's root must hold the same to serve it. May be
@@ -131,6 +147,8 @@ class Pool:
         room = self.shares.room(out, self.window, self._slots)
         if not self.shares.beside:
             room = room.most(self.window - max(out, self._length))
+        if (most := self.endpoints.most()) and not self._embedded:
+            room = room.most(self.shares.among(most, out))
         return room.most(self.jobs - out) if self.jobs else room
 
     def full(self, out: int) -> bool:

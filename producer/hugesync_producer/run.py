@@ -76,6 +76,7 @@ def run_job(
     (``openjob``). ``names``: the list that the job is given; of a job that is gone on with, None: it is found where it was kept.
     ``given``: the same of its map. Raises UsageError, Refused and Unreachable from before the first entry was planned."""
     rates = rates or SharedRates()
+    rates.requests = requests = Bandwidth(None, spec.options.tpslimit, name="--tpslimit", unit="requests")
     if not owner:  # else the run goes on whose time was begun elsewhere
         spec = until(spec, began)
     mapped = JobMap(spec, settings.state_dir, given) if spec.map_digest else None
@@ -115,7 +116,8 @@ def run_job(
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
-        rates.exchange = ledger.share_rate
+        rates.exchange, rates.draw_at = ledger.share_rate, ledger.draw_at
+        requests.heard_from(partial(ledger.draw, spec.job, "coordinator", of="tpslimit"))
         names = stack.enter_context(kept_names(spec, names, ledger, folder)) if retry is None else None
         summary = _coordinate(
             job, ledger, folder, tend, observer, fresh, meter, began, owner, rates, retry, names, publish
@@ -155,6 +157,7 @@ def _coordinate(
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
     patience = spec.options.stall_timeout if owner else START_PATIENCE
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
+    pool.uses(job.source, job.dest)
     planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(
         job, ledger, publish or _publisher(), planner, window, deletes, pool, opened.checkpoint, observer, tend,
