@@ -30,7 +30,6 @@ from hugesync_tasks.state.base import Claimed
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
-from hugesync_tasks.summary import Unobserved
 from hugesync_tasks.tally import Tally
 from hugesync_tasks.token import Meter
 from simulated import Baton
@@ -110,6 +109,7 @@ class Fleet:
     idle: float = 0.0  # seconds of slots that did nothing
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)  # coordinators
+    notice: Callable[[str], object] = lambda message: None
     dead: int = 0  # messages that did nothing
     most_out: int = 0
     events: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
@@ -158,6 +158,12 @@ class Fleet:
                 baton.resume()
         return self
 
+    # an observer of all jobs
+    def on_start(self, job_id: str, resumed: bool) -> None: ...
+    def on_progress(self, snapshot: object) -> None: ...
+    def on_notice(self, message: str) -> None:
+        self.notice(message)
+
     def kill(self, job: str) -> None:
         self.killed.add(job)
 
@@ -175,7 +181,7 @@ class Fleet:
         pool.queue, pool.commit_queue = load.queue, f"{load.queue}.commit"
         made = Coordinator(
             job, ledger, self._publish, Plan(load), window, Deletes(job, Meter(), window, False, "", lambda: None), pool,  # type: ignore[arg-type]
-            Checkpoint(ledger, load.job, None), Unobserved(), lambda: "", lambda: None, load.job, lambda: False, lambda: self.now,  # type: ignore[arg-type]
+            Checkpoint(ledger, load.job, None), self, lambda: "", lambda: None, load.job, lambda: False, lambda: self.now,  # type: ignore[arg-type]
         )  # fmt: skip
         self.coordinators[load.job] = made
         self.ledger.open_job(load.job, json.dumps(spec.wire()))

@@ -11,6 +11,7 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.spec import Spec
+from hugesync_tasks.state.base import Ledger
 
 
 def limit(job_id: str, settings: Settings, said: Mapping[str, str]) -> Caps:
@@ -19,9 +20,7 @@ def limit(job_id: str, settings: Settings, said: Mapping[str, str]) -> Caps:
     with running(job_id, settings, "limit") as ledger:
         if said:
             ledger.set_meta(job_id, **said)
-        spec = ledger.spec(job_id)
-        before = Caps.of(Spec.unwire(json.loads(spec)).options) if spec is not None else Caps()
-        return before.told(ledger.meta(job_id))
+        return _of(ledger, job_id, ledger.meta(job_id))
 
 
 def limit_endpoint(url: str, settings: Settings, said: Mapping[str, str]) -> Caps:
@@ -49,7 +48,12 @@ def limits(settings: Settings) -> tuple[dict[str, Caps], dict[str, Caps]]:
     ledger = open_ledger(settings)
     try:
         metas = {job: ledger.meta(job) for job, _ in ledger.jobs()}
-        jobs = {job: Caps().told(meta) for job, meta in metas.items() if meta.get("state") == "running"}
+        jobs = {job: _of(ledger, job, meta) for job, meta in metas.items() if meta.get("state") == "running"}
         return jobs, {endpoint: Caps().told(said) for endpoint, said in sorted(ledger.endpoints().items())}
     finally:
         ledger.close()
+
+
+def _of(ledger: Ledger, job_id: str, meta: Mapping[str, str]) -> Caps:
+    spec = ledger.spec(job_id)
+    return (Caps.of(Spec.unwire(json.loads(spec)).options) if spec is not None else Caps()).told(meta)
