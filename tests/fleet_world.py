@@ -26,7 +26,7 @@ from hugesync_tasks.caps import Caps
 from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer
 from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.state.base import Claimed
+from hugesync_tasks.state.base import Claimed, Task
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
@@ -41,12 +41,13 @@ BEGUN = 1_700_000_000.0
 
 @dataclass
 class Load:
-    """The work of one job: ``files`` of ``size`` bytes, small ones in batches of one, and how fast a slot does it."""
+    """The work of one job: ``files`` of ``size`` bytes, and how fast a slot does it."""
 
     job: str
     size: int
     files: int = 1_000_000
     speed: float = 10 * MIB  # bytes per second of a slot
+    batch: int = 1  # small files in one task
     part: int = 0  # of a large file; 0 = a small one
     after: float = 0.0  # simulated seconds until the job begins
     weight: int = 1
@@ -57,7 +58,7 @@ class Load:
 
 
 class Plan:
-    """What a job has to do, one file a segment."""
+    """What a job has to do, one task or large file a segment."""
 
     throttled = met = 0
     first = first_there = None
@@ -66,12 +67,14 @@ class Plan:
         self._files = self._made(load)
 
     def _made(self, load: Load) -> Iterator[Segment]:
-        for n in range(load.files):
-            entry = Entry(f"f{n:07}", Kind.FILE, load.size, 1, 1, "v")
-            tally = Tally()
-            tally.find("pending", load.size)
-            sent = Transfer(entry)
-            yield Segment(entry.key, tally, *(((), (sent,)) if load.part else (((sent,),),)))
+        for n in range(0, load.files, load.batch):
+            tally, sent = Tally(), tuple(self._transfer(load, n + i) for i in range(load.batch))
+            for transfer in sent:
+                tally.find("pending", transfer.source.size)
+            yield Segment(sent[-1].key, tally, *(((), sent) if load.part else ((sent,),)))
+
+    def _transfer(self, load: Load, n: int) -> Transfer:
+        return Transfer(Entry(f"f{n:07}", Kind.FILE, load.size, 1, 1, "v"))
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -168,11 +171,10 @@ class Fleet:
         self.killed.add(job)
 
     def _coordinator(self, load: Load) -> Baton:
-        bucket = MemoryBucket()
         options = Options(jobs=load.jobs, weight=load.weight, bwlimit=load.bwlimit, stall_timeout=1e9)
         ends = Location("s3", bucket="a"), Location("s3", bucket="b")
         spec = Spec(load.job, *ends, options=options)
-        job = JobContext(spec, MemoryStore(bucket, "s/"), MemoryStore(bucket, "d/"))
+        job = JobContext(spec, MemoryStore(MemoryBucket(), "s/"), MemoryStore(MemoryBucket(), "d/"))
         ledger = Waiting(self, self.ledger)
         window = Window()
         pool = Pool(ledger, spec, False, lambda: self.now)  # type: ignore[arg-type]
@@ -238,20 +240,22 @@ class Fleet:
             return None
         self.begun.setdefault(job, self.now - BEGUN)
         load = self.sizes[job]
-        takes = self._size(load, claim.task.kind) / load.speed
+        takes = self._size(load, claim.task) / load.speed
         return job, task, 0.005 + takes * self.rng.uniform(0.8, 1.2)
 
-    def _size(self, load: Load, kind: str) -> int:
-        return {"part": load.part, "batch": load.size}.get(kind, 0)
+    def _size(self, load: Load, task: Task) -> int:
+        files = len(json.loads(task.payload)) if task.kind == "batch" else 0
+        return {"part": load.part, "batch": files * load.size}.get(task.kind, 0)
 
     def _done(self, job: str, task: str) -> None:
         record, load = self.ledger._job(job).tasks.get(task), self.sizes[job]
         if record is None:
             return
         kind = record.task.kind
-        self.served[job] += self._size(load, kind)
+        self.served[job] += self._size(load, record.task)
         if kind == "batch":
-            self.ledger.settle(job, task, {"items": [Outcome("done").wire()]}, {})
+            files = len(json.loads(record.task.payload))
+            self.ledger.settle(job, task, {"items": [Outcome("done").wire()] * files}, {})
         elif kind == "begin":
             fields = {"gen": "g", "upload": "u", "total": str(load.size // load.part), "part_size": str(load.part)}
             self.ledger.set_upload(job, record.task.file, fields)

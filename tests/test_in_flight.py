@@ -12,6 +12,7 @@ import pytest
 
 from conftest import Bucket
 from hugesync_producer.dispatch import CHECK_EVERY, Dispatcher
+from hugesync_producer.inflight import in_flight
 from hugesync_producer.plan import Segment
 from hugesync_producer.pool import Pool
 from hugesync_producer.sync import sync
@@ -92,14 +93,14 @@ def test_a_file_in_one_piece_is_seen_from_its_claim_on_and_as_far_as_its_renewal
     bench = Bench()
     bench.plan(12)
     bench.look()
-    assert bench.units.in_flight() == ()
+    assert in_flight(bench.units) == ()
     (task,) = bench.tasks("batch")
     bench.renews(task)
-    assert bench.units.in_flight() == (("12 MiB", 0, 12 * MIB),)
+    assert in_flight(bench.units) == (("12 MiB", 0, 12 * MIB),)
     bench.renews(task, sent=5 * MIB)
-    assert bench.units.in_flight() == (("12 MiB", 5 * MIB, 12 * MIB),)
+    assert in_flight(bench.units) == (("12 MiB", 5 * MIB, 12 * MIB),)
     bench.renews(task, sent=9 * MIB, overhead=9)  # a part of it was sent again
-    assert bench.units.in_flight() == (("12 MiB", 12 * MIB, 12 * MIB),)
+    assert in_flight(bench.units) == (("12 MiB", 12 * MIB, 12 * MIB),)
 
 
 def test_a_small_file_is_not_seen() -> None:
@@ -107,7 +108,7 @@ def test_a_small_file_is_not_seen() -> None:
     bench.plan(7)
     (task,) = bench.tasks("batch")
     bench.renews(task, sent=MIB)
-    assert bench.units.in_flight() == ()
+    assert in_flight(bench.units) == ()
 
 
 def test_a_file_in_parts_moves_inside_its_parts_and_counts_no_byte_twice() -> None:
@@ -116,12 +117,12 @@ def test_a_file_in_parts_moves_inside_its_parts_and_counts_no_byte_twice() -> No
     first, second, third = bench.begin(40 * MIB)
     bench.renews(first, sent=3 * MIB)
     bench.renews(second, sent=20 * MIB)  # more than it has: sent again
-    assert bench.units.in_flight() == (("40 MiB", 19 * MIB, 40 * MIB),)
+    assert in_flight(bench.units) == (("40 MiB", 19 * MIB, 40 * MIB),)
     bench.units.on_event(Event(second, {"part": Part(2, PART, "e").wire(), "answer": "MORE"}))
-    assert bench.units.in_flight() == (("40 MiB", 19 * MIB, 40 * MIB),)
+    assert in_flight(bench.units) == (("40 MiB", 19 * MIB, 40 * MIB),)
     bench.renews(third, sent=9 * MIB)  # the last part has 8
     bench.units.on_event(Event(first, {"part": Part(1, PART, "e").wire(), "answer": "MORE"}))
-    assert bench.units.in_flight() == (("40 MiB", 40 * MIB, 40 * MIB),)
+    assert in_flight(bench.units) == (("40 MiB", 40 * MIB, 40 * MIB),)
 
 
 def test_what_passes_through_a_worker_between_two_stores_is_half_way_when_it_was_received() -> None:
@@ -129,9 +130,9 @@ def test_what_passes_through_a_worker_between_two_stores_is_half_way_when_it_was
     bench.plan(12)
     (task,) = bench.tasks("batch")
     bench.renews(task, received=12 * MIB)
-    assert bench.units.in_flight() == (("12 MiB", 6 * MIB, 12 * MIB),)
+    assert in_flight(bench.units) == (("12 MiB", 6 * MIB, 12 * MIB),)
     bench.renews(task, sent=12 * MIB)
-    assert bench.units.in_flight() == (("12 MiB", 12 * MIB, 12 * MIB),)
+    assert in_flight(bench.units) == (("12 MiB", 12 * MIB, 12 * MIB),)
 
 
 def test_what_a_store_copies_within_itself_counts_once() -> None:
@@ -139,7 +140,7 @@ def test_what_a_store_copies_within_itself_counts_once() -> None:
     bench.plan(40)
     (first, *_) = bench.begin(40 * MIB)
     bench.renews(first, copied_server_side=10 * MIB)
-    assert bench.units.in_flight() == (("40 MiB", 10 * MIB, 40 * MIB),)
+    assert in_flight(bench.units) == (("40 MiB", 10 * MIB, 40 * MIB),)
 
 
 def test_a_task_that_is_sent_again_begins_at_nothing_and_the_largest_file_comes_first() -> None:
@@ -147,10 +148,10 @@ def test_a_task_that_is_sent_again_begins_at_nothing_and_the_largest_file_comes_
     bench.plan(9, 16, 12)
     for task in bench.tasks("batch"):
         bench.renews(task, sent=MIB)
-    assert [size for _, _, size in bench.units.in_flight()] == [16 * MIB, 12 * MIB, 9 * MIB]
+    assert [size for _, _, size in in_flight(bench.units)] == [16 * MIB, 12 * MIB, 9 * MIB]
     bench.now += LONG / 1000
     bench.look()  # the leases are over: all three are queued again
-    assert bench.units.in_flight() == ()
+    assert in_flight(bench.units) == ()
 
 
 class Watching(Unobserved):

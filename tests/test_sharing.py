@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from fleet_world import MIB, Fleet, Load
 from hugesync_producer.dispatch import PATIENCE, Dispatcher
+from hugesync_producer.unitkinds import Batch
+from hugesync_producer.window import Counters, OpenSegment
 from hugesync_tasks import lending, share
 from hugesync_tasks.lending import Lender
+from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.share import BEHIND, Room, Stake
 from hugesync_tasks.state.base import Task
 from hugesync_tasks.state.memory import MemoryLedger
@@ -218,7 +221,7 @@ def test_never_more_is_sent_than_the_window_holds_and_somebody_may_always_send(
     assert room.free <= window
     total = mine.out + sum(other.out for other in others)
     everybody = [mine, *others]
-    if total < slots and not any(stake.limited for stake in everybody):
+    if total < min(slots, window) and not any(stake.limited for stake in everybody):
         assert room.takes(0, 0), "no slot idles"
     if total < share.depth(everybody, max(1, slots), window) and all(s.wants and not s.limited for s in everybody):
         rooms = [share.room(s, [o for o in everybody if o is not s], slots, window) for s in everybody]
@@ -405,3 +408,48 @@ def test_a_child_that_is_soon_done_lends_nothing() -> None:
         with child.lender.busy("mine"):
             time.sleep(lending.BUSY / 5)
     assert child.done == []
+
+
+# --- batches beside other jobs ------------------------------------------------------------------------------------------
+
+
+def a_batch(*sizes: int) -> Batch:
+    segment = OpenSegment("z", Counters())
+    return Batch(1, segment, [Transfer(Entry(f"f{n}", Kind.FILE, size)) for n, size in enumerate(sizes)])
+
+
+@given(st.lists(st.integers(0, 20), max_size=30).filter(bool), st.integers(1, 40))
+def test_a_batch_is_cut_into_what_fits_and_loses_no_file(sizes: list[int], most: int) -> None:
+    batch, cut = a_batch(*sizes), []
+    rest = batch.items[:]
+    while rest:
+        batch = replace(batch, items=rest)
+        rest = batch.cut(most)
+        cut.append([t.source.size for t in batch.items])
+    assert [size for piece in cut for size in piece] == sizes
+    assert all(sum(piece) <= most or len(piece) == 1 for piece in cut)
+
+
+def test_a_batch_that_a_worker_has_begun_stays_whole() -> None:
+    """What it did has left receipts by the place of each file."""
+    desk, batch = Desk(), a_batch(5, 5)
+    desk.dispatcher.send([(Task("t1", "batch", QUEUE, 0, "[]"), batch)])
+    assert not desk.dispatcher.recall()[0].begun
+    desk.dispatcher.send([(Task("t1", "batch", QUEUE, 0, "[]"), batch)])
+    desk.begin("t1")
+    desk.now += 2
+    desk.dispatcher.look(lambda: None)
+    desk.now += 31  # its worker was killed: its lease runs out, and it is sent again
+    desk.dispatcher.look(lambda: None)
+    assert desk.dispatcher.resent == 1
+    (out,) = desk.dispatcher.recall()
+    assert out.begun
+    batch.begun = True
+    assert batch.cut(5) == []
+
+
+def test_small_files_in_batches_of_many_megabytes_are_shared_by_bytes_too(play: Callable[..., Fleet]) -> None:
+    fleet = play(
+        60, Load("a", 5 * MIB, weight=4, speed=3 * MIB), Load("b", MIB, batch=64, speed=3 * MIB, after=1), slots=3
+    )
+    assert ratio(fleet) == pytest.approx(4, rel=0.1)

@@ -126,13 +126,13 @@ def test_of_two_jobs_each_moves_bytes_by_its_weight_over_a_minute(
     ratio = (moved(proxy, "to-a") - one) / (moved(proxy, "to-b") - other)
     assert ratio == pytest.approx(4, rel=0.1)
     assert place.command("limit", job_of(ledger, b), "--weight", 16).code == 0
-    after = time.monotonic() + 3
+    after = time.monotonic() + 8  # and what is in the queue by then is done
     wait_until(lambda: time.monotonic() > after, what="a few seconds in which they hear of it")
     one, other = moved(proxy, "to-a"), moved(proxy, "to-b")
-    until = time.monotonic() + 30
-    wait_until(lambda: time.monotonic() > until, 60, "half a minute")
+    until = time.monotonic() + 40
+    wait_until(lambda: time.monotonic() > until, 60, "most of a minute")
     ratio = (moved(proxy, "to-b") - other) / (moved(proxy, "to-a") - one)
-    assert ratio == pytest.approx(4, rel=0.25), "16:4, over half the time"
+    assert ratio == pytest.approx(4, rel=0.15), "16:4"
 
 
 @pytest.mark.full

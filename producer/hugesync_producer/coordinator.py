@@ -192,13 +192,10 @@ class Coordinator:
     def _send(self) -> State | None:
         """Plan, and send what there is room for; the state where nothing is left to be done."""
         self.units.collect()
-        self.units.make_way()
         self._pull()
         if not self.window.empty or self.deletes.deleting:
             self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
         self.units.fill()
-        if self._pool.shares.beside:
-            self._pull()  # whether there is more to send decides whose turn it is
         if not self.scan_complete or not self.window.empty or self.tries(self._clock()) or self._deleting():
             return None
         self._save()
@@ -250,11 +247,9 @@ class Coordinator:
         self._ledger.open_job(self._id, json.dumps(self._job.spec.wire()))
         meta = {"state": "running", "epoch": str(self.units.epoch), "pause": str(int(self._paused))}
         self._ledger.set_meta(self._id, **meta, **self.observing.caps.wire())
-        self._pool.restore()
         self.give_names()
         self._ledger.keep_lead(self._id, self._owner, LEASE_MS)
-        self._pool.offer()
-        self._pool.announce()
+        self._pool.restore()
         self.units.restore()
         self._save()
 

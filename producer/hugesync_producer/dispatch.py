@@ -35,6 +35,12 @@ class Out:
     sent: float = 0.0  # when
     missing: int = 0  # looks in a row that found no record
     seen: TaskStatus = NEVER_SEEN  # at the last look
+    before: bool = False  # it was begun before it was sent this time
+
+    @property
+    def begun(self) -> bool:
+        """Whether a worker ever began it: what it did may have left receipts."""
+        return self.before or self.seen.attempts > 0
 
 
 @dataclass(slots=True)
@@ -117,7 +123,9 @@ class Dispatcher:
         if not numbered:
             return
         for out in numbered:  # first: what the ledger or the broker then fails to take is found missing and sent again
-            if out.task.id not in self.out:
+            if (known := self.out.get(out.task.id)) is not None:
+                out.before = known.begun
+            else:
                 self.charged += cost(out.task)
                 self.dearest = max(self.dearest, cost(out.task))
             self.out[out.task.id] = out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from hugesync_producer.dispatch import Dispatcher
-from hugesync_producer.units import Batch
+from hugesync_producer.unitkinds import Batch
 from hugesync_producer.window import Counters
 from hugesync_tasks.model import Kind, Outcome
 from hugesync_tasks.state.base import Ledger

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from hugesync_producer import human, latest
 from hugesync_producer.allowing import changed
 from hugesync_producer.checkpoint import Checkpoint
+from hugesync_producer.inflight import in_flight
 from hugesync_producer.inside import Inside
 from hugesync_producer.pace import SLOWED, Slowdown
 from hugesync_producer.planfeed import PlanFeed
@@ -81,7 +82,7 @@ class Observing:
             moved,
             scan_complete,
             elapsed,
-            self._units.in_flight(),
+            in_flight(self._units),
             slow,
             waiting_for or self._listings(now, scan_complete),
             skipped_by=total.tally.skipped_by,

@@ -83,7 +83,9 @@ class Pool:
         self.shares.ends = self.endpoints.ids
 
     def restore(self) -> None:
-        """After the ledger lost its data: what it knew of the endpoints is written anew."""
+        """After the ledger lost its data: what it knew of job and endpoints is written anew."""
+        self.offer()
+        self.announce()
         self.endpoints.restore()
 
     def probe(self, entry: Entry | None, there: Entry | None = None) -> None:

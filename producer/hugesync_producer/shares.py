@@ -87,14 +87,15 @@ class Shares:
             pace = (pace + (dispatcher.ended - self._ended) / (now - self._ended_at)) / 2
             self._ended, self._ended_at = dispatcher.ended, now
         held, self._held = dispatcher.held - self._held, dispatcher.held
+        if wants:
+            self._rested = self._rested or now - self._wanted > RESTED
+            self._wanted = now
+        wants = now - self._wanted < LOOK  # the next segment is being taken from the plan, perhaps
         step, turn = dispatcher.dearest / self.weight, mine.turn + given / self.weight
         done = turn - sum(cost(out.task) for out in dispatcher.out.values()) / self.weight
         self._mine = replace(
             mine, wants=wants, turn=turn, done=done, held=mine.held + held / self.weight, step=step, pace=pace
         )
-        if wants:
-            self._rested = self._rested or now - self._wanted > RESTED
-            self._wanted = now
 
     def room(self, out: int, window: int, slots: int) -> Room:
         """What may be sent now. Raises Unreachable."""

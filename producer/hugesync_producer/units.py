@@ -15,6 +15,7 @@ from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.plan import Segment
 from hugesync_producer.pool import Pool
 from hugesync_producer.replan import Replan, refusal
+from hugesync_producer.unitkinds import Batch, Folders, Large
 from hugesync_producer.window import Counters, OpenSegment, Window
 from hugesync_tasks import identity
 from hugesync_tasks.errors import FailureClass
@@ -22,31 +23,10 @@ from hugesync_tasks.model import Kind, Outcome, Part, Transfer
 from hugesync_tasks.share import Room
 from hugesync_tasks.stages.commit import UNPROVEN
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.state.base import Event, Ledger, Task, TaskStatus
+from hugesync_tasks.state.base import Event, Ledger, Task
 
 FOLDERS_PER_TASK = 512
-
-
-@dataclass(eq=False)
-class Batch:
-    number: int
-    segment: OpenSegment
-    items: list[Transfer]
-    finished: Mapping[int, Outcome] = field(default_factory=dict)  # while it is out: those that have a receipt
-
-
-@dataclass(eq=False)
-class Large:
-    number: int
-    segment: OpenSegment
-    file: LargeFileUnit
-    size: int  # as planned; what the law counts
-
-
-@dataclass(eq=False)
-class Folders:
-    segment: OpenSegment
-    count: int
+BESIDE = 8 << 20  # bytes of a batch while other jobs have work for the same workers
 
 
 @dataclass
@@ -67,6 +47,10 @@ class Units:
 
     def __post_init__(self) -> None:
         self.replan: Replan[Large] = Replan(self.job)
+
+    @property
+    def larges(self) -> list[Large]:
+        return list(self._larges.values())
 
     # taking segments from the plan
     def add(self, segment: Segment) -> OpenSegment:
@@ -104,10 +88,13 @@ class Units:
 
     # sending
     def hungry(self) -> bool:
-        """Whether another segment is needed to keep the window full; beside other jobs, also to know whether there is more to send."""
-        if self._has_waiting() or self.replan.full:
+        """Whether another segment is needed to keep the window full; beside other jobs one more, for whether there is more to send
+        decides whose turn it is."""
+        if self.replan.full:
             return False
-        return self.pool.shares.beside or self.room().takes(0, 0)
+        if self.pool.shares.beside:
+            return len(self._ready) + sum(u.file.waiting for u in self._larges.values()) <= self.room().tasks
+        return not self._has_waiting() and self.room().takes(0, 0)
 
     def _has_waiting(self) -> bool:
         return bool(self._ready) or any(large.file.waiting for large in self._larges.values())
@@ -122,13 +109,14 @@ class Units:
         self.pool.shares.tell(self.dispatcher, wants)
         return self.pool.room(len(self.dispatcher.out))
 
-    def make_way(self) -> None:
+    def _make_way(self) -> None:
         """Take back from the queue what is more than this job's share, now that others have work for the same workers."""
         if (surplus := self.pool.surplus(len(self.dispatcher.out))) > 0:
             self._put_back(self.dispatcher.recall(surplus))
 
     def fill(self) -> None:
         """Send while there is room: commits first, then parts of files begun, then batches and new files in turn."""
+        self._make_way()
         room = self.room()
         tasks: list[tuple[Task, Any]] = []
         for large in [u for u in self._larges.values() if u.file.first_wave]:
@@ -145,7 +133,7 @@ class Units:
                 else:
                     spent += cost(tasks[-1][0])
             if self._ready and room.takes(len(tasks), spent):
-                batch = self._ready.popleft()
+                batch = self._next_batch()
                 tasks.append((self._batch_task(batch), batch))
                 spent += cost(tasks[-1][0])
         self.dispatcher.send(tasks)
@@ -157,10 +145,17 @@ class Units:
             tasks.append((task, large))
         return task is not None
 
+    def _next_batch(self) -> Batch:
+        batch = self._ready.popleft()
+        if self.pool.shares.beside and not self.job.server_copy and (rest := batch.cut(BESIDE)):
+            self._add_batch(batch.segment, rest)
+            self._ready.rotate(1)
+        return batch
+
     def _batch_task(self, batch: Batch) -> Task:
         payload = json.dumps([t.wire() for t in batch.items])
         kind = "compare_files" if self.job.spec.compares else "batch"
-        size = sum(t.source.size for t in batch.items)
+        size = 0 if self.job.server_copy else sum(t.source.size for t in batch.items)
         return Task(f"b{self.epoch}.{batch.number}", kind, self.pool.queue, 0, payload, cost=size)
 
     def _finish_folders(self, tasks: list[tuple[Task, Any]]) -> None:
@@ -179,6 +174,7 @@ class Units:
     def _put_back(self, recalled: list[Out]) -> None:
         for out in reversed(recalled):
             if isinstance(out.unit, Batch):
+                out.unit.begun = out.begun
                 self._ready.appendleft(out.unit)
             elif isinstance(out.unit, Folders):
                 self._finishing = None
@@ -297,28 +293,6 @@ class Units:
                 self.ledger.put_parts(
                     self.job.spec.job, large.file.file, large.file.fields["gen"], large.file.receipts.values()
                 )
-
-    def in_flight(self) -> tuple[tuple[str, int, int], ...]:
-        """(key, bytes moved, size) of the files at work that travel by themselves, largest first. What is inside a running
-        task is as of the dispatcher's last look."""
-        rows = [self._row(large) for large in self._larges.values() if large.file.state != "begin"]
-        for out in self.dispatcher.out.values():
-            if isinstance(out.unit, Batch) and out.seen.state == "running" and len(out.unit.items) == 1:
-                source = out.unit.items[0].source
-                if source.size >= self.job.options.small_file:
-                    rows.append((source.key, self._inside(out.seen, source.size), source.size))
-        return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
-
-    def _row(self, large: Large) -> tuple[str, int, int]:
-        part_size = int(large.file.fields.get("part_size", 0))
-        outs = [self.dispatcher.out.get(task) for task in large.file.out]
-        inside = sum(self._inside(out.seen, part_size) for out in outs if out is not None)
-        return large.file.transfer.key, min(large.file.moved + inside, large.size), large.size
-
-    def _inside(self, seen: TaskStatus, size: int) -> int:
-        """How much of ``size`` bytes a task has brought over: what passes through a worker between two stores counts twice."""
-        both = self.job.source.limits.remote and self.job.dest.limits.remote and not self.job.copies_parts
-        return min(size, seen.moved // (2 if both else 1))
 
 
 def _sized(large: Large) -> Any:
