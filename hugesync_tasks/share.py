@@ -104,9 +104,9 @@ def kept_out(mine: Stake, others: Sequence[Stake]) -> bool:
     return bool(held) and FAIR * mine.held < min(held)
 
 
-def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> int:
-    """How many of its tasks a job takes back, of those that nobody has begun: it sent them when it was alone, or its tasks were
-    quicker. A task more or less is no reason."""
+def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int, alone: bool) -> int:
+    """How many of its tasks a job takes back, of those that nobody has begun: it sent them when it was ``alone`` until now, or its
+    tasks were quicker; then a task more or less is no reason."""
     if not others:
         return 0
     stakes, slots = [mine, *others], max(1, slots)
@@ -114,7 +114,7 @@ def surplus(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> in
     if mine.limited:
         return max(0, mine.out - max(1, int(slots * part)))
     deep = depth(stakes, slots, window)
-    if sum(stake.out for stake in stakes) <= 2 * deep + len(stakes):
+    if not alone and sum(stake.out for stake in stakes) <= 2 * deep + len(stakes):
         return 0
     return max(0, mine.out - max(1, math.ceil(deep * part)))
 

@@ -69,6 +69,7 @@ class Shares:
         self._heard: list[Stake] = []  # every other job that lives, on whatever workers
         self._others: list[Stake] = []
         self._looked = self._wanted = self._made_way = self._shown = float("-inf")
+        self._alone = True  # nobody else had work when it was looked last
         self._rested = True  # since the last look that was answered
         self._charged, self._held = 0, 0.0  # bytes that were given out and seconds of slots, as told last
         self._ended, self._ended_at = 0, clock()
@@ -103,11 +104,13 @@ class Shares:
         return share.room(self._as_of(out), self._others, slots, window)
 
     def surplus(self, out: int, window: int, slots: int) -> int:
-        """How many tasks that nobody has begun are to be taken back; asked for at most every ``LOOK``."""
-        if not self._others or self._clock() - self._made_way < LOOK:
+        """How many tasks that nobody has begun are to be taken back; asked for at most every ``LOOK``, and at once when another job
+        came."""
+        alone, self._alone = self._alone, not self._others
+        if not self._others or (self._clock() - self._made_way < LOOK and not alone):
             return 0
         self._made_way = self._clock()
-        return share.surplus(self._as_of(out), self._others, slots, window)
+        return share.surplus(self._as_of(out), self._others, slots, window, alone)
 
     def among(self, most: Mapping[str, int], out: int) -> int:
         """How many tasks may be sent where so many of all jobs may be out at each endpoint."""

@@ -26,7 +26,7 @@ from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Event, Ledger, Task
 
 FOLDERS_PER_TASK = 512
-BESIDE = 8 << 20  # bytes of a batch while other jobs have work for the same workers
+BESIDE = 4 << 20  # bytes of a batch while other jobs have work for the same workers
 
 
 @dataclass
