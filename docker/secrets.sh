@@ -27,7 +27,7 @@ made=$(mktemp -d "$folder.XXXXXX")
 cat > "$made/users.acl" <<EOF
 user default off
 user probe on nopass resetkeys resetchannels -@all +ping
-user hugesync on #$hash resetkeys ~hs:* resetchannels &hs:* &hs:q:/0.celery.pidbox -@all +@read +@write +@connection +@transaction +@pubsub +eval +evalsha +script|load +script|exists +time +info -@dangerous +info
+user hugesync on #$hash resetkeys ~hs:* resetchannels &hs:* &hs:q:/0.celery.pidbox &hs:q:/0.celeryev/* -@all +@read +@write +@connection +@transaction +@pubsub +eval +evalsha +script|load +script|exists +time +info -@dangerous +info
 EOF
 echo "HUGESYNC_BROKER_URL=redis://hugesync:$password@${REDIS_HOST:-redis}:6379/0" > "$made/broker.env"
 echo "FLOWER_BASIC_AUTH=admin:$(random 12)" > "$made/flower.env"

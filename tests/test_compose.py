@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import redis
 
 import servers
+from hugesync_tasks.celery import publishing
 from hugesync_tasks.config_model import Settings
 from hugesync_tasks.config_units import parse_duration
 from manifests import OURS, SCHEMAS, compose, quantity, seconds, texts
@@ -165,7 +167,7 @@ def test_the_users_of_the_redis_are_those_of_the_security_page_and_one_that_can_
     assert probe == "user probe on nopass resetkeys resetchannels -@all +ping"
 
 
-def test_a_server_with_these_users_lets_a_worker_in_and_the_probe_ping(made: Path) -> None:
+def test_a_server_with_these_users_lets_a_worker_in_and_flower_and_the_probe_ping(made: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hsa") as folder:
         users = Path(folder, "users.acl")  # the fixture of the server pings as nobody
         users.write_text(
@@ -178,6 +180,16 @@ def test_a_server_with_these_users_lets_a_worker_in_and_the_probe_ping(made: Pat
                 assert worker.set("hs:x", "1")
                 with pytest.raises(redis.exceptions.NoPermissionError):
                     worker.flushall()
+            told: list[dict[str, Any]] = []
+            url = f"redis://hugesync:{password(made)}@127.0.0.1:{server.port}/0"
+            with publishing(Settings(broker_url=url)) as app, app.connection() as flower, app.connection() as other:
+                receiver = app.events.Receiver(flower, handlers={"*": told.append})
+                with receiver.consumer_context(wakeup=False) as (listening, *_):
+                    with suppress(TimeoutError):
+                        listening.drain_events(timeout=0.2)  # it subscribes here
+                    app.events.Dispatcher(other, hostname="w").send("worker-online")
+                    listening.drain_events(timeout=10)
+            assert told[0]["type"] == "worker-online"
             with redis.Redis(**at, username="probe", password="") as probe:
                 assert probe.execute_command("PING") is True
                 with pytest.raises(redis.exceptions.NoPermissionError):
