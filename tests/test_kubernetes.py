@@ -258,7 +258,11 @@ def test_probes_ask_ports_that_the_container_has(workload: Workload) -> None:
         asked = probe.get("httpGet") or probe.get("tcpSocket")
         assert asked is None or asked["port"] in workload.ports
         if asked is not None and "path" in asked:
-            assert asked["path"] in ("/livez", "/readyz", "/healthcheck")
+            assert asked["path"] in ("/livez", "/readyz", "/consuming", "/healthcheck")
+    if workload.component == "worker":
+        assert workload.container["readinessProbe"]["httpGet"]["path"] == "/consuming"
+        assert workload.object["spec"]["minReadySeconds"] > 30, "else a rollout does not wait for the first canary"
+        assert workload.container["livenessProbe"]["httpGet"]["path"] == "/livez", "it must not end for its Redis"
     if "metrics" in workload.ports:
         assert workload.env("HUGESYNC_METRICS_PORT") == str(workload.ports["metrics"])
         assert workload.env("HUGESYNC_METRICS_HOST") == "0.0.0.0"
