@@ -108,7 +108,7 @@ until_so "Prometheus reaches all" asks "count(up==1)" "$((${WORKERS:-2} + 1))"
 
 for n in $(seq "${FILES:-500}"); do head -c "$((n * 37))" /dev/urandom > "$work/data/from/file $n"; done
 head -c 100M /dev/urandom > "$work/data/from/large"
-podman run --rm "${confined[@]}" "${ours[@]}" -e HUGESYNC_METRICS_PORT=0 "$image" hugesync-submit --json /data/from /data/to
+podman run --rm "${confined[@]}" "${ours[@]}" "$image" hugesync-submit --json /data/from /data/to
 diff -r "$work/data/from" "$work/data/to"
 says_one() { get "http://127.0.0.1:$flower_port/api/tasks?limit=5" "$login" | grep -q hugesync; }
 until_so "Flower shows the tasks" says_one

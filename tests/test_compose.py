@@ -278,3 +278,26 @@ def test_the_image_compiles_where_the_entrypoint_looks_and_starts_through_it() -
     assert "USER 10001:10001" in final
     assert "RUN" not in final.split("USER 10001:10001")[1]
     assert 'CMD ["hugesync-worker"]' in final
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.system
+def test_a_job_goes_through_a_fleet_in_containers_that_flower_and_prometheus_watch() -> None:
+    done = subprocess.run([str(ROOT / "docker/try.sh")], capture_output=True, text=True, timeout=3400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a job went through redis, 2 workers, exporter, Flower and Prometheus, and is identical" in done.stderr
+    left = subprocess.run(
+        ["podman", "ps", "--all", "--quiet", "--filter", "label=hugesync-try"], capture_output=True, check=True
+    )
+    assert left.stdout == b""
+
+
+def test_the_fleet_that_is_tried_is_the_one_of_the_compose_file() -> None:
+    script = (ROOT / "docker/try.sh").read_text()
+    assert "--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges" in script
+    args = SERVICES["redis"]["command"][1:]
+    for key, value in zip(args[::2], args[1::2], strict=True):
+        if key not in ("--maxmemory", "--aclfile"):
+            assert f"{key} {value}" in script.replace("\\\n  ", "").replace("--save ''", "--save "), key
