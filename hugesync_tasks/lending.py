@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from threading import Condition, Thread
 
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.process import Process
+from hugesync_tasks.register import own_name
 
 BUSY = 0.5  # seconds with one task in hand before a child looks; a quick one leaves its slot soon enough
 LOOK = 0.5  # seconds between two looks
@@ -90,6 +90,6 @@ class Lender:
 
     def _queues(self) -> set[str]:
         """Those that this child's worker serves."""
-        row = self._process.ledger.workers().get(f"{socket.gethostname()}-{os.getppid()}") or "{}"
+        row = self._process.ledger.workers().get(own_name(os.getppid())) or "{}"
         queues: list[str] = json.loads(row).get("queues", [])
         return {name for queue in queues for name in (queue, f"{queue}.commit")}

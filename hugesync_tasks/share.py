@@ -27,7 +27,7 @@ class Stake:
     out: int = 0  # tasks that are put and not settled
     wants: bool = False  # it has more to send than it may
     turn: float = 0.0  # bytes that were given out, divided by the weight
-    done: float = 0.0  # the same without what is out
+    done: float = 0.0  # the same without what is out and not moved yet
     held: float = 0.0  # seconds of slots that it had, divided by the weight
     step: float = 0.0  # how far its dearest task moves the turn
     pace: float = 0.0  # tasks settled per second

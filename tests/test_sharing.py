@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from hugesync_producer.window import Counters, OpenSegment
 from hugesync_tasks import lending, share
 from hugesync_tasks.lending import Lender
 from hugesync_tasks.model import Entry, Kind, Transfer
+from hugesync_tasks.register import own_name
 from hugesync_tasks.share import BEHIND, Room, Stake
 from hugesync_tasks.state.base import Task
 from hugesync_tasks.state.memory import MemoryLedger
@@ -359,10 +361,7 @@ class Child:
 
     @property
     def worker(self) -> str:
-        import os
-        import socket
-
-        return f"{socket.gethostname()}-{os.getppid()}"
+        return own_name(os.getppid())
 
     def job(self, job: str) -> None:
         self.kept.append(job)

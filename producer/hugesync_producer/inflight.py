@@ -10,7 +10,7 @@ from hugesync_tasks.state.base import TaskStatus
 def in_flight(units: Units) -> tuple[tuple[str, int, int], ...]:
     """(key, bytes moved, size) of the files at work that travel by themselves, largest first. What is inside a running
     task is as of the dispatcher's last look."""
-    rows = [_row(units, large) for large in units.larges if large.file.state != "begin"]
+    rows = [_row(units, large) for large in units.larges.values() if large.file.state != "begin"]
     for out in units.dispatcher.out.values():
         if isinstance(out.unit, Batch) and out.seen.state == "running" and len(out.unit.items) == 1:
             source = out.unit.items[0].source

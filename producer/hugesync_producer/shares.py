@@ -93,7 +93,8 @@ class Shares:
             self._wanted = now
         wants = now - self._wanted < LOOK  # the next segment is being taken from the plan, perhaps
         step, turn = dispatcher.dearest / self.weight, mine.turn + given / self.weight
-        done = turn - sum(cost(out.task) for out in dispatcher.out.values()) / self.weight
+        left = sum(max(0, cost(out.task) - out.seen.moved) for out in dispatcher.out.values())
+        done = turn - left / self.weight
         self._mine = replace(
             mine, wants=wants, turn=turn, done=done, held=mine.held + held / self.weight, step=step, pace=pace
         )

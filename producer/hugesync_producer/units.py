@@ -42,15 +42,11 @@ class Units:
     conflict_stop: bool = False
     _numbers: int = 0
     _ready: deque[Batch] = field(default_factory=deque)
-    _larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
+    larges: dict[str, Large] = field(default_factory=dict)  # by file id, in key order
     _finishing: Folders | None = None
 
     def __post_init__(self) -> None:
         self.replan: Replan[Large] = Replan(self.job)
-
-    @property
-    def larges(self) -> list[Large]:
-        return list(self._larges.values())
 
     # taking segments from the plan
     def add(self, segment: Segment) -> OpenSegment:
@@ -84,7 +80,7 @@ class Units:
         unit = LargeFileUnit(file, transfer, self.pool.queue, self.pool.commit_queue, conflicts)
         large = Large(self._next(), segment, unit, transfer.source.size if planned is None else planned)
         segment.unsettled.add(large.number)
-        self._larges[file] = large
+        self.larges[file] = large
 
     # sending
     def hungry(self) -> bool:
@@ -93,11 +89,11 @@ class Units:
         if self.replan.full:
             return False
         if self.pool.shares.beside:
-            return len(self._ready) + sum(u.file.waiting for u in self._larges.values()) <= self.room().tasks
+            return len(self._ready) + sum(u.file.waiting for u in self.larges.values()) <= self.room().tasks
         return not self._has_waiting() and self.room().takes(0, 0)
 
     def _has_waiting(self) -> bool:
-        return bool(self._ready) or any(large.file.waiting for large in self._larges.values())
+        return bool(self._ready) or any(large.file.waiting for large in self.larges.values())
 
     @property
     def contends(self) -> bool:
@@ -119,11 +115,11 @@ class Units:
         self._make_way()
         room = self.room()
         tasks: list[tuple[Task, Any]] = []
-        for large in [u for u in self._larges.values() if u.file.first_wave]:
+        for large in [u for u in self.larges.values() if u.file.first_wave]:
             if room.takes(len(tasks), 0):
                 self._append(tasks, large)
         self._finish_folders(tasks)
-        turns = deque(u for u in self._larges.values() if u.file.waiting)
+        turns = deque(u for u in self.larges.values() if u.file.waiting)
         spent = 0
         while room.takes(len(tasks), spent) and (turns or self._ready):
             if turns:
@@ -262,16 +258,17 @@ class Units:
         if outcome.state == "replan":
             if outcome.reason == UNPROVEN:
                 large.file.whole = outcome.message
-            refused = refusal(outcome, large.file.tries, self.job.options)
-            if refused is None:
-                conflict = outcome.reason == "conflict"
-                self.replan.ask(large, large.file.transfer, large.file.fields.get("gen", ""), conflict)
+            if (refused := refusal(outcome, large.file.tries, self.job.options)) is None:
+                known = large.file.fields.get("gen", "")
+                self.replan.ask(large, large.file.transfer, known, outcome.reason == "conflict")
                 return
             outcome = refused
         self._close(large, outcome)
 
     def _close(self, large: Large, outcome: Outcome) -> None:
-        del self._larges[large.file.file]
+        if large.file.give_up(outcome):
+            return
+        del self.larges[large.file.file]
         large.segment.unsettled.discard(large.number)
         outcome = replace(outcome, conflicts=large.file.conflicts)
         self._settle(large.segment, replace(large.file.transfer, source=_sized(large)), outcome)
@@ -287,7 +284,7 @@ class Units:
     # after the ledger lost its data
     def restore(self) -> None:
         """Write the records of files in flight anew; the dispatcher sends their tasks again by itself."""
-        for large in self._larges.values():
+        for large in self.larges.values():
             if large.file.fields:
                 self.ledger.set_upload(self.job.spec.job, large.file.file, large.file.fields)
                 self.ledger.put_parts(
