@@ -19,6 +19,7 @@ from hugesync_producer.pausing import goes_on, pause
 from hugesync_producer.progress_many import Board, Row, observers_for
 from hugesync_producer.report import to_json
 from hugesync_producer.window import Counters
+from hugesync_tasks.caps import Caps
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Refused, Unreachable, UsageError
 from hugesync_tasks.process import open_ledger
@@ -193,7 +194,7 @@ def test_several_jobs_are_watched_at_once_and_the_highest_code_is_the_commands(
         running(ledger, job)
     total = settled(5, "closed")
     told = Snapshot(total.tally.files, total.tally.bytes, 57, True, 12.5, waiting_for="no worker is there")
-    ledger.tell("w1", json.dumps(latest.wire(told, total, {})))
+    ledger.tell("w1", json.dumps(latest.wire(told, total, {}, Caps())))
     ends(ledger, "w2", State.STALLED)
     slept: list[float] = []
 

@@ -302,7 +302,7 @@ def test_who_watches_sees_what_the_job_tells_and_then_how_it_ended(
     total = settled(5, "closed")
     rows = (("large", 3 << 20, 40 << 20),)
     told = Snapshot(total.tally.files, total.tally.bytes, 57, True, 12.5, rows, True, "no worker is there")
-    ledger.tell(spec.job, json.dumps(latest.wire(told, total, {"bytes.sent": 57})))
+    ledger.tell(spec.job, json.dumps(latest.wire(told, total, {"bytes.sent": 57}, Caps())))
     seen: list[Snapshot] = []
 
     class Watching(Unobserved):

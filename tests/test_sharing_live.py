@@ -108,19 +108,19 @@ def moved(proxy: SlowProxy, prefix: str) -> int:
 def test_of_two_jobs_each_moves_bytes_by_its_weight_over_a_minute(
     tmp_path: Path, place: Place, proxy: SlowProxy, s3_bucket: Bucket, ledger: RedisLedger, shape: str
 ) -> None:
-    proxy.rate = 8.0 * MIB
-    a = sparse(tmp_path / "a", 30, 80 * MIB)
+    proxy.rate = 16.0 * MIB
+    a = sparse(tmp_path / "a", 40, 80 * MIB)
     b = (
-        sparse(tmp_path / "b", 30, 40 * MIB)
+        sparse(tmp_path / "b", 40, 40 * MIB)
         if shape == "parts beside parts"
-        else sparse(tmp_path / "b", 3000, MIB // 4)
+        else sparse(tmp_path / "b", 6000, MIB // 4)
     )
     for _ in range(3):
         place.worker(place.env["HUGESYNC_BROKER_URL"], "--root", tmp_path, "--concurrency", 1)
     place.submit(a, f"s3://{s3_bucket.bucket}/to-a", "--weight", 4)
     wait_until(lambda: moved(proxy, "to-a") > 16 * MIB, 90, "one at work")
     place.submit(b, f"s3://{s3_bucket.bucket}/to-b")
-    wait_until(lambda: moved(proxy, "to-b") > 8 * MIB, 90, "both at work")
+    wait_until(lambda: moved(proxy, "to-b") > 20 * MIB, 90, "both at work")
     one, other = moved(proxy, "to-a"), moved(proxy, "to-b")
     until = time.monotonic() + 60
     wait_until(lambda: time.monotonic() > until, 90, "a minute")
