@@ -230,6 +230,24 @@ def test_never_more_is_sent_than_the_window_holds_and_somebody_may_always_send(
         assert any(r.takes(0, 0) for r in rooms)
 
 
+def test_a_job_of_which_nothing_is_out_may_send_its_first_task_into_a_queue_full_of_anothers() -> None:
+    """Of the slots none may come free for minutes, and only a task that is out can be lent a thread."""
+    huge = Stake(QUEUE, out=40, wants=True, turn=100.0, held=50.0)
+    new = Stake(QUEUE, wants=True, turn=100.0, held=50.0)
+    assert share.room(new, [huge], 2, 64).takes(0, 0)
+    assert not share.room(replace(new, out=1), [huge], 2, 64).takes(0, 0)
+    assert not share.room(replace(new, turn=101.0), [huge], 2, 64).takes(0, 0), "it has had more than the other"
+
+
+def test_a_job_that_the_bytes_keep_out_of_the_slots_comes_in_by_their_time() -> None:
+    slow = Stake(QUEUE, out=40, wants=True, turn=100.0, held=50.0)
+    kept = Stake(QUEUE, wants=True, turn=500.0, done=500.0, held=50.0 / share.FAIR - 1)
+    assert share.room(kept, [slow], 2, 64).takes(0, 0)
+    assert share.entitled(kept, [slow])
+    assert not share.room(replace(kept, held=50.0), [slow], 2, 64).takes(0, 0)
+    assert not share.entitled(replace(kept, held=50.0), [slow])
+
+
 @given(stakes, st.lists(stakes, min_size=1, max_size=6), st.booleans())
 def test_nobody_goes_back_and_nobody_falls_behind_without_end(mine: Stake, others: list[Stake], rested: bool) -> None:
     turn = share.joined(mine, others, rested).turn
@@ -354,10 +372,15 @@ class Child:
         self.kept: list[str] = []
         self.done: list[tuple[str, str]] = []
         self.release = threading.Event()
+        self.looks = 0
         self.ledger = SimpleNamespace(
-            heads=lambda: dict(heads), workers=lambda: {self.worker: f'{{"queues": {queues}}}'}
+            heads=lambda: self.looked(heads), workers=lambda: {self.worker: f'{{"queues": {queues}}}'}
         )
         self.lender = Lender(self, self.perform)  # type: ignore[arg-type]
+
+    def looked(self, heads: dict[str, str]) -> dict[str, str]:
+        self.looks += 1
+        return dict(heads)
 
     @property
     def worker(self) -> str:
@@ -380,13 +403,15 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_busy_child_does_the_task_that_waits_once_and_its_own_ends_after_it() -> None:
-    child = Child({"small": "hs.any b1.1", "mine": "hs.any b1.9", "else": "hs.other b2.1"})
+    child = Child({"mine": "hs.any b1.9", "else": "hs.other b2.1", "small": "hs.any b1.1"})
     ended = threading.Event()
 
     def own() -> None:
         with child.lender.busy("mine"):
             until(lambda: bool(child.done))
         ended.set()
+        with child.lender.busy("mine"):
+            until(lambda: child.looks >= 3)
 
     thread = threading.Thread(target=own)
     thread.start()
