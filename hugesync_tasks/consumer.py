@@ -24,6 +24,7 @@ from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
 from hugesync_tasks import __version__, process
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
@@ -76,6 +77,14 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
+    tell_every = 0.0  # seconds between two lines on the buffers; 0: none
+
+    def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        settings = load({})
+        type(self).tell_every = settings.buffers_log_interval
+        if not self.introduced:  # a plain Celery worker; its children are forked after this
+            sharing.share(settings, getattr(consumer.controller, "concurrency", None) or default_slots(settings))
 
     def start(self, consumer: Consumer) -> None:
         cls = type(self)
@@ -111,6 +120,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 consumer.cancel_task_queue(queue)
             if self.leading is not None:
                 self.leading.tick()
+            sharing.tell(self.tell_every)
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
 
@@ -155,6 +165,11 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _child_ends(**_: object) -> None:
+    sharing.end()
 
 
 @signals.task_failure.connect  # type: ignore[untyped-decorator]

@@ -25,6 +25,7 @@ from hugesync_tasks.errors import (
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
+from hugesync_tasks.parts import part_range
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
@@ -175,16 +176,21 @@ def _part(work: Work) -> str:
 
 
 def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
-    notes, job, hold = FileNotes(work, large), work.job, work.process.budget.hold
+    notes, job, hold, token = FileNotes(work, large), work.job, work.process.budget.hold, work.lease.token
     if large.delta is not None:
         row = notes.row(number)
-        with hold(row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0):
-            return make_part(job, large, number, row, listed, work.lease.token)
-    with hold(0 if job.copies_parts else large.upload.part_size):
-        part, hashes = send_part(job, large, number, listed, work.lease.token, notes.hashed())
+        needed = row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0
+        with hold(needed, token, memory=not job.in_place) as room:
+            return make_part(job, large, number, row, listed, token, room)
+    with hold(0 if job.copies_parts else _length(large, number), token, memory=True) as room:
+        part, hashes = send_part(job, large, number, listed, token, notes.hashed(), room)
         if hashes:
             notes.keep({f"h{number}": hashes})
         return part
+
+
+def _length(large: LargeFile, number: int) -> int:
+    return part_range(number, large.upload.size, large.upload.part_size)[1]
 
 
 def _commit(work: Work) -> str:

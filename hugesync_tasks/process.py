@@ -16,7 +16,8 @@ from threading import Lock
 import psutil
 
 from hugesync_tasks.bandwidth import Bandwidth
-from hugesync_tasks.budget import HEADROOM, Budget, in_hand, return_freed_memory
+from hugesync_tasks.budget import HEADROOM, in_hand, return_freed_memory
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
 from hugesync_tasks.signature.format import Signature
@@ -52,7 +53,7 @@ class Process:
         self.signatures: dict[str, list[Signature]] = {}  # of the file at hand
         self._lock = Lock()
         self._resident: int = psutil.Process().memory_info().rss
-        self.budget = Budget(in_hand(settings.memory, self._resident))
+        self.budget = sharing.budget_for(settings, in_hand(settings.memory, self._resident))
         self._matches = False
 
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hugesync_tasks.budget import Budget
+from hugesync_tasks.budget import Holds
 from hugesync_tasks.errors import Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.stages.alone import Alone, Pending, known
@@ -34,7 +34,7 @@ Report = Callable[[Mapping[int, Outcome]], None]
 class BatchRun:
     """One batch task: run it with the items that have no receipt yet; ``report`` is called with finished items."""
 
-    def __init__(self, job: JobContext, token: Token, report: Report, budget: Budget) -> None:
+    def __init__(self, job: JobContext, token: Token, report: Report, budget: Holds) -> None:
         self._job = job
         self._token = token
         self._report = report
@@ -140,15 +140,15 @@ class BatchRun:
 
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending:
         index, transfer = item
-        with self._budget.hold(self._in_hand(transfer.source)):
-            try:
+        try:
+            with self._budget.hold(self._in_hand(transfer.source), self._token):
                 return self._start(index, transfer, puts)
-            except Stopped:
-                raise
-            except Exception as error:  # whatever it is, it fails one file
-                return failed(known(error))
-            finally:
-                self._token.moved(0)
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, it fails one file
+            return failed(known(error))
+        finally:
+            self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:
         return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)

@@ -1,0 +1,175 @@
+"""A process's part of the worker's budget: what its threads use of what it has taken, and who of them waits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition
+
+from hugesync_tasks.buffers import statistics
+from hugesync_tasks.buffers.table import Row
+from hugesync_tasks.errors import TooLarge, Transient
+from hugesync_tasks.token import Token
+
+LOOK = 0.05  # seconds between two looks of who waits: rings may be lost, and processes die
+BESIDE = 1.0  # seconds between two looks of who waits behind another thread: only its turn wakes it
+QUANTUM = 1 << 20  # bytes: small amounts are taken together, and so many are kept between two of them
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    n: int
+    ticket: int  # of CLOCK_MONOTONIC, which is one for all processes of a host
+
+
+class Share:
+    """``bound``: the bytes that this process may hold, whatever the worker has. ``reclaim(n)`` frees what is kept for later, about
+    ``n`` bytes or all there is, through ``give``; without a lock of ours held."""
+
+    def __init__(self, row: Row, bound: int, reclaim: Callable[[int], object]) -> None:
+        self.row, self.bound, self._reclaim = row, bound, reclaim
+        self.changed = Condition()  # guards what follows, and the counters of the row
+        self.used = 0  # bytes of leases, and of memory that is kept
+        self.kept = 0  # bytes of that memory
+        self._taken = 0  # of the worker's budget
+        self._queue: deque[_Waiter] = deque()
+        self._ended = False
+
+    def take(self, n: int, token: Token | None, timeout: float) -> None:
+        """Wait until ``n`` bytes fit. ``token`` keeps its task alive meanwhile, and ends the wait.
+
+        Raises TooLarge where they never will, Transient after ``timeout`` seconds, and what ``token`` raises.
+        """
+        with self.changed:
+            self.row.count(statistics.GETS)
+            if not self._queue and self._taken - self.used >= n:
+                self.used += n
+                return
+            self._check(n)
+            waiter = _Waiter(n, time.monotonic_ns())
+            self._queue.append(waiter)
+        try:
+            began = time.monotonic()
+            if not self._turn(waiter):
+                self._wait(waiter, token, timeout)
+                with self.changed:
+                    self.row.count(statistics.WAITS)
+                    self.row.waited(statistics.bucket_of(time.monotonic() - began))
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    def _check(self, n: int) -> None:
+        if n <= self.bound and n <= (most := self.row.capacity):
+            return
+        self.row.count(statistics.REFUSED)
+        if n > self.bound:
+            raise TooLarge(f"{n} bytes are more than the {self.bound} that --memory leaves to a process")
+        raise TooLarge(f"{n} bytes are more than the {most} of the worker's --buffer-budget")
+
+    def _wait(self, waiter: _Waiter, token: Token | None, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        while True:
+            rung = self.row.bell.rung
+            if self._turn(waiter):
+                return
+            if token is not None:
+                token.alive()
+            left = until - time.monotonic()
+            if left <= 0:
+                with self.changed:
+                    self.row.count(statistics.TIMEOUTS)
+                raise Transient(f"no {waiter.n} bytes of memory were free for {timeout:.0f} s")
+            with self.changed:
+                first = self._queue[0] is waiter
+                if not first:
+                    self.changed.wait(min(left, BESIDE))
+            if first:
+                self.row.bell.wait(rung, min(left, LOOK))
+
+    def _turn(self, waiter: _Waiter) -> bool:
+        """Let ``waiter`` have its bytes, if it is the first here and may."""
+        with self.changed:
+            if self._queue[0] is not waiter:
+                return False
+            if self._have(waiter):
+                return True
+            self._check(waiter.n)  # both may have become less
+            short = waiter.n - (self._taken - self.used)
+        if self.kept:
+            self._reclaim(short)
+        with self.changed:
+            if self._have(waiter):
+                return True
+            room = self.bound - self.used - waiter.n
+            short = waiter.n - (self._taken - self.used)
+            following = self._next(1)
+        if room < 0:
+            self.row.wait_as(0, 0)  # what is awaited is of this process; others need not wait for that
+            return False
+        more = min(QUANTUM, room) if waiter.n < QUANTUM else 0
+        got = self.row.take(short, more, waiter.ticket, following)
+        with self.changed:
+            self._taken += got
+            if not got or not self._have(waiter):
+                return False
+        return True
+
+    def _have(self, waiter: _Waiter) -> bool:
+        """From what is taken already."""
+        if self._taken - self.used < waiter.n:
+            return False
+        self.used += waiter.n
+        self._queue.popleft()
+        self.changed.notify_all()
+        self.row.wait_as(*self._next(0))
+        return True
+
+    def _next(self, at: int) -> tuple[int, int]:
+        """Ticket and bytes of the waiter at that place of the queue; zeros where none is."""
+        return (self._queue[at].ticket, self._queue[at].n) if len(self._queue) > at else (0, 0)
+
+    def _leave(self, waiter: _Waiter) -> None:
+        with self.changed:
+            first = self._queue[0] is waiter
+            self._queue.remove(waiter)
+            self.changed.notify_all()
+        if first:
+            self.row.wait_as(0, 0)
+        self.settle()
+
+    def give(self, n: int, put: bool = True) -> None:
+        """``n`` bytes are used no longer. ``put``: it was a lease that had them."""
+        with self.changed:
+            if self._ended:
+                return
+            if put:
+                self.row.count(statistics.PUTS)
+            self.used -= n
+            others = self.row.others_wait
+            keep = 0 if others else self._taken if self._queue else QUANTUM
+            extra = max(0, self._taken - self.used - keep)
+            self._taken -= extra
+            self.row.spare(self.kept + self._taken - self.used)
+            waited = bool(self._queue)
+        if extra:
+            self.row.give(extra)
+        if waited:
+            self.row.bell.ring()
+
+    def settle(self) -> None:
+        """Give back all that nobody uses, and say what is kept."""
+        with self.changed:
+            extra = 0 if self._queue and not self.row.others_wait else self._taken - self.used
+            self._taken -= extra
+            self.row.spare(self.kept + self._taken - self.used)
+        if extra:
+            self.row.give(extra)
+
+    def end(self) -> None:
+        """Give everything back, used or not; what is given later is forgotten."""
+        with self.changed:
+            self._ended, self._taken, self.used, self.kept = True, 0, 0, 0
+            self.row.leave()
