@@ -183,7 +183,8 @@ class Settings(BaseSettings):
         "them. 0: half of the memory that the machine or its cgroup gives to the worker.",
     )
     buffers_size: Size = Field(
-        default=1 << 20, description="Bytes that a copy reads at once, and that are lent where nobody says how many."
+        default=1 << 20,
+        description="Bytes that are read at once from a local file, and that are lent where nobody says how many.",
     )
     buffers_min: Size = Field(
         default=64 << 10, ge=4 << 10, description="The least size in which memory is lent, at least 4KiB."

@@ -232,7 +232,7 @@ def test_the_keys_of_the_buffers_stand_in_a_table_of_the_file() -> None:
     assert source_of("buffers_enabled") == ("false", str(path))
 
     write("[buffers]\nbudgets = 1\n")
-    with pytest.raises(UsageError, match="unknown key 'buffers_budgets'.*did you mean buffers_budget"):
+    with pytest.raises(UsageError, match=r"unknown key 'buffers_budgets'.*did you mean buffers_budget"):
         load()
 
 

@@ -46,6 +46,11 @@ def use(holds: Holds, size: int) -> None:
     _holds, _size = holds, size
 
 
+def piece() -> int:
+    """Bytes that are read at once, into memory that is there."""
+    return _size
+
+
 def throttle(token: Token) -> Counting:
     """A sink that keeps to the bandwidth of ``token``, and ends the copy when the token ends."""
 

@@ -17,6 +17,7 @@ from hugesync_tasks.budget import LEAST
 from hugesync_tasks.buffers import statistics
 from hugesync_tasks.buffers.classes import Sizes
 from hugesync_tasks.buffers.lease import Lease, Misused, is_shared
+from hugesync_tasks.buffers.row import Row
 from hugesync_tasks.buffers.share import Share
 from hugesync_tasks.buffers.table import Table
 from hugesync_tasks.token import Token
@@ -34,7 +35,7 @@ class Pool:
     def __init__(self, bound: int, table: Table, sizes: Sizes, watch: bool = False) -> None:
         """Raises OSError where the table has no row left."""
         self.sizes, self.table = sizes, table
-        self._share = Share(table.attach(), bound, self._reclaim)
+        self._share = Share(Row(table), bound, self._reclaim)
         self._lock = self._share.changed
         self._row = self._share.row
         self._kept: dict[int, list[mmap.mmap]] = {}  # by class

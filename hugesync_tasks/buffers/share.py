@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Condition
 
 from hugesync_tasks.buffers import statistics
-from hugesync_tasks.buffers.table import Row
+from hugesync_tasks.buffers.row import Row
 from hugesync_tasks.errors import TooLarge, Transient
 from hugesync_tasks.token import Token
 
@@ -44,6 +44,8 @@ class Share:
         """
         with self.changed:
             self.row.count(statistics.GETS)
+            if not n:
+                return
             if not self._queue and self._taken - self.used >= n:
                 self.used += n
                 return

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from hugesync_tasks.buffers.bell import Bell
-from hugesync_tasks.errors import TooLarge, Transient
+from hugesync_tasks.errors import Transient
 
 ROWS = 1024  # children that a worker may have, the dead ones among them not counted
 _WORD = 8
@@ -34,27 +34,26 @@ _HEAD = 16  # words
 TOTAL, TOP, WAITING, HIGHEST, LOST = range(
     5
 )  # words of the head; WAITING is only a hint, TOP how many rows were ever used
-_ROW = 96  # words
+ROW = 96  # words
 PID, HELD, SPARE, TICKET, WANT, STANDING, BELL = range(7)  # words of a row; SPARE is only a hint
 COUNTS, BUCKETS = 16, 64  # where its counters begin, and of how many buckets the histogram behind them is
 NAMES = ("gets", "puts", "hits", "misses", "waits", "timeouts", "refused", "unreturned")
 HISTOGRAM = COUNTS + len(NAMES)
 
 LOCK_WAIT = 10.0  # seconds for the lock, of a holder that was stopped inside it; it is held for microseconds
-GRACE = 2.0  # seconds that a process which could take its bytes, and does not, may keep others waiting
 
-assert HISTOGRAM + BUCKETS <= _ROW
+assert HISTOGRAM + BUCKETS <= ROW
 
 
 class Table:
-    """``total``: bytes. Made by the process that forks; ``attach`` gives a child its row."""
+    """``total``: bytes. Made by the process that forks; a child has a ``Row`` of it."""
 
     def __init__(self, total: int, rows: int = ROWS) -> None:
         """Raises OSError where there is no shared memory to be had."""
         self.rows = rows
         self.fd = os.memfd_create("hugesync-buffers") if hasattr(os, "memfd_create") else _unlinked()
         try:
-            size = (_HEAD + rows * _ROW) * _WORD
+            size = (_HEAD + rows * ROW) * _WORD
             os.ftruncate(self.fd, size)
             self._memory = mmap.mmap(self.fd, size)
         except BaseException:
@@ -92,13 +91,13 @@ class Table:
             finally:
                 fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 0)
 
-    def attach(self) -> Row:
-        """A row for this process. Raises OSError where none is free."""
+    def claim(self) -> int:
+        """Where the row is that is this process's from now on. Raises OSError where none is free."""
         if self._pid != os.getpid():  # a fork: the locks were the parent's, and a thread of it may have had the mutex
             self._pid, self._mine, self._mutex = os.getpid(), set(), Lock()
         with self.locked():
             for n in range(self.rows):
-                at = _HEAD + n * _ROW
+                at = _HEAD + n * ROW
                 if self.alive(at):
                     continue
                 self.clear(at)
@@ -106,18 +105,18 @@ class Table:
                 self._mine.add(at)
                 self.words[TOP] = max(self.words[TOP], n + 1)
                 self.words[at + PID] = os.getpid()
-                return Row(self, at)
+                return at
         raise OSError(f"all {self.rows} rows of the buffers are taken")
 
     def taken(self) -> range:
         """Where the rows are that were ever used: the first free one is given out, so they are as many as processes at once."""
-        return range(_HEAD, _HEAD + self.words[TOP] * _ROW, _ROW)
+        return range(_HEAD, _HEAD + self.words[TOP] * ROW, ROW)
 
     def alive(self, at: int) -> bool:
         """Whether the row's process lives. Only under the lock, or two would ask at once and take each other for it."""
         if at in self._mine or not self.words[at + PID]:
             return at in self._mine
-        byte = 1 + (at - _HEAD) // _ROW
+        byte = 1 + (at - _HEAD) // ROW
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except OSError:
@@ -156,6 +155,14 @@ class Table:
             self.words[TOTAL] = total
         self.ring(all_of_them=True)
 
+    def release(self, at: int) -> None:
+        """Give everything of an own row back, and the row."""
+        with self.locked():
+            self.clear(at)
+            self._mine.discard(at)
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 1 + (at - _HEAD) // ROW)
+        self.ring()
+
     def first(self) -> int:
         """Where the row is that waits longest; 0 where none does."""
         waiting = [(self.words[at + TICKET], at) for at in self.taken() if self.words[at + TICKET]]
@@ -168,128 +175,6 @@ class Table:
 
     def bell(self, at: int) -> Bell:
         return Bell(self._memory, (at + BELL) * _WORD)
-
-
-class Row:
-    """A process's own row. Its methods may be called by several threads; ``take`` by one at a time."""
-
-    def __init__(self, table: Table, at: int) -> None:
-        self._table, self._at = table, at
-        self._words = table.words
-        self._mutex = Lock()  # of HELD: it is read and written back
-        self.bell = table.bell(at)
-        self._counts = table.words[at + COUNTS : at + _ROW]
-        self._stuck: tuple[int, float] = (0, 0.0)
-
-    @property
-    def capacity(self) -> int:
-        return self._table.capacity
-
-    @property
-    def others_wait(self) -> bool:
-        return self._words[WAITING] > bool(self._words[self._at + TICKET])
-
-    def take(self, n: int, more: int, ticket: int, following: tuple[int, int] = (0, 0)) -> int:
-        """``n`` bytes and up to ``more`` beside them, if nobody who came before ``ticket`` waits; else 0, and the row waits under
-        its ticket. ``following``: ticket and bytes of who waits next in this process; it keeps its place.
-
-        Raises TooLarge where there never will be so many, Transient where the lock cannot be had.
-        """
-        table, words, at = self._table, self._words, self._at
-        with table.locked():
-            if n > table.capacity:
-                table.reap()
-            if n > (most := table.capacity):
-                raise TooLarge(f"{n} bytes are more than the {most} of the worker's buffer budget")
-            granted = self._granted(n, more, ticket)
-            if not granted and table.reap():
-                granted = self._granted(n, more, ticket)
-            if granted:
-                with self._mutex:
-                    words[at + HELD] += granted
-                words[HIGHEST] = max(words[HIGHEST], table.held())
-                self._mark(*following)
-            else:
-                self._mark(ticket, n)
-            words[WAITING] = sum(words[row + TICKET] > 0 for row in table.taken())
-        if granted:
-            table.ring()
-        else:
-            self._ask_back()
-        return granted
-
-    def _granted(self, n: int, more: int, ticket: int) -> int:
-        words, table = self._words, self._table
-        room = words[TOTAL] - table.held()
-        before = [
-            (words[row + TICKET], row) for row in table.taken() if 0 < words[row + TICKET] < ticket and row != self._at
-        ]
-        if before:
-            first, row = min(before)
-            fits, now = words[row + WANT] <= room, time.monotonic()
-            if not fits or self._stuck[0] != first:
-                self._stuck = (first if fits else 0, now)
-                return 0
-            if now - self._stuck[1] < GRACE:  # it was rung, and may be on its way
-                return 0
-            more = 0  # it could take what it wants and does not: it was stopped
-        if n > room:
-            return 0
-        return n + min(more, room - n)
-
-    def wait_as(self, ticket: int, n: int) -> None:
-        """Wait for ``n`` bytes from now on, under this ticket; not at all with 0."""
-        before = self._words[self._at + TICKET]
-        self._mark(ticket, n)
-        if before not in (0, ticket):
-            self._table.ring()
-
-    def _mark(self, ticket: int, n: int) -> None:
-        self._words[self._at + WANT] = n
-        self._words[self._at + TICKET] = ticket
-
-    def give(self, n: int) -> None:
-        """``n`` bytes back. Needs no lock: until it is seen too much counts as taken, never too little."""
-        with self._mutex:
-            self._words[self._at + HELD] -= n
-        if self._words[WAITING]:
-            self._table.ring()
-
-    def stand(self, n: int, least: int) -> int:
-        """Take ``n`` bytes, or as many as there are, for as long as this process lives, and leave ``least`` to all. How many."""
-        table, words, at = self._table, self._words, self._at
-        with table.locked():
-            n = max(0, min(n, words[TOTAL] - table.held(), table.capacity - least))
-            with self._mutex:
-                words[at + HELD] += n
-            words[at + STANDING] += n
-            words[HIGHEST] = max(words[HIGHEST], table.held())
-        return n
-
-    def spare(self, n: int) -> None:
-        """Say how many of the bytes taken nobody uses: others that wait will ask for them."""
-        self._words[self._at + SPARE] = n
-
-    def _ask_back(self) -> None:
-        for row in self._table.taken():
-            if row != self._at and self._words[row + SPARE]:
-                self._table.bell(row).ring()
-
-    def count(self, name: int, n: int = 1) -> None:
-        """One of ``NAMES``, by its place. Of one thread at a time."""
-        self._counts[name] += n
-
-    def waited(self, bucket: int) -> None:
-        """In the histogram."""
-        self._counts[len(NAMES) + bucket] += 1
-
-    def leave(self) -> None:
-        """Give everything back: the process ends, or needs its row no longer."""
-        with self._table.locked():
-            self._table.clear(self._at)
-            self._table._mine.discard(self._at)
-            fcntl.lockf(self._table.fd, fcntl.LOCK_UN, 1, 1 + (self._at - _HEAD) // _ROW)
-        self._table.ring()
 
 
 def _unlinked() -> int:

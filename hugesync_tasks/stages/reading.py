@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from hugesync_tasks.errors import SourceChanged
-from hugesync_tasks.stores.base import Body, Reader
+from hugesync_tasks.stores.base import Body, Reader, filling
 from hugesync_tasks.token import Token
 
 
@@ -15,7 +15,13 @@ def into(room: memoryview | None, reader: Reader, paid_by: Token | None = None) 
     ``whole``, which it is without."""
     if room is None:
         return whole(reader, paid_by)
-    done = 0
+    done, pieces = 0, filling(reader, room)
+    if pieces is not None:
+        for n in pieces:
+            if paid_by is not None:
+                paid_by.pay(n)
+            done += n
+        return room[:done]
     for chunk in reader if paid_by is None else _paid(reader, paid_by):
         if done + len(chunk) > len(room):
             raise SourceChanged(f"read more than {len(room)} bytes", reader.head.entry.key)

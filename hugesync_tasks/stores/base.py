@@ -12,7 +12,7 @@ Lost replies. Any call may take effect and raise ``Transient``. What a repeat th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSENT", "ANY", "Body", "GIB", "KIB", "MIB", "TIB",
-    "Limits", "NotInPlace", "Parts", "PutBatch", "Reader", "Store", "Stretch", "NoBlocks",
+    "Limits", "NotInPlace", "Parts", "PutBatch", "Reader", "Store", "Stretch", "NoBlocks", "filling",
 ]  # fmt: skip
 
 ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
@@ -33,6 +33,13 @@ ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsa
 Body = bytes | memoryview  # a view may be of memory that is lent: nobody keeps it after the call
 Parts = list[Part]  # inside a Store, ``list`` is its method
 Stretch = tuple[int, int]  # offset and length in bytes
+
+
+def filling(reader: Reader, room: memoryview) -> Iterator[int] | None:
+    """Read all of ``reader`` straight into ``room``, which must be exactly as long: how many bytes came, piece by piece, under the
+    rules of iteration. None where it gives only chunks. A reader that can has the method ``fill``, with the same arguments."""
+    fill = getattr(reader, "fill", None)
+    return None if fill is None else cast("Iterator[int] | None", fill(room))
 
 
 @runtime_checkable
