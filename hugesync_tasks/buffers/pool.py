@@ -172,8 +172,7 @@ class Pool:
             n -= largest
 
     def _count_kept(self, n: int) -> None:
-        self._share.kept += n
-        self._row.spare(self._share.kept)
+        self._share.keep(n)
         self._busy = time.monotonic()
 
     def _watch(self) -> None:

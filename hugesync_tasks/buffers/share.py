@@ -124,6 +124,7 @@ class Share:
         if self._taken - self.used < waiter.n:
             return False
         self.used += waiter.n
+        self._say()
         self._queue.popleft()
         self.changed.notify_all()
         self.row.wait_as(*self._next(0))
@@ -154,19 +155,28 @@ class Share:
             keep = 0 if others else self._taken if self._queue else QUANTUM
             extra = max(0, self._taken - self.used - keep)
             self._taken -= extra
-            self.row.spare(self.kept + self._taken - self.used)
+            self._say()
             waited = bool(self._queue)
         if extra:
             self.row.give(extra)
         if waited:
             self.row.bell.ring()
 
+    def keep(self, n: int) -> None:
+        """``n`` bytes more (or less) of what is used are memory that is kept. With ``changed`` held."""
+        self.kept += n
+        self._say()
+
+    def _say(self) -> None:
+        """To all: how much of what is taken can be had again."""
+        self.row.spare(self.kept + self._taken - self.used)
+
     def settle(self) -> None:
         """Give back all that nobody uses, and say what is kept."""
         with self.changed:
             extra = 0 if self._queue and not self.row.others_wait else self._taken - self.used
             self._taken -= extra
-            self.row.spare(self.kept + self._taken - self.used)
+            self._say()
         if extra:
             self.row.give(extra)
 
