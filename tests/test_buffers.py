@@ -44,7 +44,7 @@ def pool(table: Table) -> Iterator[Pool]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_table", None), ("_pool", None), ("_slots", 1), ("_told", 0.0)):
+    for name, value in (("_table", None), ("_pool", None), ("_slots", 1), ("_told", 0.0), ("_said", "")):
         monkeypatch.setattr(sharing, name, value)
     monkeypatch.setattr(copying, "_holds", copying._holds)
     monkeypatch.setattr(copying, "_size", copying._size)
@@ -382,7 +382,8 @@ def test_log_interval_is_how_often_the_figures_are_logged(caplog: pytest.LogCapt
     assert not caplog.records
     for _ in range(3):
         sharing.tell(3600)
-    assert [r.getMessage()[:26] for r in caplog.records] == ["buffers: 0 of 64MiB held, "[:26]]
+    sharing.tell(1e-9)  # due, but nothing has happened
+    assert [r.getMessage()[:26] for r in caplog.records] == ["buffers: 0 in use and 0 kep"[:26]]
 
 
 def test_a_table_that_cannot_be_made_is_a_warning_and_each_process_keeps_to_its_part(

@@ -18,7 +18,7 @@ log = logging.getLogger("hugesync_tasks.buffers")
 _table: Table | None = None  # of this worker; a fork has its parent's
 _pool: Pool | None = None  # of this process
 _slots = 1
-_told = 0.0
+_told, _said = 0.0, ""
 
 
 def share(settings: Settings, slots: int) -> int:
@@ -69,12 +69,14 @@ def end() -> None:
 
 
 def tell(every: float) -> None:
-    """Log the figures, if ``every`` seconds have passed since the last time; 0: never. To be called often."""
-    global _told
+    """Log the figures, if ``every`` seconds have passed since the last time and they are others; 0: never. To be called often."""
+    global _told, _said
     now = time.monotonic()
     if every and now - _told >= every and (found := stats()):
-        _told = now
-        log.info("%s", statistics.sentence(found))
+        _told, said = now, statistics.sentence(found)
+        if said != _said:
+            _said = said
+            log.info("%s", said)
 
 
 def stats() -> dict[str, float]:

@@ -55,9 +55,12 @@ def of(table: Table) -> dict[str, float]:
 
 def sentence(found: dict[str, float]) -> str:
     """The line of the log."""
-    held, budget, highest = (show_size(int(found[name]) >> 20 << 20) for name in ("held", "budget", "high_water"))
+    used, kept, budget, highest = (
+        show_size(int(n) >> 20 << 20)
+        for n in (found["held"] - found["idle"], found["idle"], found["budget"], found["high_water"])
+    )
     return (
-        f"buffers: {held} of {budget} held, at most {highest}; {found['gets']:.0f} gets, {found['puts']:.0f} puts, "
+        f"buffers: {used} in use and {kept} kept of {budget}, at most {highest}; {found['gets']:.0f} gets, {found['puts']:.0f} puts, "
         f"{found['hits']:.0f} hits, {found['misses']:.0f} misses, {found['waits']:.0f} waits "
         f"(p50 {found['wait_p50_seconds'] * 1000:.1f} ms, p99 {found['wait_p99_seconds'] * 1000:.1f} ms)"
     )
