@@ -117,7 +117,8 @@ def _begin(work: Work) -> str:
     try:
         process, todo = work.process, json.loads(work.task.payload)
         transfer = Transfer.unwire(todo["transfer"])
-        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for, todo["whole"])
+        holds = process.budget
+        large, listed = begin(job, transfer, token, holds.total, process.memory_for, todo["whole"], holds.limit)
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
     mine, before = large.fields(), dict(work.claim.file)

@@ -305,10 +305,14 @@ def test_what_is_reserved_for_good_leaves_a_part_and_nobody_waits_for_what_canno
     pool, other = pool_of(shared), pool_of(shared)
     pool.reserve(1 << 30)
     assert other.total == 32 * MIB, "one part must fit"
+    for n in (32 * MIB, 48 * MIB, TOTAL):  # what was planned before goes on, alone
+        with other.lease(n, timeout=5) as lease:
+            assert figure(shared, "held") == TOTAL
+            assert len(lease.view) == n
+            with pytest.raises(Transient):
+                other.lease(MIB, timeout=0.05)
     with pytest.raises(TooLarge):
-        other.lease(33 * MIB)
-    with other.lease(32 * MIB, timeout=5):
-        assert figure(shared, "held") == TOTAL
+        other.lease(TOTAL + 1)
     pool.close()
     assert other.total == TOTAL
     other.close()

@@ -159,7 +159,9 @@ def test_a_worker_keeps_to_its_budget_and_logs_what_its_buffers_did(
         assert (back / "large").read_bytes() == (tmp_path / "tree" / "large").read_bytes()
         assert highest <= 32 * MIB + 3 * 150 * 10**6, highest
         print(f"RSS of the worker, three processes: {highest >> 20} MiB")
-        line = re.compile(r"buffers: \S+ in use and \S+ kept of 32MiB, at most (\d+)MiB; (\d+) gets, \d+ puts, (\d+) hits")
+        line = re.compile(
+            r"buffers: \S+ in use and \S+ kept of 32MiB, at most (\d+)MiB; (\d+) gets, \d+ puts, (\d+) hits"
+        )
         leases = 2 * (size // 16 + 50)
         most, _, hits = wait_until(lambda: [m for m in line.findall(worker.said()) if int(m[1]) >= leases])[-1]
         assert 16 <= int(most) <= 32

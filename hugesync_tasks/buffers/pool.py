@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Thread
 
-from hugesync_tasks.budget import LEAST
+from hugesync_tasks.budget import LEAST, OF_PROCESS, OF_WORKER
 from hugesync_tasks.buffers import statistics
 from hugesync_tasks.buffers.classes import Sizes
 from hugesync_tasks.buffers.lease import Lease, Misused, is_shared
@@ -51,6 +51,10 @@ class Pool:
         """The most that a lease may ever get: of this process's bound and the worker's budget the lower."""
         return min(self._share.bound, self.table.capacity)
 
+    @property
+    def limit(self) -> str:
+        return OF_PROCESS if self._share.bound <= self.table.capacity else OF_WORKER
+
     def hold(
         self, n: int, token: Token | None = None, memory: bool = False
     ) -> AbstractContextManager[memoryview | None]:
@@ -83,14 +87,10 @@ class Pool:
             raise ValueError(f"a lease of {n} bytes")
         if self._closed:
             raise Misused(f"{what}: the pool is closed")
-        charged = self._class(n) if memory else n
-        if n <= self.total < charged:
-            charged = n  # the whole is no class
-        found = None
-        if memory:
-            found = self._memory(n, charged, token, timeout)
-        else:
-            self._share.take(charged, token, timeout)
+        room = self._class(n) if memory else n
+        if n <= self.total < room:
+            room = n  # the whole is no class
+        charged, found = self._memory(room, token, timeout) if memory else (self._share.take(n, token, timeout), None)
         lease = _Owned(n, charged, found, self._returned, what)
         with self._lock:
             self._open[id(lease)] = (what, charged, lease.since)
@@ -98,9 +98,7 @@ class Pool:
 
     def reserve(self, n: int) -> None:
         """``n`` bytes are this process's own from now on, or as many of them as leave a part's room to all."""
-        with self._lock:
-            self._share.bound = max(LEAST, self._share.bound - n)
-        self._row.stand(n, LEAST)
+        self._share.reserve(n, LEAST)
 
     def close(self) -> None:
         """Give everything back; leases that were not returned are listed in the log, and freed."""
@@ -122,20 +120,21 @@ class Pool:
     def _keeps(self, charged: int) -> bool:
         return self.sizes.reuse_from <= charged <= self.sizes.most
 
-    def _memory(self, n: int, charged: int, token: Token | None, timeout: float) -> mmap.mmap | None:
+    def _memory(self, room: int, token: Token | None, timeout: float) -> tuple[int, mmap.mmap | None]:
+        """What it counts as, and memory of ``room`` bytes, none of 0."""
         with self._lock:
-            if self._kept.get(charged):
+            if self._kept.get(room):
                 self._row.count(statistics.GETS)
                 self._row.count(statistics.HITS)
-                self._count_kept(-charged)
-                return self._kept[charged].pop()
-        self._share.take(charged, token, timeout)
-        if not n:
-            return None
+                self._count_kept(-room)
+                return room, self._kept[room].pop()
+        charged = self._share.take(room, token, timeout)
+        if not room:
+            return 0, None
         with self._lock:
             self._row.count(statistics.MISSES)
         try:
-            return mmap.mmap(-1, charged, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            return charged, mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except BaseException:
             self._share.give(charged)
             raise
@@ -149,7 +148,12 @@ class Pool:
         if memory is None:
             self._share.give(lease.charged)
             return
-        if self._keeps(lease.charged) and not self._row.others_wait and not is_shared(memory):
+        if (
+            self._keeps(lease.charged)
+            and lease.charged == len(memory)
+            and not self._row.others_wait
+            and not is_shared(memory)
+        ):
             with self._lock:
                 self._kept.setdefault(lease.charged, []).append(memory)
                 self._count_kept(lease.charged)
@@ -195,7 +199,7 @@ class _Held:
 
     def __enter__(self) -> None:
         if self._n:
-            self._share.take(self._n, self._token, WAIT)
+            self._n = self._share.take(self._n, self._token, WAIT)
 
     def __exit__(self, *exc: object) -> None:
         if self._n:

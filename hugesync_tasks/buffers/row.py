@@ -19,7 +19,6 @@ from hugesync_tasks.buffers.table import (
     WANT,
     Table,
 )
-from hugesync_tasks.errors import TooLarge
 
 GRACE = 2.0  # seconds that a process which could take its bytes, and does not, may keep others waiting
 
@@ -38,6 +37,10 @@ class Row:
         self._stuck: tuple[int, float] = (0, 0.0)
 
     @property
+    def total(self) -> int:
+        return self._words[TOTAL]
+
+    @property
     def capacity(self) -> int:
         return self._table.capacity
 
@@ -49,14 +52,10 @@ class Row:
         """``n`` bytes and up to ``more`` beside them, if nobody who came before ``ticket`` waits; else 0, and the row waits under
         its ticket. ``following``: ticket and bytes of who waits next in this process; it keeps its place.
 
-        Raises TooLarge where there never will be so many, Transient where the lock cannot be had.
+        Raises Transient where the lock cannot be had.
         """
         table, words, at = self._table, self._words, self._at
         with table.locked():
-            if n > table.capacity:
-                table.reap()
-            if n > (most := table.capacity):
-                raise TooLarge(f"{n} bytes are more than the {most} of the worker's buffer budget")
             granted = self._granted(n, more, ticket)
             if not granted and table.reap():
                 granted = self._granted(n, more, ticket)

@@ -30,6 +30,7 @@ class Share:
 
     def __init__(self, row: Row, bound: int, reclaim: Callable[[int], object]) -> None:
         self.row, self.bound, self._reclaim = row, bound, reclaim
+        self._whole = bound
         self.changed = Condition()  # guards what follows, and the counters of the row
         self.used = 0  # bytes of leases, and of memory that is kept
         self.kept = 0  # bytes of that memory
@@ -37,20 +38,20 @@ class Share:
         self._queue: deque[_Waiter] = deque()
         self._ended = False
 
-    def take(self, n: int, token: Token | None, timeout: float) -> None:
-        """Wait until ``n`` bytes fit. ``token`` keeps its task alive meanwhile, and ends the wait.
+    def take(self, n: int, token: Token | None, timeout: float) -> int:
+        """Wait until ``n`` bytes fit; what they count as, to be given back: all of them, or where less is left since something was
+        reserved for good, that, and alone. ``token`` keeps its task alive meanwhile, and ends the wait.
 
         Raises TooLarge where they never will, Transient after ``timeout`` seconds, and what ``token`` raises.
         """
         with self.changed:
             self.row.count(statistics.GETS)
             if not n:
-                return
+                return 0
             if not self._queue and self._taken - self.used >= n:
                 self.used += n
-                return
-            self._check(n)
-            waiter = _Waiter(n, time.monotonic_ns())
+                return n
+            waiter = _Waiter(self._counted(n), time.monotonic_ns())
             self._queue.append(waiter)
         try:
             began = time.monotonic()
@@ -62,14 +63,22 @@ class Share:
         except BaseException:
             self._leave(waiter)
             raise
+        return waiter.n
 
-    def _check(self, n: int) -> None:
-        if n <= self.bound and n <= (most := self.row.capacity):
-            return
+    def reserve(self, n: int, least: int) -> None:
+        """``n`` bytes are used for as long as the process lives, or as many of them as leave ``least``."""
+        with self.changed:
+            self.bound = max(least, self.bound - n)
+        self.row.stand(n, least)
+
+    def _counted(self, n: int) -> int:
+        """As what ``n`` bytes count. Raises TooLarge. With ``changed`` held."""
+        if n <= self._whole and n <= self.row.total:
+            return max(1, min(n, self.bound, self.row.capacity))
         self.row.count(statistics.REFUSED)
-        if n > self.bound:
-            raise TooLarge(f"{n} bytes are more than the {self.bound} that --memory leaves to a process")
-        raise TooLarge(f"{n} bytes are more than the {most} of the worker's --buffer-budget")
+        if n > self._whole:
+            raise TooLarge(f"{n} bytes are more than the {self._whole} that --memory leaves to a process")
+        raise TooLarge(f"{n} bytes are more than the {self.row.total} of the worker's --buffer-budget")
 
     def _wait(self, waiter: _Waiter, token: Token | None, timeout: float) -> None:
         until = time.monotonic() + timeout
@@ -98,7 +107,7 @@ class Share:
                 return False
             if self._have(waiter):
                 return True
-            self._check(waiter.n)  # both may have become less
+            waiter.n = self._counted(waiter.n)  # both may have become less
             short = waiter.n - (self._taken - self.used)
         if self.kept:
             self._reclaim(short)
@@ -136,6 +145,8 @@ class Share:
 
     def _leave(self, waiter: _Waiter) -> None:
         with self.changed:
+            if waiter not in self._queue:
+                return
             first = self._queue[0] is waiter
             self._queue.remove(waiter)
             self.changed.notify_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from hugesync_tasks.budget import Budget, Holds
+from hugesync_tasks.budget import OF_WORKER, Budget, Holds
 from hugesync_tasks.buffers import copying, statistics
 from hugesync_tasks.buffers.classes import Sizes
 from hugesync_tasks.buffers.pool import Pool
@@ -53,7 +53,7 @@ def budget_for(settings: Settings, bound: int) -> Holds:
         except (OSError, ValueError) as error:
             log.warning("buffers: this process goes on without a pool: %s", error)
     each = budget_of(settings.buffers_budget, settings.memory, _slots, memory_limit()) // _slots
-    return Budget(min(bound, each))
+    return Budget(bound) if bound <= each else Budget(each, OF_WORKER)
 
 
 def sizes_of(settings: Settings) -> Sizes:
