@@ -7,6 +7,7 @@ import logging
 import mmap
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hugesync_tasks.budget import Budget
-from hugesync_tasks.buffers import copying, sharing, sizing, statistics
+from hugesync_tasks.buffers import copying, share, sharing, sizing, statistics
 from hugesync_tasks.buffers.classes import KIB, MIB, PAGE, Sizes
 from hugesync_tasks.buffers.lease import Misused
 from hugesync_tasks.buffers.pool import Pool
@@ -243,12 +244,15 @@ def test_what_is_kept_for_later_is_given_up_for_what_is_needed_now(pool: Pool) -
         assert figures(pool, "idle") == [0]
 
 
-def test_many_threads_are_served_in_the_order_in_which_they_came(pool: Pool) -> None:
+def test_many_threads_are_served_in_the_order_in_which_they_came(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share, "LOOK", 0.001)  # all look all the time: the order must not come from who is woken
+    monkeypatch.setattr(share, "BESIDE", 0.001)
     held, order, threads = pool.lease(TOTAL, memory=False), [], []
 
     def work(n: int) -> None:
         with pool.lease(TOTAL // 2 + MIB, memory=False):
             order.append(n)
+            time.sleep(0.01)
 
     for n in range(6):
         threads.append(threading.Thread(target=work, args=(n,)))

@@ -172,7 +172,8 @@ def test_a_process_that_is_killed_in_the_middle_of_a_change_leaves_nothing_half_
     pool.close()
 
 
-def test_who_comes_first_is_served_first_over_all_processes(shared: Table) -> None:
+def test_who_comes_first_is_served_first_over_all_processes(shared: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share, "LOOK", 0.001)  # all look all the time: the order must not come from who is woken
     turn = memoryview(mmap.mmap(-1, 4096)).cast("Q")
 
     def waits(_: int) -> str:
@@ -180,6 +181,7 @@ def test_who_comes_first_is_served_first_over_all_processes(shared: Table) -> No
         with pool.lease(TOTAL // 2 + MIB, memory=False, timeout=60):  # one at a time
             turn[0] += 1
             mine = turn[0]
+            time.sleep(0.02)
         pool.close()
         return str(mine)
 
@@ -193,6 +195,21 @@ def test_who_comes_first_is_served_first_over_all_processes(shared: Table) -> No
         lease.close()
         assert [int(child.said()) for child in children] == [1, 2, 3, 4, 5]
     pool.close()
+
+
+def test_one_that_got_its_bytes_from_its_own_process_waits_no_longer(shared: Table) -> None:
+    pool, other, got = pool_of(shared), pool_of(shared), threading.Event()
+    small, held = other.lease(4 * MIB, memory=False), pool.lease(60 * MIB, memory=False)
+    thread = threading.Thread(target=lambda: (pool.lease(30 * MIB, memory=False), got.set()))
+    thread.start()
+    wait_until(waiting(shared, 1))
+    held.close()
+    assert got.wait(10)
+    thread.join()
+    assert figure(shared, "waiting") == 0
+    small.close()
+    pool.close()
+    other.close()
 
 
 def test_a_large_request_is_not_starved_by_many_small_ones(shared: Table) -> None:
