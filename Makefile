@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-scaling bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-scaling bench-buffers bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -160,6 +160,9 @@ bench-growth: $(DEV) $(BENCH) ## Growth with the number of files and with their 
 
 bench-scaling: $(DEV) $(BENCH) ## 1, 2, 4, 8 worker processes on a store that is far away
 	$(BENCHED) benchmarks/scaling.py $(ARGS)
+
+bench-buffers: $(DEV) ## What the buffers cost and gain, 4 KiB to 64 MiB (docs/buffers.md)
+	$(PY) benchmarks/buffers.py $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)

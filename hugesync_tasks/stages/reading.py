@@ -21,13 +21,13 @@ def into(room: memoryview | None, reader: Reader, paid_by: Token | None = None) 
             if paid_by is not None:
                 paid_by.pay(n)
             done += n
-        return room[:done]
+        return room  # itself: a part of it would be one more view, that must be gone before it is lent again
     for chunk in reader if paid_by is None else _paid(reader, paid_by):
         if done + len(chunk) > len(room):
             raise SourceChanged(f"read more than {len(room)} bytes", reader.head.entry.key)
         room[done : done + len(chunk)] = chunk
         done += len(chunk)
-    return room[:done]
+    return room if done == len(room) else room[:done]
 
 
 def whole(reader: Reader, paid_by: Token | None = None) -> bytes:
