@@ -52,7 +52,7 @@ def nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def figures(pool: Pool, *names: str) -> list[float]:
-    found = statistics.of(pool.table)
+    found = pool.stats()
     return [found[name] for name in names]
 
 
@@ -284,7 +284,7 @@ def test_the_figures_count_what_happened(pool: Pool) -> None:
             pass
     with pool.hold(1000):
         pass
-    found = statistics.of(pool.table)
+    found = pool.stats()
     assert [found[n] for n in ("gets", "puts", "hits", "misses", "waits")] == [4, 4, 2, 1, 0]
     assert 8 * MIB <= found["high_water"] <= 10 * MIB
     assert "4 gets, 4 puts, 2 hits, 1 misses, 0 waits" in statistics.sentence(found)

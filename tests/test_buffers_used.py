@@ -18,7 +18,6 @@ import pytest
 import servers
 from conftest import Bucket
 from hugesync_tasks.budget import Budget, Holds
-from hugesync_tasks.buffers import statistics
 from hugesync_tasks.buffers.classes import MIB, Sizes
 from hugesync_tasks.buffers.pool import Pool
 from hugesync_tasks.buffers.table import Table
@@ -90,7 +89,7 @@ def test_parts_in_memory_that_is_lent_arrive_as_those_without_a_pool(ends: str, 
         found.append(send(source, LocalStore(folder) if ends.endswith("local") else MemoryStore(), holds))
     assert found[0] == found[1]
     assert found[0][1] == HOLES
-    assert statistics.of(pool.table)["hits"] == 2, "the memory of the first part was lent again"
+    assert pool.stats()["hits"] == 2, "the memory of the first part was lent again"
 
 
 def test_a_source_that_gives_less_than_a_part_leaves_nothing_of_the_last_part_in_it(pool: Pool, tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_a_file_of_a_batch_that_never_fits_fails_alone() -> None:
     BatchRun(between(source, dest), Token(), found.update, pool).run(transfers)
     assert [found[n].state for n in range(3)] == ["done", "failed", "done"]
     assert "--memory" in found[1].message
-    assert statistics.of(table)["gets"] == 3
+    assert pool.stats()["gets"] == 3
     pool.close()
     table.close()
 

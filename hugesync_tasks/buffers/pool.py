@@ -36,11 +36,11 @@ class Pool:
         """Raises OSError where the table has no row left."""
         self.sizes, self.table = sizes, table
         self._share = Share(Row(table), bound, self._reclaim)
-        self._lock = self._share.changed
+        self._lock = self._share.lock
         self._row = self._share.row
         self._kept: dict[int, list[mmap.mmap]] = {}  # by class
         self._open: dict[int, tuple[str, int, float]] = {}  # by id: what, bytes, since
-        self._standing = 0
+        self._small = max((size for size in sizes.classes() if size < sizes.reuse_from), default=0)  # never kept
         self._busy = time.monotonic()
         self._closed = False
         if watch:
@@ -59,7 +59,7 @@ class Pool:
         self, n: int, token: Token | None = None, memory: bool = False
     ) -> AbstractContextManager[memoryview | None]:
         """``n`` bytes for a while; with ``memory`` a view of so many, where it is worth while (from ``reuse_from`` up). As ``lease``."""
-        if memory and self._keeps(self._class(n)) and self._class(n) <= self.total:
+        if memory and n > self._small and self._keeps(self._class(n)) and self._class(n) <= self.total:
             return self._hold_memory(n, token)
         return _Held(self._share, n, token)
 
@@ -96,6 +96,11 @@ class Pool:
             self._open[id(lease)] = (what, charged, lease.since)
         return lease
 
+    def stats(self) -> dict[str, float]:
+        """The figures of the whole worker, with all that this process has counted."""
+        self._share.show()
+        return statistics.of(self.table)
+
     def reserve(self, n: int) -> None:
         """``n`` bytes are this process's own from now on, or as many of them as leave a part's room to all."""
         self._share.reserve(n, LEAST)
@@ -106,7 +111,7 @@ class Pool:
             self._closed = True
             lost, now = list(self._open.values()), time.monotonic()
             self._open.clear()
-            self._row.count(statistics.UNRETURNED, len(lost))
+            self._share.count(statistics.UNRETURNED, len(lost))
         for what, n, since in lost:
             log.warning("buffers: %s of %d bytes was not returned, after %.0f s; it is freed", what, n, now - since)
         self._reclaim(self._share.kept)
@@ -124,15 +129,14 @@ class Pool:
         """What it counts as, and memory of ``room`` bytes, none of 0."""
         with self._lock:
             if self._kept.get(room):
-                self._row.count(statistics.GETS)
-                self._row.count(statistics.HITS)
+                self._share.count(statistics.GETS)
+                self._share.count(statistics.HITS)
                 self._count_kept(-room)
                 return room, self._kept[room].pop()
         charged = self._share.take(room, token, timeout)
         if not room:
             return 0, None
-        with self._lock:
-            self._row.count(statistics.MISSES)
+        self._share.count(statistics.MISSES)
         try:
             return charged, mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except BaseException:
@@ -157,7 +161,7 @@ class Pool:
             with self._lock:
                 self._kept.setdefault(lease.charged, []).append(memory)
                 self._count_kept(lease.charged)
-                self._row.count(statistics.PUTS)
+                self._share.count(statistics.PUTS)
             return
         _unmap(memory)
         self._share.give(lease.charged)
@@ -182,6 +186,7 @@ class Pool:
     def _watch(self) -> None:
         while not self._closed:
             rung = self._row.bell.rung
+            self._share.show()
             idle = time.monotonic() - self._busy > IDLE
             if self._row.others_wait or idle:
                 self._reclaim(self._share.kept)

@@ -45,6 +45,11 @@ class Row:
         return self._table.capacity
 
     @property
+    def anybody_waits(self) -> bool:
+        """Of all processes; a hint."""
+        return self._words[WAITING] > 0
+
+    @property
     def others_wait(self) -> bool:
         return self._words[WAITING] > bool(self._words[self._at + TICKET])
 
@@ -126,13 +131,15 @@ class Row:
         self._words[self._at + SPARE] = n
 
     def _ask_back(self) -> None:
-        for row in self._table.taken():
-            if row != self._at and self._words[row + SPARE]:
+        for row in self._table.taken():  # not by SPARE: that is a hint
+            if row != self._at and self._words[row + HELD]:
                 self._table.bell(row).ring()
 
-    def count(self, name: int, n: int = 1) -> None:
-        """One of ``NAMES``, by its place. Of one thread at a time."""
-        self._counts[name] += n
+    def count(self, more: list[int]) -> None:
+        """So many more of each of ``NAMES``. By one thread at a time."""
+        for name, n in enumerate(more):
+            if n:
+                self._counts[name] += n
 
     def waited(self, bucket: int) -> None:
         """In the histogram."""

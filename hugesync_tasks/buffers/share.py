@@ -6,13 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Condition
+from threading import Condition, RLock
 
 from hugesync_tasks.buffers import statistics
 from hugesync_tasks.buffers.row import Row
+from hugesync_tasks.buffers.table import NAMES
 from hugesync_tasks.errors import TooLarge, Transient
 from hugesync_tasks.token import Token
 
+SHOWN_EVERY = 32  # leases
 LOOK = 0.05  # seconds between two looks of who waits: rings may be lost, and processes die
 BESIDE = 1.0  # seconds between two looks of who waits behind another thread: only its turn wakes it
 QUANTUM = 1 << 20  # bytes: small amounts are taken together, and so many are kept between two of them
@@ -31,12 +33,16 @@ class Share:
     def __init__(self, row: Row, bound: int, reclaim: Callable[[int], object]) -> None:
         self.row, self.bound, self._reclaim = row, bound, reclaim
         self._whole = bound
-        self.changed = Condition()  # guards what follows, and the counters of the row
+        self.lock = RLock()  # guards what follows; taken by itself, a condition's way in is as long as all the rest
+        self.changed = Condition(self.lock)
         self.used = 0  # bytes of leases, and of memory that is kept
         self.kept = 0  # bytes of that memory
         self._taken = 0  # of the worker's budget
         self._queue: deque[_Waiter] = deque()
         self._ended = False
+        self._counts = [0] * len(
+            NAMES
+        )  # that the table does not show yet: for a small file it would be as far as all the rest
 
     def take(self, n: int, token: Token | None, timeout: float) -> int:
         """Wait until ``n`` bytes fit; what they count as, to be given back: all of them, or where less is left since something was
@@ -44,8 +50,8 @@ class Share:
 
         Raises TooLarge where they never will, Transient after ``timeout`` seconds, and what ``token`` raises.
         """
-        with self.changed:
-            self.row.count(statistics.GETS)
+        with self.lock:
+            self._counts[statistics.GETS] += 1
             if not n:
                 return 0
             if not self._queue and self._taken - self.used >= n:
@@ -57,8 +63,8 @@ class Share:
             began = time.monotonic()
             if not self._turn(waiter):
                 self._wait(waiter, token, timeout)
-                with self.changed:
-                    self.row.count(statistics.WAITS)
+                with self.lock:
+                    self.count(statistics.WAITS)
                     self.row.waited(statistics.bucket_of(time.monotonic() - began))
         except BaseException:
             self._leave(waiter)
@@ -67,15 +73,15 @@ class Share:
 
     def reserve(self, n: int, least: int) -> None:
         """``n`` bytes are used for as long as the process lives, or as many of them as leave ``least``."""
-        with self.changed:
+        with self.lock:
             self.bound = max(least, self.bound - n)
         self.row.stand(n, least)
 
     def _counted(self, n: int) -> int:
-        """As what ``n`` bytes count. Raises TooLarge. With ``changed`` held."""
+        """As what ``n`` bytes count. Raises TooLarge. With ``lock`` held."""
         if n <= self._whole and n <= self.row.total:
             return max(1, min(n, self.bound, self.row.capacity))
-        self.row.count(statistics.REFUSED)
+        self.count(statistics.REFUSED)
         if n > self._whole:
             raise TooLarge(f"{n} bytes are more than the {self._whole} that --memory leaves to a process")
         raise TooLarge(f"{n} bytes are more than the {self.row.total} of the worker's --buffer-budget")
@@ -90,10 +96,10 @@ class Share:
                 token.alive()
             left = until - time.monotonic()
             if left <= 0:
-                with self.changed:
-                    self.row.count(statistics.TIMEOUTS)
+                with self.lock:
+                    self.count(statistics.TIMEOUTS)
                 raise Transient(f"no {waiter.n} bytes of memory were free for {timeout:.0f} s")
-            with self.changed:
+            with self.lock:
                 first = self._queue[0] is waiter
                 if not first:
                     self.changed.wait(min(left, BESIDE))
@@ -102,7 +108,7 @@ class Share:
 
     def _turn(self, waiter: _Waiter) -> bool:
         """Let ``waiter`` have its bytes, if it is the first here and may."""
-        with self.changed:
+        with self.lock:
             if self._queue[0] is not waiter:
                 return False
             if self._have(waiter):
@@ -111,7 +117,7 @@ class Share:
             short = waiter.n - (self._taken - self.used)
         if self.kept:
             self._reclaim(short)
-        with self.changed:
+        with self.lock:
             if self._have(waiter):
                 return True
             room = self.bound - self.used - waiter.n
@@ -122,7 +128,7 @@ class Share:
             return False
         more = min(QUANTUM, room) if waiter.n < QUANTUM else 0
         got = self.row.take(short, more, waiter.ticket, following)
-        with self.changed:
+        with self.lock:
             self._taken += got
             if not got or not self._have(waiter):
                 return False
@@ -144,7 +150,7 @@ class Share:
         return (self._queue[at].ticket, self._queue[at].n) if len(self._queue) > at else (0, 0)
 
     def _leave(self, waiter: _Waiter) -> None:
-        with self.changed:
+        with self.lock:
             if waiter not in self._queue:
                 return
             first = self._queue[0] is waiter
@@ -156,25 +162,44 @@ class Share:
 
     def give(self, n: int, put: bool = True) -> None:
         """``n`` bytes are used no longer. ``put``: it was a lease that had them."""
-        with self.changed:
+        with self.lock:
             if self._ended:
                 return
-            if put:
-                self.row.count(statistics.PUTS)
             self.used -= n
+            if put:
+                self._counts[statistics.PUTS] += 1
+            idle = self._taken - self.used
+            if not self._queue and idle <= QUANTUM and not self.row.anybody_waits:
+                if self._counts[statistics.PUTS] > SHOWN_EVERY:
+                    self.show()
+                return
             others = self.row.others_wait
             keep = 0 if others else self._taken if self._queue else QUANTUM
             extra = max(0, self._taken - self.used - keep)
             self._taken -= extra
-            self._say()
+            self.show()
             waited = bool(self._queue)
         if extra:
             self.row.give(extra)
         if waited:
             self.row.bell.ring()
 
+    def count(self, name: int, n: int = 1) -> None:
+        """One of the table's counters."""
+        with self.lock:
+            self._counts[name] += n
+            self.show()
+
+    def show(self) -> None:
+        """Put into the table what was counted, and what can be had again."""
+        with self.lock:
+            if not self._ended:
+                self.row.count(self._counts)
+                self._counts = [0] * len(NAMES)
+                self._say()
+
     def keep(self, n: int) -> None:
-        """``n`` bytes more (or less) of what is used are memory that is kept. With ``changed`` held."""
+        """``n`` bytes more (or less) of what is used are memory that is kept. With ``lock`` held."""
         self.kept += n
         self._say()
 
@@ -184,15 +209,16 @@ class Share:
 
     def settle(self) -> None:
         """Give back all that nobody uses, and say what is kept."""
-        with self.changed:
+        with self.lock:
             extra = 0 if self._queue and not self.row.others_wait else self._taken - self.used
             self._taken -= extra
-            self._say()
+            self.show()
         if extra:
             self.row.give(extra)
 
     def end(self) -> None:
         """Give everything back, used or not; what is given later is forgotten."""
-        with self.changed:
+        with self.lock:
+            self.show()
             self._ended, self._taken, self.used, self.kept = True, 0, 0, 0
             self.row.leave()

@@ -81,5 +81,6 @@ def tell(every: float) -> None:
 
 def stats() -> dict[str, float]:
     """The figures of this worker's buffers (``statistics.of``), in its main process and in its children; {} without a pool."""
-    table = _table or (_pool.table if _pool is not None else None)
-    return statistics.of(table) if table is not None else {}
+    if _pool is not None:
+        return _pool.stats()
+    return statistics.of(_table) if _table is not None else {}
