@@ -7,12 +7,15 @@ import mmap
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,7 @@ from processes import wait_until
 from scale import scaled
 
 TOTAL = 64 * MIB
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -367,6 +371,21 @@ def test_who_waits_behind_a_request_that_the_budget_became_too_small_for_goes_on
         shared.resize(32 * MIB)
         assert child.said() == "refused"
     lease.close()
+    pool.close()
+
+
+def test_another_program_reads_the_figures_through_the_descriptor(shared: Table) -> None:
+    code = (
+        "import sys; from hugesync_tasks.buffers import statistics; from hugesync_tasks.buffers.table import Table; "
+        "print(statistics.of(Table.of(int(sys.argv[1])))['held'])"
+    )
+    pool = pool_of(shared)
+    with pool.lease(8 * MIB):
+        command = [sys.executable, "-c", code, str(shared.fd)]
+        ran = subprocess.run(command, pass_fds=[shared.fd], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert int(ran.stdout) == 8 * MIB
+    with pool.lease(TOTAL, timeout=5):
+        pass
     pool.close()
 
 

@@ -44,10 +44,10 @@ def budget_for(settings: Settings, bound: int) -> Holds:
     if settings.buffers_enabled:
         try:
             sizes = sizes_of(settings)
-            table = _table or Table(
+            found = _table or Table(
                 min(bound, budget_of(settings.buffers_budget, settings.memory, 1, memory_limit())), 1
             )
-            _pool = Pool(bound, table, sizes, watch=_table is not None)
+            _pool = Pool(bound, found, sizes, watch=_table is not None)
             copying.use(_pool, sizes.size)
             return _pool
         except (OSError, ValueError) as error:
@@ -66,6 +66,11 @@ def end() -> None:
     if _pool is not None:
         _pool.close()
         _pool = None
+
+
+def table() -> Table | None:
+    """This worker's table, for a process that is started and not forked: its ``fd`` can be inherited, and ``Table.of`` reads it."""
+    return _table
 
 
 def tell(every: float) -> None:

@@ -50,17 +50,27 @@ class Table:
 
     def __init__(self, total: int, rows: int = ROWS) -> None:
         """Raises OSError where there is no shared memory to be had."""
-        self.rows = rows
-        self.fd = os.memfd_create("hugesync-buffers") if hasattr(os, "memfd_create") else _unlinked()
+        fd = os.memfd_create("hugesync-buffers") if hasattr(os, "memfd_create") else _unlinked()
         try:
-            size = (_HEAD + rows * ROW) * _WORD
-            os.ftruncate(self.fd, size)
-            self._memory = mmap.mmap(self.fd, size)
+            os.ftruncate(fd, (_HEAD + rows * ROW) * _WORD)
+            self._map(fd)
         except BaseException:
-            os.close(self.fd)
+            os.close(fd)
             raise
-        self.words = memoryview(self._memory).cast("Q")
         self.words[TOTAL] = total
+
+    @classmethod
+    def of(cls, fd: int) -> Table:
+        """The table behind a descriptor that was inherited, to be read. Raises OSError, ValueError where it is none."""
+        made = cls.__new__(cls)
+        made._map(fd)
+        return made
+
+    def _map(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        self.fd, self.rows = fd, (size // _WORD - _HEAD) // ROW
+        self._memory = mmap.mmap(fd, size)
+        self.words = memoryview(self._memory).cast("Q")
         self._mutex = Lock()
         self._mine: set[int] = set()  # rows, of the process ``_pid``
         self._pid = os.getpid()
