@@ -45,6 +45,26 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "the bytes of a killed process come back", "hugesync_tasks/buffers/row.py",
+        "if not granted and table.reap():", "if not granted and False:",
+        "tests/test_buffers_processes.py -k killed",
+    ),
+    Mutation(
+        "a worker's budget is never exceeded", "hugesync_tasks/buffers/row.py",
+        "        if n > room:\n            return 0\n        return n + min(more, room - n)", "        return n",
+        "tests/test_buffers_processes.py -k never_hold",
+    ),
+    Mutation(
+        "bytes are lent in the order of arrival", "hugesync_tasks/buffers/row.py",
+        "        if before:\n", "        if False:\n",
+        "tests/test_buffers_processes.py -k first",
+    ),
+    Mutation(
+        "memory that somebody still sees is not lent again", "hugesync_tasks/buffers/lease.py",
+        "        return True\n    except (SystemError", "        return False\n    except (SystemError",
+        "tests/test_buffers.py -k kept_a_view",
+    ),
+    Mutation(
         "a line that was cut off is not continued", "producer/hugesync_producer/lines.py",
         '(b"\\n" if self._torn else b"")', 'b""',
         "tests/test_lines.py",
