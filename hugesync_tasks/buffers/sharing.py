@@ -12,6 +12,7 @@ from hugesync_tasks.buffers.pool import Pool
 from hugesync_tasks.buffers.sizing import budget_of, memory_limit
 from hugesync_tasks.buffers.table import Table
 from hugesync_tasks.config import Settings
+from hugesync_tasks.errors import Transient
 
 log = logging.getLogger("hugesync_tasks.buffers")
 
@@ -50,7 +51,7 @@ def budget_for(settings: Settings, bound: int) -> Holds:
             _pool = Pool(bound, found, sizes, watch=_table is not None)
             copying.use(_pool, sizes.size)
             return _pool
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Transient) as error:
             log.warning("buffers: this process goes on without a pool: %s", error)
     each = budget_of(settings.buffers_budget, settings.memory, _slots, memory_limit()) // _slots
     return Budget(bound) if bound <= each else Budget(each, OF_WORKER)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 from awscrt.checksums import crc32c, crc64nvme
 
+from hugesync_tasks.buffers.copying import Chunk, Counting, tee
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack
 from hugesync_tasks.errors import (
@@ -27,7 +29,7 @@ from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.stages.reading import into
-from hugesync_tasks.stores.base import Body
+from hugesync_tasks.stores.base import Body, Reader
 from hugesync_tasks.token import Token
 
 _CHECKSUMS = {"crc64nvme": crc64nvme, "crc32c": crc32c}  # by ``limits.copy_proof``
@@ -131,12 +133,10 @@ def _of_source(job: JobContext, large: LargeFile, row: Row, token: Token) -> int
     algorithm = _CHECKSUMS.get(job.dest.limits.copy_proof)
     if algorithm is None:
         return None
-    key, value = job.source_key(large.source), 0
+    key = job.source_key(large.source)
     try:
         with job.source.open(key, large.source.version, token, row.start, row.length) as reader:
-            for chunk in reader:
-                value = algorithm(chunk, value)
-                token.moved(len(chunk))
+            value = _digested(reader, algorithm, Counting(token.moved))
     except (VersionMismatch, NotFound) as error:
         raise _moved(error, key) from error
     return value
@@ -187,11 +187,19 @@ def _put(job: JobContext, upload: Upload, number: int, listed: Part | None, body
 
 def _crc64(job: JobContext, key: str, version: str, start: int, length: int, token: Token) -> int:
     """Of a range of the old object, read back: where the store does not prove the whole, this does."""
-    crc = 0
     with job.dest.open(key, version, token, start, length) as reader:
-        for chunk in reader:
-            crc = crc64nvme(chunk, crc)
-    return crc
+        return _digested(reader, crc64nvme)
+
+
+def _digested(reader: Reader, algorithm: Callable[[Chunk, int], int], *sinks: Counting) -> int:
+    value = 0
+
+    def digest(chunk: Chunk) -> None:
+        nonlocal value
+        value = algorithm(chunk, value)
+
+    tee(reader, digest, *sinks)
+    return value
 
 
 def _moved(error: StoreError, key: str) -> SourceChanged:
