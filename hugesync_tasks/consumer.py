@@ -23,7 +23,7 @@ from billiard.exceptions import WorkerLostError
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, process
+from hugesync_tasks import __version__, process, taskevents
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
@@ -75,6 +75,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
+    event_names = True  # events for Flower name files
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
 
     def start(self, consumer: Consumer) -> None:
@@ -86,6 +87,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 introduce(settings, slots)
             name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
+            cls.event_names = settings.task_event_names == "shown"
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
@@ -155,6 +157,13 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def _task_is_taken(sender: Any = None, request: Any = None, **_: object) -> None:
+    """In the main process, before Celery tells of the task."""
+    if taskevents.told(sender) and RegisterStep.register is not None:
+        taskevents.put_words(request, RegisterStep.register.ledger, RegisterStep.event_names)
 
 
 @signals.task_failure.connect  # type: ignore[untyped-decorator]

@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 
 def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
-    """Run one task to its end. Returns what happened, for logs and Flower. ``process``: by default this worker child's."""
+    """Run one task to its end. Returns what happened, for logs and Flower: no file is named in it. ``process``: by default this
+    worker child's."""
     process = process or Process.current()
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
@@ -126,7 +127,7 @@ def _begin(work: Work) -> str:
     if large.delta is not None and not stands["upload"]:
         steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
         work.settle({"file": mine, "steps": steps})
-        return f"{large.upload.key}: a delta is looked for"
+        return "a delta is looked for"
     if stands["upload"] != mine["upload"] and not mine["upload"]:
         large, listed = LargeFile.of(stands), []  # another coordinator's delta was laid out: it goes on
     elif stands["upload"] != mine["upload"]:
@@ -136,7 +137,7 @@ def _begin(work: Work) -> str:
             put_intent(job.dest, LargeFile.of(stands).upload, token)
         large, listed = LargeFile.of(stands), []
     work.settle({"file": large.fields(), "listed": [p.wire() for p in listed]})
-    return f"{large.upload.key} in {large.fields()['total']} parts"
+    return f"{large.fields()['total']} parts"
 
 
 def _part(work: Work) -> str:
@@ -171,7 +172,7 @@ def _part(work: Work) -> str:
         return work.replan("source_changed", "the same part was read twice with different bytes")
     if answer is PartAnswer.FENCED:
         return work.replan("upload_lost", "another upload of this file has begun")
-    return f"{large.upload.key} part {part.number}: {answer.lower()}"
+    return f"part {part.number}: {answer.lower()}"
 
 
 def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
@@ -199,7 +200,7 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
-    return f"{large.upload.key}: {outcome.state}"
+    return outcome.state
 
 
 def _abandon(work: Work) -> str:
