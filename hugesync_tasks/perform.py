@@ -8,9 +8,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
-from hugesync_tasks import perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -35,6 +36,7 @@ from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
+from hugesync_tasks.words import about
 from hugesync_tasks.work import UploadLost, Work
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ log = logging.getLogger(__name__)
 def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     """Run one task to its end. Returns what happened, for logs and Flower: no file is named in it. ``process``: by default this
     worker child's."""
+    logs.of_task(job_id, task_id)
     process = process or Process.current()
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
@@ -51,6 +54,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
+    logs.of_task(job_id, task_id, cache(lambda task=claim.task, file=claim.file: about(task, file).fields()))
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
     if claim.task.kind not in _HANDLERS:

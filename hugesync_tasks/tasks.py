@@ -6,12 +6,21 @@ work. They differ only for the people who read them in logs and in Flower.
 
 from __future__ import annotations
 
+from celery import signals
+
+from hugesync_tasks import logs
 from hugesync_tasks.celery import app
 from hugesync_tasks.perform import KINDS, perform
 
 
 def _run(job: str, task: str) -> str:
     return perform(job, task)
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator]
+def _over(**_: object) -> None:
+    """After Celery's own line about the task, which so says what it was about."""
+    logs.of_task()
 
 
 for _kind in KINDS:

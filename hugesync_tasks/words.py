@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.model import Kind, Removal, Transfer
 from hugesync_tasks.parts import part_count, part_range
 from hugesync_tasks.redact import redact
 from hugesync_tasks.stages.begin import LargeFile
-from hugesync_tasks.state.base import Task
+from hugesync_tasks.state.base import Ledger, Task
 
 LONGEST = 160  # characters of a name; of a longer one the beginning and the end
 _CUT = "…"
@@ -76,7 +77,7 @@ def about(task: Task, file: Mapping[str, str]) -> About:
     said = About(task.kind)
     try:
         payload = json.loads(task.payload)
-        if isinstance(payload, list):
+        if isinstance(payload, list) or "items" in payload:
             return _several(said, payload)
         if "transfer" in payload:
             transfer = Transfer.unwire(payload["transfer"])
@@ -88,11 +89,20 @@ def about(task: Task, file: Mapping[str, str]) -> About:
         return said
 
 
-def _several(said: About, payload: list[Any]) -> About:
+def fields_of(ledger: Ledger, job: str, task: str) -> dict[str, Any]:
+    """``About.fields`` of a task that somebody else has in hand; {} where the ledger does not tell."""
+    try:
+        record = ledger.task(job, task)
+    except HugeSyncError:
+        return {}
+    return about(*record).fields() if record is not None else {}
+
+
+def _several(said: About, payload: Any) -> About:
     if said.kind == "folders":
         return replace(said, path=payload[0][0], count=len(payload), thing="folder")
     if said.kind == "delete":
-        removals = [Removal.unwire(w) for w in payload]
+        removals = [Removal.unwire(w) for w in payload["items"]]
         size = sum(removal.size for removal in removals)
         return replace(said, path=removals[0].key, count=len(removals), size=size, thing="key")
     # of up to 512 transfers only what is needed is taken out of their wire form

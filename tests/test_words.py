@@ -58,7 +58,12 @@ DELTA = Delta("upload", "v", SIZE, MIB, 512 * MIB, True)
         ("batch", [Transfer(Entry("a/", Kind.DIR)).wire(), *files("a/x", "a/y")], {}, "a/x and 1 more file, 2.0 KiB"),
         ("batch", [Transfer(Entry(f"{n}/", Kind.DIR)).wire() for n in range(3)], {}, "0/ and 2 more folders, 0 B"),
         ("folders", [Entry("a/", Kind.DIR).wire()], {}, "a/"),
-        ("delete", [Removal("k", "v", 5).wire(), Removal("l", "v", 6).wire()], {}, "k and 1 more key, 11 B"),
+        (
+            "delete",
+            {"items": [Removal("k", "v", 5).wire(), Removal("l", "v", 6).wire()], "sidecars": False},
+            {},
+            "k and 1 more key, 11 B",
+        ),
     ],
 )
 def test_a_task_is_told_as_people_read_it(kind: str, payload: Any, file: dict[str, str], said: str) -> None:
