@@ -24,7 +24,7 @@ from billiard.exceptions import WorkerLostError
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, logs, process, taskevents
+from hugesync_tasks import __version__, logs, process, taskevents, tracing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
@@ -159,6 +159,11 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _child_ends(**_: object) -> None:
+    tracing.end_of_process()
 
 
 @signals.task_received.connect  # type: ignore[untyped-decorator]

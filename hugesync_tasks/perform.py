@@ -34,8 +34,9 @@ from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun, Report
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
-from hugesync_tasks.state.base import Claimed, PartAnswer
+from hugesync_tasks.state.base import Claim, Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
+from hugesync_tasks.tracing import task_span
 from hugesync_tasks.words import about
 from hugesync_tasks.work import UploadLost, Work
 
@@ -64,7 +65,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
-        return _HANDLERS[claim.task.kind](work)
+        return task_span(job_id, lambda: _attributes(claim), lambda: _HANDLERS[work.task.kind](work))
     except Stopped as stop:
         log.info("task %s ended early: %s", task_id, stop)
         return type(stop).__name__
@@ -76,6 +77,13 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
             log.exception("task %s failed in an unexpected way", task_id)
         work.settle({"error": failed(error).wire()})
         return "failed"
+
+
+def _attributes(claim: Claim) -> dict[str, Any]:
+    assert claim.task is not None
+    said = about(claim.task, claim.file)
+    size = {} if said.size is None else {"bytes": said.size}
+    return {"task": claim.task.id, "attempt": claim.attempt, **said.fields(), **size}
 
 
 def _strange(work: Work) -> str:

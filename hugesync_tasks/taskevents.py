@@ -11,8 +11,9 @@ import logging
 from typing import Any
 
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.redact import plain
 from hugesync_tasks.state.base import Ledger
-from hugesync_tasks.words import about, plain
+from hugesync_tasks.words import about
 
 log = logging.getLogger(__name__)
 

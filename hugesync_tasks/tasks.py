@@ -6,14 +6,16 @@ work. They differ only for the people who read them in logs and in Flower.
 
 from __future__ import annotations
 
-from celery import signals
+from celery import current_task, signals
 
-from hugesync_tasks import logs
+from hugesync_tasks import logs, tracing
 from hugesync_tasks.celery import app
 from hugesync_tasks.perform import KINDS, perform
 
 
 def _run(job: str, task: str) -> str:
+    if tracing.wanted():
+        tracing.came_with(current_task.request.get("traceparent"))
     return perform(job, task)
 
 

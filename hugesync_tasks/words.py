@@ -14,12 +14,10 @@ from typing import Any
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.model import Kind, Removal, Transfer
 from hugesync_tasks.parts import part_count, part_range
-from hugesync_tasks.redact import redact
+from hugesync_tasks.redact import plain
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.state.base import Ledger, Task
 
-LONGEST = 160  # characters of a name; of a longer one the beginning and the end
-_CUT = "…"
 _STRANGE = (ValueError, KeyError, TypeError, IndexError, AttributeError)  # what another release may have put there
 
 
@@ -59,16 +57,6 @@ class About:
         if self.size is not None:
             words.append(_size(self.size))
         return ", ".join(words)
-
-
-def plain(text: str) -> str:
-    """``text`` as anyone may read it: no secret, no control character, at most ``LONGEST`` characters."""
-    text = redact(text[: 8 * LONGEST] + text[-LONGEST:] if len(text) > 9 * LONGEST else text)
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    if len(text) > LONGEST:
-        end = LONGEST // 2
-        text = text[: LONGEST - end - 1] + _CUT + text[-end:]
-    return text
 
 
 def about(task: Task, file: Mapping[str, str]) -> About:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hugesync_tasks import names, taskevents
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.model import Entry, Kind, Meta, Removal, Transfer, Upload
+from hugesync_tasks.redact import LONGEST, plain
 from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.state.base import Task
 from hugesync_tasks.state.memory import MemoryLedger
-from hugesync_tasks.words import LONGEST, about, plain
+from hugesync_tasks.words import about
 
 MIB = 1 << 20
 SIZE = 640 * 8 * MIB - 5
