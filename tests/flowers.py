@@ -6,7 +6,8 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,8 +33,9 @@ class Flower:
 
 
 @contextmanager
-def watching(place: Place, broker: servers.ValkeyServer, *args: str, url: str = "") -> Iterator[Flower]:
-    """Flower as an operator starts it, hearing events, before any worker is there; ``url``: the broker's, where it is not as everybody sees it."""
+def watching(place: Place, broker: redis.Redis, *args: str) -> Iterator[Flower]:
+    """Flower as an operator starts it, hearing events, before any worker is there. ``broker``: with the right to look at
+    everything; Flower's own URL comes from ``place``."""
     (port,) = servers.free_ports(1)
     command = [
         sys.executable,
@@ -45,13 +47,12 @@ def watching(place: Place, broker: servers.ValkeyServer, *args: str, url: str = 
         "--address=127.0.0.1",
         f"--port={port}",
     ]
-    started = place.start([*command, *args], HUGESYNC_BROKER_URL=url or broker.url, FLOWER_UNAUTHENTICATED_API="true")
+    started = place.start([*command, *args], FLOWER_UNAUTHENTICATED_API="true")
     flower = Flower(port)
 
     def hears() -> bool:
         assert started.process.poll() is None, started.said()
-        with redis.Redis(unix_socket_path=str(broker.socket)) as r:
-            heard = r.pubsub_numpat() > 0  # no worker is there yet, which would listen for commands
+        heard = broker.pubsub_numpat() > 0  # no worker is there yet, which would listen for commands
         try:
             urllib.request.urlopen(f"http://{flower.address}/healthcheck", timeout=5).close()
         except (urllib.error.URLError, OSError):
@@ -63,3 +64,24 @@ def watching(place: Place, broker: servers.ValkeyServer, *args: str, url: str = 
         yield flower
     finally:
         started.kill()
+
+
+@contextmanager
+def heard(broker: redis.Redis, prefix: str) -> Iterator[Callable[[], str]]:
+    """Every task event that any worker sends meanwhile, decoded, as one text."""
+    said: list[str] = []
+    with broker.pubsub() as listening:
+        listening.psubscribe(f"{prefix}:q:/0.celeryev/*")
+        listening.get_message(timeout=5)
+
+        def text() -> str:
+            while (message := listening.get_message(timeout=0.1)) is not None:
+                event = b64decode(json.loads(message["data"])["body"]).decode()
+                said.extend(json.dumps(e, ensure_ascii=False) for e in _each(json.loads(event)))
+            return "\n".join(line for line in said if '"type": "task-' in line)
+
+        yield text
+
+
+def _each(event: Any) -> list[Any]:
+    return event if isinstance(event, list) else [event]

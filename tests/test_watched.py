@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
 
 import servers
 from collector import Collector, collecting
+from flowers import heard
 from processes import Ended, Place
 
 PART = 5 << 20
@@ -25,6 +27,7 @@ class Watched:
     ended: Ended
     worker: list[dict[str, Any]]  # its log
     collector: Collector
+    events: str  # that it sent to Flower, unasked
 
     @property
     def job(self) -> str:
@@ -40,7 +43,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory, valkey: servers.ValkeyServ
     (source / "token=hunter22").write_bytes(b"x" * 10)
     for n in range(3):
         (source / f"f{n}").write_bytes(b"y" * 100)
-    with collecting() as collector:
+    broker = redis.Redis.from_url(valkey.url)
+    with collecting() as collector, broker, heard(broker, "watched") as events:
         env = {
             "HUGESYNC_PART_SIZE": str(PART),
             "HUGESYNC_WORKER_ROOTS": f"data={folder / 'data'}",
@@ -56,7 +60,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, valkey: servers.ValkeyServ
         collector.wait_for(lambda: collector.named("task commit") and collector.named("job"), "spans of all")
         worker.stop()
         lines = [json.loads(line) for line in worker.said().splitlines()]
-        yield Watched(ended, lines, collector)
+        yield Watched(ended, lines, collector, events())
         place.end()
 
 
@@ -120,3 +124,8 @@ def test_nothing_that_is_logged_or_traced_holds_a_secret(watched: Watched) -> No
     assert b"hunter22" not in b"".join(watched.collector.bodies)
     assert {s.resource["service.name"] for s in watched.collector.spans} == {"hugesync"}
     assert {s.resource["team"] for s in watched.collector.spans} == {"media"}, "the standard variables count"
+
+
+def test_no_task_event_is_sent_unless_it_is_asked_for(watched: Watched) -> None:
+    """What would be heard is heard in test_flower."""
+    assert watched.events == ""
