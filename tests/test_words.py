@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hugesync_tasks import names, taskevents
+from hugesync_tasks import names, taskevents, tasks
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.model import Entry, Kind, Meta, Removal, Transfer, Upload
 from hugesync_tasks.redact import LONGEST, plain
@@ -142,3 +143,19 @@ def test_the_ledger_is_asked_only_while_task_events_are_sent(enabled: bool, grou
     consumer = SimpleNamespace(event_dispatcher=SimpleNamespace(enabled=enabled, groups=set(groups)))
     assert taskevents.told(consumer) is tells
     assert not taskevents.told(SimpleNamespace(event_dispatcher=None))
+
+
+@pytest.mark.parametrize("error", [Unreachable("x://me:hunter22@host/ is away"), KeyError("password=hunter22")])
+def test_an_error_that_celery_tells_flower_of_has_no_secret_and_no_traceback_with_one(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(job: str, task: str) -> str:
+        raise error
+
+    monkeypatch.setattr(tasks, "perform", fails)
+    with pytest.raises(tasks.TaskFailed) as raised:
+        tasks._run("j", "t")
+    told = "".join(traceback.format_exception(raised.value))
+    assert type(error).__name__ in told
+    assert "hunter22" not in told
+    assert ("unexpected" in caplog.text) is isinstance(error, KeyError), "what was not foreseen is in the log"
