@@ -16,7 +16,7 @@ import redis
 
 import servers
 from flowers import Flower, heard, watching
-from processes import Ended, Place, Running, wait_until
+from processes import REPO, Ended, Place, Running, wait_until
 from test_secrets import ADMIN, PASSWORD, acl
 
 PART = 5 << 20
@@ -131,7 +131,7 @@ def test_names_can_be_left_out_of_events_where_parts_and_sizes_stay(
         assert name not in said.replace("hostname", "").replace('"name"', "")
 
 
-COLUMNS = "--tasks-columns=name,args,kwargs,state,received,runtime,worker"  # of docs/operations.md
+COLUMNS = re.findall(r"--tasks-columns=\S+", (REPO / "docs" / "operations.md").read_text())
 
 
 def chromium() -> str:
@@ -143,7 +143,7 @@ def chromium() -> str:
 @pytest.mark.system
 def test_a_browser_sees_the_words_during_a_job(place: Place, broker: redis.Redis, data: Path, tmp_path: Path) -> None:
     """Debian's Chromium, headless, on the page that people open, behind Flower's password."""
-    with watching(place, broker, "--basic-auth=operator:flower-password", COLUMNS) as flower:
+    with watching(place, broker, "--basic-auth=operator:flower-password", *COLUMNS) as flower:
         start_worker(place, "--task-events", "-c", "2")
         running = place.submit("--bwlimit", "200K", data / "src", data / "dst")
         command = [

@@ -209,6 +209,26 @@ def test_a_collector_that_is_gone_is_told_of_once_and_its_return_too(caplog: pyt
     assert exporter.batches == [1, 1, 1, 1], "what is not sampled is not sent"
 
 
+def test_the_end_of_a_process_does_not_wait_for_a_collector_that_did_not_answer() -> None:
+    release, failed = threading.Event(), [SpanExportResult.FAILURE]
+
+    def answer() -> SpanExportResult:
+        if failed:
+            return failed.pop()
+        release.wait(60)
+        return SpanExportResult.SUCCESS
+
+    exporter = Exporter(answer)
+    exporting = Exporting(exporter, delay=0.01, queue=10, at_once=5)  # type: ignore[arg-type]
+    exporting.on_end(span())
+    wait_until(lambda: exporting._failing, what="the failure")
+    exporting.on_end(span())
+    began = time.monotonic()
+    exporting.flush(60)
+    assert time.monotonic() - began < 30
+    release.set()
+
+
 def test_a_job_on_its_own_is_traced_to_its_last_task(tmp_path: Path, collector: Collector) -> None:
     """Embedded: its worker is killed at the end, when the last spans have been given time."""
     (tmp_path / "src").mkdir()
