@@ -6,11 +6,16 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from billiard.exceptions import WorkerLostError
 
-from hugesync_tasks import logs
+from hugesync_tasks import consumer, logs
+from hugesync_tasks.model import Entry, Kind, Transfer
+from hugesync_tasks.state.base import Task
+from hugesync_tasks.state.memory import MemoryLedger
 
 
 @pytest.fixture(params=["text", "json"])
@@ -74,3 +79,18 @@ def test_what_a_task_is_about_is_asked_only_for_a_line_and_stays_without_secrets
     (line,) = said()
     assert line["path"] == "x?password=***"
     assert len(asked) == 1
+
+
+def test_of_a_child_that_died_one_line_says_what_it_had_in_hand(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the main process, which knows only ids: the rest is read from the ledger."""
+    ledger = MemoryLedger()
+    ledger.put_tasks("j1", [Task("b1.1", "batch", "q", 1, json.dumps([Transfer(Entry("a/x", Kind.FILE, 7)).wire()]))])
+    ledger.claim("j1", "b1.1", "w", 3_600_000, 5)
+    monkeypatch.setattr(consumer.RegisterStep, "register", SimpleNamespace(ledger=ledger))
+    lost = WorkerLostError("signal 9 (SIGKILL)")
+    consumer._child_lost(exception=lost, args=("j1", "b1.1"))
+    logging.getLogger("celery.worker.request").error("Task handler raised error: %r", lost)  # Celery's own, without ids
+    log.info("later")
+    assert [names(line) for line in said()] == [{"job": "j1", "task": "b1.1", "path": "a/x"}, {}]
+    (status,) = ledger.statuses("j1", ["b1.1"])
+    assert status.lease_left_ms <= 1

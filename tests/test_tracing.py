@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -253,3 +254,8 @@ def test_a_job_whose_collector_is_gone_ends_as_any_other(tmp_path: Path) -> None
     assert (ended.code, ended.summary["files"]["done"]) == (0, 1), ended.err
     assert "hunter22" not in ended.err
     assert "Traceback" not in ended.err
+    lines = re.findall(r"^\d{4}-\S+Z .*", ended.err, re.MULTILINE)
+    begun = next(n for n, line in enumerate(lines) if "work begins" in line)
+    assert all(f" job={ended.summary['job_id']}" in line for line in lines[begun:]), (
+        "as text, too, the coordinator's say the job"
+    )
