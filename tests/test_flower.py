@@ -131,7 +131,16 @@ def test_names_can_be_left_out_of_events_where_parts_and_sizes_stay(
         assert name not in said.replace("hostname", "").replace('"name"', "")
 
 
-COLUMNS = re.findall(r"--tasks-columns=\S+", (REPO / "docs" / "operations.md").read_text())
+COLUMNS = re.findall(r"--tasks-columns=[a-z,]+", (REPO / "docs" / "operations.md").read_text())
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["compose.yaml", "try.sh", "kubernetes/components/flower/flower.yaml", "kubernetes/rendered/flower.yaml"],
+)
+def test_every_flower_that_we_start_shows_the_column_of_the_words(file: str) -> None:
+    assert COLUMNS, "docs/operations.md says how"
+    assert all(column in (REPO / "docker" / file).read_text() for column in COLUMNS)
 
 
 def chromium() -> str:
