@@ -177,6 +177,12 @@ class Settings(BaseSettings):
         default=0, ge=0, le=1024, description="Child processes of a worker. 0: one for each CPU that it may use."
     )
 
+    task_event_names: Literal["shown", "hidden"] = Field(
+        default="shown",
+        description="Whether the task events that a worker sends (--task-events, for Flower) name files; hidden: only their "
+        "parts, numbers and sizes.",
+    )
+
     # The table [buffers] of the file: there they are named without the prefix.
     buffers_enabled: Switch = Field(
         default=True,
