@@ -6,6 +6,7 @@ work. They differ only for the people who read them in logs and in Flower.
 
 from __future__ import annotations
 
+from hugesync_tasks import measuring
 from hugesync_tasks.celery import app
 from hugesync_tasks.perform import KINDS, perform
 
@@ -16,3 +17,9 @@ def _run(job: str, task: str) -> str:
 
 for _kind in KINDS:
     app.task(name=f"hugesync.{_kind}", ignore_result=True)(_run)
+
+
+@app.task(name="hugesync.canary", ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
+def canary(sent: float) -> None:
+    """A message of the exporter's, to see whether one comes through. It leaves nothing behind."""
+    measuring.canary(sent)

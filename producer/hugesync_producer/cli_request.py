@@ -53,6 +53,7 @@ _CONTRADICTIONS = (
     ("detach", "events"),
     ("detach", "log_file"),
     ("detach", "itemize"),
+    ("detach", "metrics_port"),
     ("quiet", "itemize"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
