@@ -26,6 +26,7 @@ from hugesync_tasks.vitals import Vitals
 PREFIX = "hugesync-metrics-"
 LOCK = "lock"
 AGAIN_AFTER = 10.0  # seconds between two starts of an exporter that ends
+CANARY = "hugesync.canary"  # the task's name
 CANARIES = "hs.canary."  # and the worker's name: a queue of its own
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,13 @@ log = logging.getLogger(__name__)
 def worker_name() -> str:
     """Of this main process, as the register has it."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class _WithoutCanaries(logging.Filter):
+    """For Celery's lines on each task: canaries are nobody's work."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, dict) and record.args.get("name") == CANARY)
 
 
 class Exporting:
@@ -50,6 +58,8 @@ class Exporting:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         measuring.folder = self.folder
+        for name in ("celery.app.trace", "celery.worker.strategy"):
+            logging.getLogger(name).addFilter(_WithoutCanaries())
         import prometheus_client  # noqa: F401  # once, for all children
 
     def start(self) -> None:

@@ -50,7 +50,7 @@ class Lease:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
             asked = time.monotonic()
-            worked, self._worked = self._worked, 0
+            worked = self.worked()
             measuring.worked(worked)
             traffic = self.token.meter.take() | ({"worked": worked} if worked else {})
             answer = self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic)
@@ -64,6 +64,11 @@ class Lease:
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:
             self._lock.release()
+
+    def worked(self) -> int:
+        """Bytes read, hashed or moved since this was asked last."""
+        worked, self._worked = self._worked, 0
+        return worked
 
     def receipts(self, items: Mapping[int, Outcome]) -> None:
         """Record finished files of a batch; a crash after this repeats none of them."""

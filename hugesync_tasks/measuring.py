@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from itertools import product
 from typing import Any, ParamSpec
 
 from hugesync_tasks.errors import FailureClass
@@ -42,6 +43,8 @@ class Measures:
         values.ValueClass = values.MultiProcessValue(lambda: child)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._made = {m.name: _made(m, registry) for m in METRICS.values() if m.where == "child"}
+        for name, made in self._made.items():
+            _from_nothing(METRICS[name], made)
 
     def of(self, name: str, **labels: str) -> Any:
         metric = self._made[f"hugesync_{name}"]
@@ -156,14 +159,16 @@ class Performed:
 
 
 @contextmanager
-def performing(kind: str, meter: Meter) -> Iterator[Performed]:
-    """A claimed task, from here to its end, however it ends; what it moved and did not record is counted then."""
+def performing(kind: str, meter: Meter, work_done: Callable[[], int]) -> Iterator[Performed]:
+    """A claimed task, from here to its end, however it ends; what it moved and did not record is counted then.
+    ``work_done``: bytes since the last renewal."""
     began, performed = time.monotonic(), Performed()
     try:
         yield performed
     finally:
         leased(0)
         meter.take()
+        worked(work_done())
         task(kind, performed.result, time.monotonic() - began)
 
 
@@ -175,6 +180,13 @@ def _made(metric: Metric, registry: Any) -> Any:
         return Counter(metric.counted, metric.meaning, labels, registry=registry)
     assert metric.kind == "histogram"
     return Histogram(metric.name, metric.meaning, labels, registry=registry, buckets=SECONDS)
+
+
+def _from_nothing(metric: Metric, made: Any) -> None:
+    """Counters begin at 0 with all their labels: of one that first appears at 1, Prometheus sees no increase."""
+    if metric.kind == "counter" and metric.labels:
+        for values in product(*metric.labels.values()):
+            made.labels(*values)
 
 
 def _make_whole(path: str) -> None:

@@ -53,7 +53,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
         return claim.answer.lower()
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
-    with measuring.performing(claim.task.kind, lease.token.meter) as performed:
+    with measuring.performing(claim.task.kind, lease.token.meter, lease.worked) as performed:
         return _perform(work, performed)
 
 

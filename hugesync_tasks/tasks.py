@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hugesync_tasks import measuring
 from hugesync_tasks.celery import app
+from hugesync_tasks.exporting import CANARY
 from hugesync_tasks.perform import KINDS, perform
 
 
@@ -19,7 +20,7 @@ for _kind in KINDS:
     app.task(name=f"hugesync.{_kind}", ignore_result=True)(_run)
 
 
-@app.task(name="hugesync.canary", ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
+@app.task(name=CANARY, ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
 def canary(sent: float) -> None:
     """A message of the exporter's, to see whether one comes through. It leaves nothing behind."""
     measuring.canary(sent)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-LOAD_MS = 4_000  # what was counted for one is told to all that ask within so long
+LOAD_MS = 2_000  # what was counted for one is told to all that ask within so long
 RECENT_JOBS = 200  # of which a load tells how they ended
 DETAILED_JOBS = 20  # of which it tells how far they are
 # of what a coordinator tells of its job (``latest.wire``); the names of files in flight stay where they are

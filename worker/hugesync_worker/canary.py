@@ -12,7 +12,7 @@ import redis
 
 from hugesync_tasks.celery import publishing
 from hugesync_tasks.config import Settings
-from hugesync_tasks.exporting import CANARIES
+from hugesync_tasks.exporting import CANARIES, CANARY
 from hugesync_tasks.redact import redact
 from hugesync_tasks.state.redis_connect import Server
 from hugesync_tasks.vitals import Vitals
@@ -68,7 +68,7 @@ class Canaries:
     def _send(self, now: float) -> None:
         self._server.call(lambda r: r.unlink(self._key))
         with publishing(self._settings) as app:
-            message: Any = app.amqp.create_task_message(str(uuid.uuid4()), "hugesync.canary", (now,), {})
+            message: Any = app.amqp.create_task_message(str(uuid.uuid4()), CANARY, (now,), {})
             with app.connection_for_write() as connection:
                 connection.Producer().publish(
                     message.body, exchange="", routing_key=self._queue, headers=message.headers, serializer="json",

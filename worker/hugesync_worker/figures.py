@@ -15,7 +15,7 @@ from hugesync_tasks.metric_names import ENDED, METRICS, MOST_JOBS, MOST_QUEUES, 
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.state.load import Load
 
-LOOK_EVERY = 5.0  # seconds
+LOOK_EVERY = 2.0  # seconds
 STALE = 15.0  # seconds; older figures are not told, for nobody shall scale by them
 
 log = logging.getLogger(__name__)
