@@ -97,7 +97,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, seaweedfs: servers.S3Serve
             "--broker",
             url,
             "--bwlimit",
-            "2M",
+            "3M",
             "--metrics-port",
             of_job,
             data / "src",
@@ -142,19 +142,20 @@ def test_what_the_worker_counted_is_what_the_jobs_say(watched: Watched) -> None:
         assert of(last, "files_total", outcome) == first["files"][outcome] + second["files"][outcome]
         assert of(last, "file_bytes_total", outcome) == first["bytes"][outcome] + second["bytes"][outcome]
     assert of(last, "files_total", "done") == 21
-    for kind in ("sent", "received", "copied_server_side", "reused", "overhead"):
+    for kind in ("sent", "received", "copied_server_side", "reused"):  # of the overhead some is the coordinator's
         assert of(last, "bytes_total", kind) == first["bytes"][kind] + second["bytes"][kind], kind
     assert of(last, "bytes_total", "sent") == 2 * PART + 20_000
-    for operation in ("put", "create", "part", "complete"):
-        assert of(last, "requests_total", operation) == first["requests"][operation] + second["requests"][operation], (
-            operation
+    expected = {"put": 21, "create": 1, "part": 2, "complete": 1}  # 20 files and an intent; one upload
+    for operation, n in expected.items():
+        assert of(last, "requests_total", operation) == n, operation
+        assert n <= first["requests"][operation], (
+            "in the summary the probe's, which the coordinator makes, are beside them"
         )
-    assert of(last, "requests_total", "part") == 2
     assert of(last, "failures_total", "permanent") == 1
     assert of(last, "retries_total") == first["retries"] + second["retries"]
     assert of(last, "tasks_total", "part ended") == 2
     assert of(last, "task_seconds_count", "part") == 2
-    assert of(last, "task_seconds_sum", "part") > 1.0, "at 2 MiB/s"
+    assert of(last, "task_seconds_sum", "part") > 1.0, "at 3 MiB/s"
     assert of(last, "worked_bytes_total") >= 2 * PART
 
 
@@ -300,13 +301,22 @@ def test_work_whose_messages_the_broker_lost_is_still_told_at_zero_workers(
     assert ledger.queue_length("hs.any") == 0, "no message of them is there"
     told = {"unsettled": 7, "running": 0, "slots": 0, "jobs": 1}
     wait_until(lambda: json.loads(get(port, "/work")[1]) == told, SHORT, "the work", every=0.1)
-    broker.process.send_signal(
-        signal.SIGSTOP
-    )  # a Redis that hangs: an error, on which KEDA keeps what is there, and never 0
+    ledger.close()
+
+
+@pytest.mark.full
+def test_a_redis_that_hangs_is_an_error_and_never_no_work(place: Place, broker: servers.ValkeyServer) -> None:
+    port = servers.free_ports(1)[0]
+    place.start([*EXPORTER, "--broker", broker.url, "--metrics-port", str(port)])
+    ledger = RedisLedger.from_url(broker.url)
+    ledger.put_tasks("j", [Task("b0.1", "batch", "hs.any", 1, "[]")])
+    ledger.offer("j", "{}")
+    wait_until(lambda: '"unsettled": 1' in get(port, "/work")[1], LONG, "the work", every=0.1)
+    broker.process.send_signal(signal.SIGSTOP)
     try:
         answers = []
         wait_until(lambda: answers.append(get(port, "/work")) or answers[-1][0] == 503, LONG, "an error", every=0.2)
-        assert {json.loads(body)["unsettled"] for status, body in answers if status == 200} == {7}
+        assert {json.loads(body)["unsettled"] for status, body in answers if status == 200} == {1}
         assert get(port, "/readyz")[0] == 503
         assert get(port, "/livez") == (200, "live\n")
         assert of(scraped(get(port, "/metrics")[1]), "ledger_up") == 0.0
