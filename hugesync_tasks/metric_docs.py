@@ -30,7 +30,9 @@ def page(text: str) -> str:
 
 
 def _row(metric: Metric) -> str:
-    labels = "; ".join(f"`{name}`" + (f" = {', '.join(values)}" if values else "") for name, values in metric.labels.items())
+    labels = "; ".join(
+        f"`{name}`" + (f" = {', '.join(values)}" if values else "") for name, values in metric.labels.items()
+    )
     return f"| `{metric.name}` | {metric.kind} | {labels or '–'} | {metric.meaning} |\n"
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def get(port: int, path: str, timeout: float = 10.0) -> tuple[int, str]:
+def get(port: int, path: str, timeout: float = 10.0, host: str = "127.0.0.1") -> tuple[int, str]:
     """Status and body; (0, why) where nobody answers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=timeout) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=timeout) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -260,7 +260,7 @@ def test_every_metric_of_the_alerts_and_of_the_dashboard_is_served(watched: Watc
     seen = {name for who in watched.texts for shown in watched.scrapes(who) for name in shown}
     rules = yaml.safe_load((REPO / "docker/prometheus/hugesync.rules.yml").read_text())
     in_rules = {name for group in rules["groups"] for rule in group["rules"] for name in named(rule["expr"])}
-    dashboard = json.loads((REPO / "docker/grafana/hugesync.json").read_text())
+    dashboard = json.loads((REPO / "docker/grafana/dashboards/hugesync.json").read_text())
     exprs = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     exprs += [v["query"]["query"] for v in dashboard["templating"]["list"] if v["type"] == "query"]
     in_panels = {name for expr in exprs for name in named(expr)}
@@ -329,8 +329,9 @@ def test_a_killed_worker_takes_its_exporter_and_its_folder_with_it(
     place: Place, broker: servers.ValkeyServer, tmp_path: Path
 ) -> None:
     port = servers.free_ports(1)[0]
-    worker = start_worker(place, broker.url, tmp_path, port, "-c", 1)
-    wait_for(port, "/livez")
+    worker = start_worker(place, broker.url, tmp_path, port, "-c", 1, "--metrics-host", "127.0.0.2")
+    wait_until(lambda: get(port, "/livez", host="127.0.0.2")[0] == 200, LONG, "life", every=0.1)
+    assert get(port, "/livez")[0] == 0, "it listens where it was told, and nowhere else"
     assert len([*(tmp_path / "run").glob("hugesync-metrics-*")]) == 1
     exporter = exporter_of(worker)
     worker.kill()

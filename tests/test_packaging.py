@@ -391,7 +391,7 @@ def image() -> str:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("command", ["hugesync-submit", "hugesync", "hugesync-worker"])
+@pytest.mark.parametrize("command", ["hugesync-submit", "hugesync", "hugesync-worker", "hugesync-exporter"])
 def test_the_image_runs_every_command_as_an_ordinary_user(image: str, command: str) -> None:
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
     run = ["podman", "--runtime", "runc", "run", "--rm", "--network", "host", *limits, image]

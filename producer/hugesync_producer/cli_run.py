@@ -44,7 +44,7 @@ class Output:
     events: str = ""
     log_file: str = ""
     itemize: bool = False
-    metrics_port: int = 0  # 0: its figures are not served
+    exposed: int = 0  # the port at which its figures are served; 0: nowhere
 
     @classmethod
     def of(cls, command: str, given: Mapping[str, Any]) -> Output:

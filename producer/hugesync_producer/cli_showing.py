@@ -24,6 +24,7 @@ ITEMIZE = grouped(
 EXPOSED = grouped(
     click.option(
         "--metrics-port",
+        "exposed",  # the key of that name is a worker's
         type=click.IntRange(1, 65535),
         metavar="N",
         help="While the job runs, serve its figures to Prometheus on port N of metrics_host, by default this machine's own.",

@@ -80,7 +80,7 @@ class Following:
             this._log(Lines(fds["--log-file"], lambda n: f"({human.counted(n, 'line')} not written)"), out)
         if out.itemize:
             this._itemize(Itemized())
-        if out.metrics_port:
+        if out.exposed:
             this._expose(out)
         return this
 
@@ -110,7 +110,7 @@ class Following:
         from hugesync_producer.exposing import Exposing
         from hugesync_tasks.config import load
 
-        exposing = Exposing(load().metrics_host, out.metrics_port)
+        exposing = Exposing(load().metrics_host, out.exposed)
         if missing := exposing.begin():
             out.notice(missing)
             return
