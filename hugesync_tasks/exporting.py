@@ -83,6 +83,8 @@ class Exporting:
     def tick(self) -> None:
         """About once a second."""
         self.vitals.turned()
+        if stats := _buffers():
+            self.vitals.tell_buffers(stats)
         ended = self._process is None or self._process.poll() is not None
         if ended and time.monotonic() - self._started >= AGAIN_AFTER:
             if self._process is not None:
@@ -115,6 +117,12 @@ class Exporting:
         for fd in self._life:
             os.close(fd)
         self._life = ()
+
+
+def _buffers() -> dict[str, float]:
+    """Of this worker, where it has any."""
+    module: Any = sys.modules.get("hugesync_tasks.buffers.sharing")
+    return module.stats() if module is not None else {}
 
 
 def _locked(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """Every metric: its name, kind, labels and meaning, once. Whoever serves one looks it up here, and docs/metrics.md is made of it.
 
-Labels are bounded: each takes its values from a fixed list, but for ``child`` (a worker's child processes), ``queue`` and ``job`` (at
-most ``MOST_QUEUES`` and ``MOST_JOBS`` values at a time; what is beyond them is summed under "other"). None holds the name of a file.
+Labels are bounded: each takes its values from a fixed list, but for ``child`` (a worker's child processes), ``stat`` (at most
+``MOST_STATS``), ``queue`` and ``job`` (at most ``MOST_QUEUES`` and ``MOST_JOBS`` values at a time; what is beyond them is summed under "other"). None holds the name of a file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.summary import BYTES, FILES, MOVED, OUTCOMES, REQUESTS, State
 
-MOST_JOBS, MOST_QUEUES = 20, 20
+MOST_JOBS, MOST_QUEUES, MOST_STATS = 20, 20, 40
 OTHER = "other"
 
 KINDS = (
@@ -77,6 +77,8 @@ _ALL = (
     _metric("worker_memory_bytes", "gauge", "worker", "Resident memory: of the main process, of all children together, and of the largest child.",
             process=("main", "children", "largest_child")),
     _metric("worker_memory_limit_bytes", "gauge", "worker", "--memory: what each child may take."),
+    _metric("worker_buffers", "gauge", "worker", "The worker's buffers, each figure by its name: bytes (budget, held, high_water, ...), counts since the "
+            "start (gets, hits, waits, ...), and seconds (wait_p99_seconds, ...). Absent where there are none.", stat=()),
     _metric("worker_health", "gauge", "worker", "1 where the check of this name passes: /livez, /readyz, /consuming.",
             check=("live", "ready", "consuming")),
     _metric("worker_canary_seconds", "gauge", "worker", "From sending the last canary that came back until it was seen, to the nearest look (1 s)."),

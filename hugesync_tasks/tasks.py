@@ -6,6 +6,7 @@ work. They differ only for the people who read them in logs and in Flower.
 
 from __future__ import annotations
 
+import hugesync_tasks.consumer  # noqa: F401  # a plain Celery worker loads this module before it forks: its signals are connected then
 from hugesync_tasks import measuring
 from hugesync_tasks.celery import app
 from hugesync_tasks.exporting import CANARY

@@ -1,20 +1,23 @@
 """What health is judged by, in the folder that a worker shares with its children and its exporter: until when each child's task has
-a lease, which canary it took last, when the main process turned last, and whether the worker is told to end.
+a lease, which canary it took last, when the main process turned last, what it knows of its buffers, and whether the worker
+is told to end.
 
 The file is whole from the beginning, so a full disk takes no part in it, and it works also where metrics do not.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-CHILDREN = 4096  # as many have room
+CHILDREN = 1024  # as many have room: the most of worker_concurrency
 _RECORD = struct.Struct("ddd")
-_FILE, _TURNED, _ENDING = "vitals", "turned", "ending"
+_FILE, _TURNED, _ENDING, _BUFFERS, _NEW = "vitals", "turned", "ending", "buffers", "buffers.new"
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +59,24 @@ class Vitals:
 
     def took_canary(self, child: int, sent: float) -> None:
         self._write(child, 8, sent)
+
+    def tell_buffers(self, stats: Mapping[str, float]) -> None:
+        """The figures of the worker's buffers at this moment."""
+        try:
+            with open(os.path.join(self.folder, _NEW), "w") as out:
+                json.dump(stats, out)
+            os.replace(os.path.join(self.folder, _NEW), os.path.join(self.folder, _BUFFERS))
+        except (OSError, TypeError, ValueError) as error:
+            log.debug("the figures of the buffers could not be written: %s", error)
+
+    def buffers(self) -> dict[str, float]:
+        """What was told last; {} where nothing was."""
+        try:
+            with open(os.path.join(self.folder, _BUFFERS)) as file:
+                told = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return {name: float(n) for name, n in told.items() if name.isidentifier() and isinstance(n, (int, float))}
 
     def turned(self) -> None:
         """The main process is about its work."""

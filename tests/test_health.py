@@ -29,10 +29,17 @@ from hugesync_worker.figures import STALE, LedgerFigures
 from hugesync_worker.health import BACK_WITHIN, DEAF, STUCK, Seen, consuming, live, ready
 
 WELL = Seen(
-    ledger_for=10_000.0, ledger_why="", registered=True, ending=False, since_turned=1.0, slots=4, children=4, busy=1,
-    since_consumed=5.0, canary_waits=0.0,
+    ledger_for=10_000.0, ledger_why="", broker_for=10_000.0, registered=True, ending=False, since_turned=1.0, slots=4, children=4, busy=1,
+    consumed=True, since_consumed=5.0, canary_waits=0.0,
 )  # fmt: skip
-DOWN = replace(WELL, ledger_for=0.0, ledger_why="redis://r cannot be reached", registered=False, canary_why="no broker")
+DOWN = replace(
+    WELL,
+    ledger_for=0.0,
+    broker_for=0.0,
+    ledger_why="redis://r cannot be reached",
+    registered=False,
+    canary_why="no broker",
+)
 
 
 def test_a_worker_that_is_well_passes_everything() -> None:
@@ -46,6 +53,11 @@ def test_a_redis_that_is_away_is_nobodys_death_but_nobody_is_ready() -> None:
     assert consuming(long_away) == (False, "no canary could be sent: no broker")
     just_back = replace(WELL, ledger_for=STUCK - 1, since_turned=9_000.0, since_consumed=9_000.0)
     assert live(just_back)[0], "it has not had the time to find its way back"
+    for lost in (0.0, STUCK):
+        broker_alone = replace(
+            WELL, broker_for=lost, since_turned=9_000.0, since_consumed=9_000.0, canary_why="no broker"
+        )
+        assert live(broker_alone)[0], "the broker may be another server than the ledger's"
 
 
 def test_a_main_process_that_stands_still_is_dead_where_the_ledger_answers() -> None:
@@ -75,6 +87,7 @@ def test_no_canary_for_long_is_deaf_unless_all_children_are_busy_or_there_should
     late = replace(WELL, since_consumed=BACK_WITHIN + 1, canary_waits=44.0)
     assert consuming(late) == (False, "a canary has not come back for 44 s")
     assert consuming(replace(late, canary_waits=0.0)) == (False, "no canary has come back yet")
+    assert consuming(replace(WELL, consumed=False)) == (False, "no canary has come back yet"), "it has just begun"
     assert consuming(replace(late, busy=4)) == (True, "all 4 children are busy")
     assert consuming(replace(late, busy=3))[0] is False
     assert consuming(replace(late, children=0, busy=0))[0] is False

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from prometheus_client import values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from hugesync_tasks import measuring
+from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import FailureClass
+from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.metric_names import KINDS, METRICS, OTHER, SECONDS
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.perform import KINDS as PERFORMED
 from hugesync_tasks.token import Meter
 from hugesync_tasks.vitals import CHILDREN, Child, Vitals
+from hugesync_worker.selffigures import WorkerFigures
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def test_names_are_as_prometheus_wants_them() -> None:
         assert name.endswith("_total") == (metric.kind == "counter")
         assert metric.kind in ("counter", "gauge", "histogram")
     unbounded = {label for m in METRICS.values() for label, known in m.labels.items() if not known}
-    assert unbounded == {"child", "queue", "job", "version"}
+    assert unbounded == {"child", "stat", "queue", "job", "version"}
 
 
 def test_traffic_is_counted_when_it_is_taken_once(folder: Path) -> None:
@@ -192,3 +197,37 @@ def test_signs_of_life_are_each_childs_own_and_writing_them_never_raises(tmp_pat
     gone.leased(0, 1.0)
     gone.turned()
     gone.ending()
+
+
+def test_the_figures_of_a_workers_buffers_reach_its_exporter_whatever_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharing = ModuleType("hugesync_tasks.buffers.sharing")
+    sharing.stats = lambda: {"gets": 7, "wait_p99_seconds": 0.25, "no name": 1, "word": "x"}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, sharing.__name__, sharing)
+    monkeypatch.setattr(measuring, "folder", "")
+    exporting = Exporting(Settings(runtime_dir=tmp_path))
+    try:
+        monkeypatch.setattr(exporting, "start", lambda: None)
+        exporting.tick()
+        shown = WorkerFigures(exporting.vitals, os.getpid(), 1, lambda: None, dict, lambda: 0.0)
+        [family] = [f for f in shown.collect() if f.name == "hugesync_worker_buffers"]
+        assert {s.labels["stat"]: s.value for s in family.samples} == {"gets": 7.0, "wait_p99_seconds": 0.25}
+    finally:
+        exporting.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_kill_left_is_swept_and_what_a_living_worker_has_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "folder", "")
+    for name in ("dead", "begins"):
+        (tmp_path / f"hugesync-metrics-{name}").mkdir()
+    (tmp_path / "hugesync-metrics-dead" / "lock").touch()
+    living = Exporting(Settings(runtime_dir=tmp_path))
+    other = Exporting(Settings(runtime_dir=tmp_path))
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"hugesync-metrics-begins", Path(living.folder).name, Path(other.folder).name}
+    living.stop()
+    other.stop()

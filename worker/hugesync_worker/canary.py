@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import redis
@@ -29,6 +30,9 @@ class Canaries:
         self._queue = CANARIES + worker
         self._key = f"{settings.queue_prefix}:q:{self._queue}"
         self._server = Server(settings.broker_url, retries=0)
+        self._stack = ExitStack()
+        self._app: Any = None
+        self._reached: float | None = None  # since when the broker took every one
         self._sent = 0.0  # of the one that is out; 0 = none
         self._next = 0.0
         self.back = 0.0  # when the last one that came back was seen
@@ -39,6 +43,11 @@ class Canaries:
     def waits(self) -> float:
         """Seconds that the one which is out has been out."""
         return self._clock() - self._sent if self._sent else 0.0
+
+    @property
+    def broker_for(self) -> float:
+        """Seconds for which the broker has taken every canary; 0 where it did not take the last one."""
+        return 0.0 if self._reached is None else self._clock() - self._reached
 
     def look(self) -> None:
         """Raises nothing: what hinders is in ``why``."""
@@ -53,8 +62,9 @@ class Canaries:
         try:
             self._send(now)
             self._sent, self.why = now, ""
+            self._reached = now if self._reached is None else self._reached
         except Exception as error:  # kombu's, redis-py's, ours: whatever it is, no canary flies
-            self._sent, self._next = 0.0, now + SEND_EVERY
+            self._sent, self._next, self._reached = 0.0, now + SEND_EVERY, None
             self.why = redact(f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
@@ -64,16 +74,17 @@ class Canaries:
         except Exception:
             pass  # it goes after its minute
         self._server.close()
+        self._stack.close()
 
     def _send(self, now: float) -> None:
         self._server.call(lambda r: r.unlink(self._key))
-        with publishing(self._settings) as app:
-            message: Any = app.amqp.create_task_message(str(uuid.uuid4()), CANARY, (now,), {})
-            with app.connection_for_write() as connection:
-                connection.Producer().publish(
-                    message.body, exchange="", routing_key=self._queue, headers=message.headers, serializer="json",
-                    retry=False, **message.properties,
-                )  # fmt: skip
+        self._app = self._app or self._stack.enter_context(publishing(self._settings))
+        message: Any = self._app.amqp.create_task_message(str(uuid.uuid4()), CANARY, (now,), {})
+        with self._app.connection_for_write() as connection:
+            connection.Producer().publish(
+                message.body, exchange="", routing_key=self._queue, headers=message.headers, serializer="json",
+                retry=False, **message.properties,
+            )  # fmt: skip
         self._server.call(lambda r: _expire(r, self._key))
 
 

@@ -1,7 +1,7 @@
 """Whether a worker lives, is ready, and consumes: pure judgements on what was seen, each with its reason.
 
-A broker that is away is nobody's death: to start every worker of a fleet again would not bring it back. So ``live`` fails only where
-the ledger has answered all the while.
+A Redis that is away is nobody's death: to start every worker of a fleet again would not bring it back. So ``live`` fails only where
+ledger and broker (they may be two servers) have answered all the while.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Seen:
 
     ledger_for: float  # the ledger has answered each time for so long; 0: it does not
     ledger_why: str  # why it does not
+    broker_for: float  # the broker has taken each canary for so long; 0: it does not
     registered: bool  # its heartbeat stands
     ending: bool  # it was told to end
     since_turned: float  # since its main process last turned
     slots: int | None  # children that it should have; None = not known
     children: int
     busy: int  # children with a task under a lease that stands
-    since_consumed: (
-        float  # since the last canary came back, or all children were seen busy; before the first, since the start
-    )
+    consumed: bool  # a canary has come back, or all children were seen busy
+    since_consumed: float  # since that was so last; before the first time, since the start
     canary_waits: float  # since the oldest canary that did not come back was sent; 0: none is out
     canary_why: str = ""  # why none could be sent
 
@@ -39,9 +39,10 @@ def live(seen: Seen) -> Verdict:
     """Fails where only a new start can help."""
     if seen.ending:
         return True, "ending"
-    if min(seen.ledger_for, seen.since_turned) > STUCK:
+    answered_for = min(seen.ledger_for, seen.broker_for)
+    if min(answered_for, seen.since_turned) > STUCK:
         return False, f"the main process has stood still for {seen.since_turned:.0f} s"
-    if seen.slots != 0 and min(seen.ledger_for, seen.since_consumed) > DEAF:
+    if seen.slots != 0 and min(answered_for, seen.since_consumed) > DEAF:
         return False, f"nothing was consumed for {seen.since_consumed:.0f} s, and the broker was there"
     return True, "live"
 
@@ -66,7 +67,7 @@ def consuming(seen: Seen) -> Verdict:
         return True, "scaled to 0: nothing is to be consumed"
     if seen.children and seen.busy >= seen.children:
         return True, f"all {seen.children} children are busy"
-    if seen.since_consumed <= BACK_WITHIN:
+    if seen.consumed and seen.since_consumed <= BACK_WITHIN:
         return True, "consuming"
     if seen.canary_waits:
         return False, f"a canary has not come back for {seen.canary_waits:.0f} s"

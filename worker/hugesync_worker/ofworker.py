@@ -38,7 +38,7 @@ class OfWorker:
         self.figures = WorkerFigures(
             vitals, parent, settings.memory, self._slots, self._passes, lambda: self.canaries.took
         )
-        self._consumed = time.time()
+        self._started, self._consumed = time.time(), 0.0
 
     def serve(self, ended: Event, life_fd: int) -> None:
         """Until the worker ends, or this process is told to."""
@@ -87,13 +87,15 @@ class OfWorker:
         return Seen(
             ledger_for=self.ledger.answers_for(),
             ledger_why=self.ledger.why,
+            broker_for=self.canaries.broker_for,
             registered=load is not None and self._name in load.workers,
             ending=self._vitals.is_ending(),
             since_turned=self._vitals.since_turned(),
             slots=self._slots(),
             children=len(children),
             busy=busy,
-            since_consumed=now - self._consumed,
+            consumed=self._consumed > 0,
+            since_consumed=now - (self._consumed or self._started),
             canary_waits=self.canaries.waits,
             canary_why=self.canaries.why,
         )

@@ -13,6 +13,7 @@ import psutil
 
 from hugesync_tasks import __version__
 from hugesync_tasks.job_figures import family
+from hugesync_tasks.metric_names import MOST_STATS
 from hugesync_tasks.vitals import Child, Vitals
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class WorkerFigures:
         memory = {"main": _resident(self._parent), "children": sum(resident), "largest_child": max(resident, default=0)}
         yield family("worker_memory_bytes", (((process,), float(n)) for process, n in memory.items()))
         yield family("worker_memory_limit_bytes", [((), float(self._memory))])
+        buffers = list(self._vitals.buffers().items())[:MOST_STATS]
+        if buffers:
+            yield family("worker_buffers", (((name,), n) for name, n in buffers))
         yield family("worker_health", (((check,), float(passes)) for check, passes in self._health().items()))
 
     def _counted(self) -> Iterator[Any]:
