@@ -387,17 +387,6 @@ def test_a_plain_celery_worker_serves_them_too(place: Place, broker: servers.Val
     assert worker.stop() == 0
 
 
-def test_the_private_worker_of_a_job_takes_no_port(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "f").write_bytes(b"x")
-    port = servers.free_ports(1)[0]
-    with socket.create_server(("127.0.0.1", port)):  # who tried to take it would say so
-        job = place.submit(tmp_path / "src", tmp_path / "dst", HUGESYNC_METRICS_PORT=str(port)).finish()
-    assert job.code == 0
-    assert "metrics" not in job.err
-    assert "metrics" not in "".join(p.read_text() for p in (place.folder / "state").rglob("worker.log"))
-
-
 @pytest.mark.full
 def test_a_worker_that_is_told_to_end_says_so_while_its_part_is_finished(
     place: Place, broker: servers.ValkeyServer, tmp_path: Path, s3_bucket: Bucket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -14,13 +15,16 @@ import pytest
 from prometheus_client import values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from hugesync_tasks import measuring
+from hugesync_tasks import consumer, measuring
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import FailureClass
 from hugesync_tasks.exporting import Exporting
+from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.metric_names import KINDS, METRICS, OTHER, SECONDS
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.perform import KINDS as PERFORMED
+from hugesync_tasks.state.base import Task
+from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.token import Meter
 from hugesync_tasks.vitals import CHILDREN, Child, Vitals
 from hugesync_worker.selffigures import WorkerFigures
@@ -231,3 +235,34 @@ def test_what_a_kill_left_is_swept_and_what_a_living_worker_has_is_not(
     assert left == {"hugesync-metrics-begins", Path(living.folder).name, Path(other.folder).name}
     living.stop()
     other.stop()
+
+
+@pytest.mark.parametrize(("life_fd", "port", "serves"), [(None, "9464", True), (None, "0", False), (7, "9464", False)])
+def test_a_worker_serves_where_it_is_told_to_and_the_private_one_of_a_job_never(
+    monkeypatch: pytest.MonkeyPatch, life_fd: int | None, port: str, serves: bool
+) -> None:
+    made: list[Settings] = []
+
+    class Noted(Exporting):
+        def __init__(self, settings: Settings) -> None:
+            made.append(settings)
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setenv("HUGESYNC_METRICS_PORT", port)
+    monkeypatch.setattr(consumer, "Exporting", Noted)
+    monkeypatch.setattr(consumer.RegisterStep, "exporting", None)
+    monkeypatch.setattr(consumer.RegisterStep, "life_fd", life_fd)
+    consumer._worker_begins()
+    assert [settings.metrics_port for settings in made] == ([9464] if serves else [])
+
+
+@pytest.mark.parametrize("lease_ms", [LEASE_MS, COMMIT_LEASE_MS])
+def test_a_child_says_from_the_first_moment_until_when_its_task_has_a_lease(folder: Path, lease_ms: int) -> None:
+    """A commit may be silent for 900 s, and its worker is not deaf meanwhile."""
+    measuring.start(0)
+    ledger = MemoryLedger()
+    ledger.put_tasks("j", [Task("t", "commit", "hs.any", 1, "{}")])
+    Lease(ledger, "j", ledger.claim("j", "t", "w", lease_ms, 5), lease_ms, time.monotonic())
+    assert 0 <= time.time() + lease_ms / 1000 - Vitals(str(folder)).read()[0].until < 5
