@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +28,7 @@ from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.leading import Leading
-from hugesync_tasks.register import Register
+from hugesync_tasks.register import Register, own_name
 from hugesync_tasks.state.base import expire_leases
 from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
@@ -87,9 +86,10 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
             if not cls.introduced:
                 introduce(settings, slots)
-            name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
-            cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
+            cls.register = Register(
+                ledger, own_name(), slots, process.roots_of(settings), embedded=cls.life_fd is not None
+            )
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
         cls.register.restarted()

@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 from hugesync_tasks import measuring
 from hugesync_tasks.config import Settings
+from hugesync_tasks.register import own_name
 from hugesync_tasks.vitals import Vitals
 
 PREFIX = "hugesync-metrics-"
@@ -30,11 +30,6 @@ CANARY = "hugesync.canary"  # the task's name
 CANARIES = "hs.canary."  # and the worker's name: a queue of its own
 
 log = logging.getLogger(__name__)
-
-
-def worker_name() -> str:
-    """Of this main process, as the register has it."""
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 class _WithoutCanaries(logging.Filter):
@@ -68,7 +63,7 @@ class Exporting:
             self._life = os.pipe()  # nobody writes to it: it closes with us
         level = "INFO" if logging.getLogger("hugesync_tasks").isEnabledFor(logging.INFO) else "WARNING"
         command = [
-            sys.executable, "-P", "-m", "hugesync_worker.exporter", "--worker", worker_name(), "--parent", str(os.getpid()),
+            sys.executable, "-P", "-m", "hugesync_worker.exporter", "--worker", own_name(), "--parent", str(os.getpid()),
             "--life-fd", str(self._life[0]), "--folder", self.folder, "--log-level", level,
         ]  # fmt: skip
         self._started = time.monotonic()
@@ -95,7 +90,7 @@ class Exporting:
         """Take canaries. The queue has no exchange, so nothing of it stays at the broker."""
         from kombu.entity import Exchange, Queue
 
-        queue = Queue(CANARIES + worker_name(), Exchange(""), no_declare=True)  # type: ignore[no-untyped-call]
+        queue = Queue(CANARIES + own_name(), Exchange(""), no_declare=True)  # type: ignore[no-untyped-call]
         consumer.task_consumer.add_queue(queue)
         consumer.task_consumer.consume()
 

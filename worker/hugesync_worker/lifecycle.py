@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import warnings
 from typing import Any
 
@@ -16,6 +15,7 @@ from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent, introduce
 from hugesync_tasks.process import open_ledger
+from hugesync_tasks.register import own_name
 from hugesync_tasks.stores.opening import preload
 
 
@@ -59,7 +59,7 @@ def run(
     introduce(settings, slots)
     RegisterStep.introduced = True
     worker: Any = app.Worker(
-        hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
+        hostname=f"hs@{own_name()}",
         pool="prefork",
         concurrency=slots,
         queues=["hs.any", "hs.any.commit"],
