@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hugesync_tasks import measuring
+from hugesync_tasks.celery import queue_alone
 from hugesync_tasks.config import Settings
 from hugesync_tasks.register import own_name
 from hugesync_tasks.vitals import Vitals
@@ -88,9 +89,7 @@ class Exporting:
 
     def consume(self, consumer: Any) -> None:
         """Take canaries. The queue has no exchange, so nothing of it stays at the broker."""
-        from kombu.entity import Exchange, Queue
-
-        queue = Queue(CANARIES + own_name(), Exchange(""), no_declare=True)  # type: ignore[no-untyped-call]
+        queue = queue_alone(CANARIES + own_name())
         consumer.task_consumer.add_queue(queue)
         consumer.task_consumer.consume()
 

@@ -113,7 +113,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, seaweedfs: servers.S3Serve
         worker = start_worker(place, url, data, of_worker, "-c", 2)
         place.start([*EXPORTER, "--broker", url, "--metrics-port", str(of_fleet)])
         wait_for(of_worker, "/readyz")
-        wait_for(of_fleet, "/readyz")
+        wait_until(lambda: '"slots": 2' in get(of_fleet, "/work")[1], LONG, "the fleet's figures", every=0.1)
         job = place.submit(
             "--broker",
             url,

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-import redis
-
 from hugesync_tasks.celery import publishing
 from hugesync_tasks.config import Settings
 from hugesync_tasks.exporting import CANARIES, CANARY
@@ -88,5 +86,5 @@ class Canaries:
         self._server.call(lambda r: _expire(r, self._key))
 
 
-def _expire(r: redis.Redis, key: str) -> None:
+def _expire(r: Any, key: str) -> None:
     r.pexpire(key, int(GIVE_UP * 1000))
