@@ -180,6 +180,12 @@ class Settings(BaseSettings):
         description="Address for that port, 0.0.0.0 for every one of this machine's. Whoever reaches it can read it.",
     )
 
+    task_event_names: Literal["shown", "hidden"] = Field(
+        default="shown",
+        description="Whether the task events that a worker sends (--task-events, for Flower) name files; hidden: only their "
+        "parts, numbers and sizes.",
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_key_is_a_truth_value(cls, value: object) -> object:

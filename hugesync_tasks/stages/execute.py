@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from hugesync_tasks import logs
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
@@ -45,7 +46,7 @@ class BatchRun:
         """Raises only ``Stopped``: everything else is some file's outcome."""
         step = self._job.dest.limits.finish_every
         numbered = list(items.items())
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="file") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="file", **logs.carry()) as pool:
             for at in range(0, len(numbered), step):
                 self._run_group(numbered[at : at + step], pool)
 
@@ -129,6 +130,7 @@ class BatchRun:
     def _landed(self, landed: tuple[Pending, Commit]) -> Outcome:
         """What becomes of a put that the store took."""
         pending, commit = landed
+        logs.of_file(pending.transfer.key)
         try:
             size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
             done = Outcome("done", verified=check_commit(commit, size, pending.proven), notes=commit.notes)
@@ -137,9 +139,12 @@ class BatchRun:
             raise
         except Exception as error:  # whatever it is, it fails one file
             return failed(known(error))
+        finally:
+            logs.of_file()
 
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending:
         index, transfer = item
+        logs.of_file(transfer.key)
         with self._budget.hold(self._in_hand(transfer.source)):
             try:
                 return self._start(index, transfer, puts)
@@ -148,6 +153,7 @@ class BatchRun:
             except Exception as error:  # whatever it is, it fails one file
                 return failed(known(error))
             finally:
+                logs.of_file()
                 self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:

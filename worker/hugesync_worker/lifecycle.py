@@ -23,6 +23,8 @@ def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
+    if level > logging.DEBUG:  # "received": of a task that is only a pair of ids yet
+        logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("hugesync_tasks.consumer").setLevel(min(level, logging.INFO))  # who it is, what it serves
 
 
