@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 import servers
+from hugesync_producer.exposing import Exposing
 from hugesync_tasks import endpoint
 from hugesync_tasks.endpoint import AT_ONCE, CannotServe, Endpoint, Page
 from hugesync_tasks.errors import Unreachable
@@ -23,10 +24,13 @@ from hugesync_tasks.metric_names import METRICS, MOST_JOBS, MOST_QUEUES
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.state.load import JobLoad, Load
 from hugesync_tasks.state.memory import MemoryLedger
+from hugesync_tasks.summary import Snapshot, State, Summary
 from hugesync_worker import figures, health
 from hugesync_worker.exporter import work
 from hugesync_worker.figures import STALE, LedgerFigures
 from hugesync_worker.health import BACK_WITHIN, DEAF, STUCK, Seen, consuming, live, ready
+from scrape import get as get_page
+from scrape import samples as scraped
 
 WELL = Seen(
     ledger_for=10_000.0, ledger_why="", broker_for=10_000.0, registered=True, ending=False, since_turned=1.0, slots=4, children=4, busy=1,
@@ -254,3 +258,69 @@ def test_clients_that_say_nothing_fill_no_more_than_their_share(served: Endpoint
 
 def test_health_constants_fit_each_other() -> None:
     assert health.BACK_WITHIN < health.STUCK < health.DEAF
+
+
+TOLD = {
+    "files": {"found": 15, "done": 1, "skipped": 2, "failed": 4, "pending": 8, "deleted": 16, "missing": 32},
+    "bytes": {"found": 150, "done": 10, "skipped": 20, "failed": 40, "pending": 80},
+    "traffic": {"bytes.sent": 64, "bytes.received": 128, "bytes.overhead": 256, "requests.part": 512, "retries": 1024},
+    "conflicts": 3, "scan_complete": True, "throttled": True, "elapsed": 2.5,
+}  # fmt: skip
+
+
+def test_each_figure_of_the_ledger_is_what_the_ledger_says() -> None:
+    jobs = (
+        JobLoad("a", "running", False, True, True, 15, 1, 2, 4, 8, told=TOLD, told_age=1.5),
+        JobLoad("b", "running", True, True, True, 9, running=5),
+        JobLoad("c", "running", False, False, True, 0),
+    )
+
+    class Some(MemoryLedger):
+        def load(self) -> Load:
+            return Load(jobs, {"done": 7, "stalled": 1}, {"w": 3, "v": 0}, {"hs.any": 11})
+
+    seen = LedgerFigures(Some())
+    seen.look()
+    shown = text_of(seen)
+    assert shown["hugesync_unsettled_tasks"] == {"": 15 + 5 + 1}
+    assert json.loads(work(seen, "").body) == {"unsettled": 21, "running": 7, "slots": 3, "jobs": 3}
+    assert shown["hugesync_ledger_tasks"] == {"queued": 1, "running": 7, "expired": 4, "recalled": 8}
+    assert shown["hugesync_jobs"] == {"running": 1, "paused": 1, "uncoordinated": 1}
+    assert {state: n for state, n in shown["hugesync_jobs_ended"].items() if n} == {"done": 7, "stalled": 1}
+    assert (shown["hugesync_workers"], shown["hugesync_slots"]) == ({"": 2}, {"": 3})
+    assert shown["hugesync_queue_messages"] == {"hs.any": 11}
+    assert shown["hugesync_job_unsettled_tasks"] == {"a": 15, "b": 9, "c": 0}
+    assert shown["hugesync_job_told_age_seconds"] == {"a": 1.5}
+    assert shown["hugesync_job_files"] == {f"a {outcome}": n for outcome, n in TOLD["files"].items()}  # type: ignore[attr-defined]
+    assert shown["hugesync_job_bytes"] == {f"a {outcome}": n for outcome, n in TOLD["bytes"].items()}  # type: ignore[attr-defined]
+    moved = {labels: n for labels, n in shown["hugesync_job_traffic_bytes"].items() if n}
+    assert moved == {"a sent": 64, "a received": 128, "a overhead": 256}
+    assert {labels: n for labels, n in shown["hugesync_job_requests"].items() if n} == {"a part": 512}
+    assert (shown["hugesync_job_retries"], shown["hugesync_job_conflicts"]) == ({"a": 1024}, {"a": 3})
+    assert (shown["hugesync_job_scan_complete"], shown["hugesync_job_throttled"]) == ({"a": 1}, {"a": 1})
+    assert shown["hugesync_job_elapsed_seconds"] == {"a": 2.5}
+
+
+def test_a_coordinator_tells_of_its_job_as_it_stands_and_at_the_end_what_the_summary_says() -> None:
+    port = servers.free_ports(1)[0]
+    exposing = Exposing("127.0.0.1", port)
+    assert exposing.begin() == ""
+    assert "another process has it" in Exposing("127.0.0.1", port).begin()
+    assert all(not samples for samples in text_of(exposing).values()), "nothing is known yet"
+    exposing.on_start("j", False)
+    counted = {"bytes.sent": 5, "requests.put": 2, "retries": 1, "conflicts": 1, "worked": 9}
+    exposing.on_progress(
+        Snapshot({"found": 3, "done": 1, "pending": 2}, {"found": 30}, throttled=True, counted=counted)
+    )
+    shown = scraped(get_page(port, "/metrics")[1])
+    assert shown["hugesync_job_files"]["j pending"] == 2
+    assert (shown["hugesync_job_traffic_bytes"]["j sent"], shown["hugesync_job_requests"]["j put"]) == (5, 2)
+    assert (shown["hugesync_job_retries"]["j"], shown["hugesync_job_conflicts"]["j"]) == (1, 1)
+    assert (shown["hugesync_job_throttled"]["j"], shown["hugesync_job_scan_complete"]["j"]) == (1, 0)
+    exposing.end(
+        Summary(State.DONE, "j", files={"found": 3, "done": 3}, bytes={"sent": 6}, scan_complete=True, retries=4), True
+    )
+    last = text_of(exposing)
+    assert (last["hugesync_job_files"]["j done"], last["hugesync_job_traffic_bytes"]["j sent"]) == (3, 6)
+    assert (last["hugesync_job_retries"], last["hugesync_job_scan_complete"]) == ({"j": 4}, {"j": 1})
+    assert get_page(port, "/metrics")[0] == 0, "it serves no more"
