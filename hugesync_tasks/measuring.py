@@ -24,7 +24,7 @@ from hugesync_tasks.summary import REQUESTS
 from hugesync_tasks.token import Meter
 from hugesync_tasks.vitals import Vitals
 
-FILE_BYTES = 1 << 18  # all values that a child can have fit (a test); a file that grows would be sparse
+FILE_BYTES = 1 << 17  # all values that a child can have fit (a test); a file that grows would be sparse
 FILES = ("counter", "histogram")
 
 P = ParamSpec("P")
