@@ -125,12 +125,13 @@ format: $(DEV) ## Format the source and apply the safe fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-docs: $(DEV) ## Write docs/configuration.md, docs/commands.md and the table in docs/stores.md from the code
+docs: $(DEV) ## Write docs/configuration.md, docs/commands.md and the tables in docs/stores.md and docs/metrics.md from the code
 	$(PY) -m hugesync_tasks.config_docs > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
 	$(PY) docs/commands_page.py > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
 	$(PY) -m hugesync_tasks.stores.limits_docs docs/stores.md
+	$(PY) -m hugesync_tasks.metric_docs docs/metrics.md
 
 UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hashes, never an address

@@ -176,6 +176,18 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(
         default=0, ge=0, le=1024, description="Child processes of a worker. 0: one for each CPU that it may use."
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker answers /metrics, /livez, /readyz, /consuming and /work. 0: it does not; "
+        "hugesync-exporter then takes 9464.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address for that port, 0.0.0.0 for every one of this machine's. Whoever reaches it can read it.",
+    )
 
     task_event_names: Literal["shown", "hidden"] = Field(
         default="shown",
@@ -276,6 +288,8 @@ OPTIONS = {
     "worker_roots": "hugesync-worker --root",
     "worker_concurrency": "hugesync-worker --concurrency",
     "buffers_budget": "hugesync-worker --buffer-budget",
+    "metrics_port": "hugesync-worker --metrics-port",
+    "metrics_host": "hugesync-worker --metrics-host",
 }
 
 

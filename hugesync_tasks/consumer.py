@@ -20,13 +20,15 @@ from typing import Any
 
 import psutil
 from billiard.exceptions import WorkerLostError
+from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, logs, process, taskevents, tracing
+from hugesync_tasks import __version__, logs, measuring, process, taskevents, tracing
 from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.register import Register, own_name
 from hugesync_tasks.state.base import expire_leases
@@ -80,6 +82,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     event_names = True  # events for Flower name files
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
     tell_every = 0.0  # seconds between two lines on the buffers; 0: none
+    exporting: Exporting | None = None  # where ``metrics_port`` is set, and never in an embedded worker
 
     def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -103,6 +106,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
         cls.register.restarted()
+        if cls.exporting is not None:
+            cls.exporting.consume(consumer)
         self._tick(consumer)
         self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
 
@@ -113,6 +118,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
             os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
+        if self.exporting is not None:
+            self.exporting.tick()
         try:
             assert self.register is not None
             fresh, left = self.register.tick()
@@ -159,6 +166,19 @@ def _count_threads() -> None:
 os.register_at_fork(before=_count_threads)
 
 
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _worker_begins(**_: object) -> None:
+    """Before the first child is forked: where metrics are wanted, make what children and exporter share, and start that one."""
+    settings = load({})
+    if not settings.metrics_port or RegisterStep.life_fd is not None:
+        return
+    try:
+        RegisterStep.exporting = Exporting(settings)
+        RegisterStep.exporting.start()
+    except Exception as error:  # no job may fail for want of metrics
+        log.warning("metrics and health are not served: %s", error)
+
+
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _child_starts(**_: object) -> None:
     if process.Process._current is not None or "obstore" in sys.modules or _threads_at_fork > 1:
@@ -169,6 +189,9 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.leave_to_parent()
+        measuring.start(getattr(current_process(), "index", 0))
 
 
 @signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
@@ -223,12 +246,16 @@ def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _worker_is_told_to_end(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.ending()
     if RegisterStep.leading is not None:
         RegisterStep.leading.stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _worker_ends(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.stop()
     if RegisterStep.register is not None:
         try:
             RegisterStep.register.leave()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from hugesync_tasks import logs, perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, measuring, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -25,7 +25,7 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
-from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
+from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer, failed
 from hugesync_tasks.parts import part_range
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
@@ -55,28 +55,41 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     asked = time.monotonic()
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
+        measuring.task("", "not_taken")
         return claim.answer.lower()
     logs.of_task(job_id, task_id, cache(lambda task=claim.task, file=claim.file: about(task, file).fields()))
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
-    if claim.task.kind not in _HANDLERS:
+    with measuring.performing(claim.task.kind, lease.token.meter, lease.worked) as performed:
+        return _perform(work, performed)
+
+
+def _perform(work: Work, performed: measuring.Performed) -> str:
+    task, claim = work.task, work.claim
+    if task.kind not in _HANDLERS:
         return _strange(work)
     if claim.answer is Claimed.POISON:
+        performed.result = "failed"
         why = f"its task was attempted {claim.attempt - 1} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
-        return task_span(job_id, lambda: _attributes(claim), lambda: _HANDLERS[work.task.kind](work))
+        return task_span(work.job_id, lambda: _attributes(claim), lambda: _HANDLERS[task.kind](work))
     except Stopped as stop:
-        log.info("task %s ended early: %s", task_id, stop)
+        performed.result = "stopped"
+        log.info("task %s ended early: %s", task.id, stop)
         return type(stop).__name__
     except Unreachable:
-        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task_id)
+        performed.result = "unreachable"
+        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task.id)
         return "unreachable"
     except Exception as error:
+        performed.result = "failed"
         if not isinstance(error, HugeSyncError):
-            log.exception("task %s failed in an unexpected way", task_id)
-        work.settle({"error": failed(error).wire()})
+            log.exception("task %s failed in an unexpected way", task.id)
+        outcome = failed(error)
+        work.settle({"error": outcome.wire()})
+        measuring.finished(outcome, int(claim.file.get("size", "0")))
         return "failed"
 
 
@@ -111,6 +124,9 @@ def _files(work: Work, run: Callable[[Mapping[int, Transfer], Report], None]) ->
         done.update(finished)
         if len(done) < len(items):
             work.lease.receipts(finished)
+        for i, outcome in finished.items():
+            if items[i].source.kind is not Kind.DIR:
+                measuring.finished(outcome, items[i].source.size)
 
     run({i: t for i, t in items.items() if i not in done}, report)
     work.settle({"items": [done[i].wire() for i in range(len(items))]})
@@ -219,6 +235,7 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
+    measuring.finished(outcome, large.upload.size)
     return outcome.state
 
 

@@ -65,6 +65,41 @@ MUTATIONS = (
         "tests/test_buffers.py -k kept_a_view",
     ),
     Mutation(
+        "a Redis that does not answer is no fleet without work", "worker/hugesync_worker/figures.py",
+        "and self._clock() - self._at < STALE else None", "else None",
+        "tests/test_health.py -k stale",
+    ),
+    Mutation(
+        "a job that runs is work before its first task is out", "hugesync_tasks/state/load.py",
+        "max(self.unsettled, int(self.alive))", "self.unsettled",
+        "tests/test_load.py -k nobody_leads",
+    ),
+    Mutation(
+        "a Redis that is away is no worker's death", "worker/hugesync_worker/health.py",
+        "answered_for = min(seen.ledger_for, seen.broker_for)", "answered_for = 10_000.0",
+        "tests/test_health.py -k nobodys_death",
+    ),
+    Mutation(
+        "children that are busy are not deaf", "worker/hugesync_worker/health.py",
+        "if seen.children and seen.busy >= seen.children:", "if False:",
+        "tests/test_health.py -k no_canary",
+    ),
+    Mutation(
+        "what cannot be counted fails no task", "hugesync_tasks/measuring.py",
+        "        except Exception as error:\n            _measures = None", "        except KeyError as error:\n            _measures = None",
+        "tests/test_measuring.py -k tasks_go_on",
+    ),
+    Mutation(
+        "a full disk kills no child that counts", "hugesync_tasks/measuring.py",
+        "os.posix_fallocate(fd, 0, FILE_BYTES)", "os.truncate(fd, FILE_BYTES)",
+        "tests/test_measuring.py -k fits",
+    ),
+    Mutation(
+        "labels are bounded", "hugesync_tasks/job_figures.py",
+        "list(told.items())[:MOST_JOBS]", "list(told.items())",
+        "tests/test_health.py -k bounded",
+    ),
+    Mutation(
         "a line that was cut off is not continued", "producer/hugesync_producer/lines.py",
         '(b"\\n" if self._torn else b"")', 'b""',
         "tests/test_lines.py",

@@ -78,12 +78,13 @@ def test_a_plain_celery_worker_says_it_too(place: Place, url: str, tmp_path: Pat
     assert "s3cret" not in worker.said() + worker.out.read_text()
 
 
-@pytest.mark.parametrize("command", ["hugesync", "hugesync-submit", "hugesync-worker"])
+@pytest.mark.parametrize("command", ["hugesync", "hugesync-submit", "hugesync-worker", "hugesync-exporter"])
 def test_each_command_tells_its_version(place: Place, command: str) -> None:
     entry = {
         "hugesync": "from hugesync_producer.cli import hugesync as main",
         "hugesync-submit": "from hugesync_producer.cli import submit as main",
         "hugesync-worker": "from hugesync_worker.__main__ import main",
+        "hugesync-exporter": "from hugesync_worker.exporter import main",
     }[command]
     ended = place.start([sys.executable, "-c", f"{entry}; import sys; sys.exit(main())", "--version"]).finish()
     assert (ended.code, ended.out) == (0, f"{command} {__version__}\n")
