@@ -14,22 +14,27 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 from billiard.exceptions import WorkerLostError
+from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, process
+from hugesync_tasks import __version__, logs, measuring, process, taskevents, tracing
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.register import Register, own_name
 from hugesync_tasks.state.base import expire_leases
 from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
+from hugesync_tasks.words import fields_of
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
@@ -74,7 +79,17 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
+    event_names = True  # events for Flower name files
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
+    tell_every = 0.0  # seconds between two lines on the buffers; 0: none
+    exporting: Exporting | None = None  # where ``metrics_port`` is set, and never in an embedded worker
+
+    def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        settings = load({})
+        type(self).tell_every = settings.buffers_log_interval
+        if not self.introduced:  # a plain Celery worker; its children are forked after this
+            sharing.share(settings, getattr(consumer.controller, "concurrency", None) or default_slots(settings))
 
     def start(self, consumer: Consumer) -> None:
         cls = type(self)
@@ -84,12 +99,15 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             if not cls.introduced:
                 introduce(settings, slots)
             ledger = process.open_ledger(settings)
+            cls.event_names = settings.task_event_names == "shown"
             cls.register = Register(
                 ledger, own_name(), slots, process.roots_of(settings), embedded=cls.life_fd is not None
             )
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
         cls.register.restarted()
+        if cls.exporting is not None:
+            cls.exporting.consume(consumer)
         self._tick(consumer)
         self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
 
@@ -100,6 +118,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
             os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
+        if self.exporting is not None:
+            self.exporting.tick()
         try:
             assert self.register is not None
             fresh, left = self.register.tick()
@@ -111,6 +131,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 consumer.cancel_task_queue(queue)
             if self.leading is not None:
                 self.leading.tick()
+            sharing.tell(self.tell_every)
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
 
@@ -145,6 +166,19 @@ def _count_threads() -> None:
 os.register_at_fork(before=_count_threads)
 
 
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _worker_begins(**_: object) -> None:
+    """Before the first child is forked: where metrics are wanted, make what children and exporter share, and start that one."""
+    settings = load({})
+    if not settings.metrics_port or RegisterStep.life_fd is not None:
+        return
+    try:
+        RegisterStep.exporting = Exporting(settings)
+        RegisterStep.exporting.start()
+    except Exception as error:  # no job may fail for want of metrics
+        log.warning("metrics and health are not served: %s", error)
+
+
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _child_starts(**_: object) -> None:
     if process.Process._current is not None or "obstore" in sys.modules or _threads_at_fork > 1:
@@ -155,16 +189,43 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.leave_to_parent()
+        measuring.start(getattr(current_process(), "index", 0))
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _child_ends(**_: object) -> None:
+    sharing.end()
+    tracing.end_of_process()
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def _task_is_taken(sender: Any = None, request: Any = None, **_: object) -> None:
+    """In the main process, before Celery tells of the task."""
+    if taskevents.told(sender) and RegisterStep.register is not None:
+        taskevents.put_words(request, RegisterStep.register.ledger, RegisterStep.event_names)
 
 
 @signals.task_failure.connect  # type: ignore[untyped-decorator]
 def _child_lost(exception: BaseException | None = None, args: Sequence[str] = (), **_: object) -> None:
     """In the main process: a child died with this task in hand. Its lease need not run out first."""
     if isinstance(exception, WorkerLostError) and RegisterStep.register is not None and len(args) == 2:
+        ledger, (job, task) = RegisterStep.register.ledger, args
+        logs.of_task(job, task, partial(fields_of, ledger, job, task))
         try:
-            expire_leases(RegisterStep.register.ledger, args[0], [args[1]])
+            log.error("the process that had this task in hand died; the task is sent again: %s", exception)
+            expire_leases(ledger, job, [task])
         except HugeSyncError as error:
-            log.warning("the lease of %s could not be given up: %s", args[1], error)
+            log.warning("the lease of the task could not be given up: %s", error)
+        finally:
+            logs.of_task()
+
+
+@logging.getLogger("celery.worker.request").addFilter
+def _said_already(record: logging.LogRecord) -> bool:
+    """Celery's line about a dead child names neither job nor task, and comes after ours."""
+    return not (isinstance(record.args, tuple) and any(isinstance(a, WorkerLostError) for a in record.args))
 
 
 @signals.task_unknown.connect  # type: ignore[untyped-decorator]
@@ -174,20 +235,27 @@ def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
         return
     try:
         job, task = message.payload[0][:2]
+        logs.of_task(str(job), str(task))
         answer = decline(RegisterStep.register.ledger, job, task, RegisterStep.register.name)
         log.info("task %s of job %s under the unknown name %s: %s", task, job, name, answer)
     except (HugeSyncError, AttributeError, KeyError, TypeError, ValueError) as error:
         log.warning("a message of the unknown name %s was dropped: %s", name, error)
+    finally:
+        logs.of_task()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _worker_is_told_to_end(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.ending()
     if RegisterStep.leading is not None:
         RegisterStep.leading.stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _worker_ends(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.stop()
     if RegisterStep.register is not None:
         try:
             RegisterStep.register.leave()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TypeVar
 
+from hugesync_tasks import measuring
 from hugesync_tasks.errors import Cancelled, LeaseLost, Unreachable
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.state.base import Claim, Ledger, Renewed
@@ -38,7 +39,8 @@ class Lease:
         self._lock = Lock()
         self._renewed = asked
         self._worked = 0  # bytes read, hashed or moved since the last renewal
-        self.token = Token(pulse=self._pulse, patience=PATIENCE, pace=pace)
+        self.token = Token(measuring.CountedMeter(), pulse=self._pulse, patience=PATIENCE, pace=pace)
+        measuring.leased(lease_ms)
 
     def _pulse(self, moved: int) -> None:
         self._worked += moved  # of several threads a count may get lost: it tells that something moves, not how much
@@ -48,7 +50,8 @@ class Lease:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
             asked = time.monotonic()
-            worked, self._worked = self._worked, 0
+            worked = self.worked()
+            measuring.worked(worked)
             traffic = self.token.meter.take() | ({"worked": worked} if worked else {})
             answer = self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic)
             answered = (
@@ -61,6 +64,11 @@ class Lease:
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:
             self._lock.release()
+
+    def worked(self) -> int:
+        """Bytes read, hashed or moved since this was asked last."""
+        worked, self._worked = self._worked, 0
+        return worked
 
     def receipts(self, items: Mapping[int, Outcome]) -> None:
         """Record finished files of a batch; a crash after this repeats none of them."""
@@ -87,6 +95,8 @@ class Lease:
                 time.sleep(0.5)
 
     def _heard(self, answer: Renewed) -> None:
+        if answer is Renewed.OK:
+            measuring.leased(self._lease_ms)
         if answer is Renewed.LOST:
             self.token.cancel(LeaseLost("another worker has this task now"))
         elif answer is Renewed.CANCELLED:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread
 
+from hugesync_tasks import logs
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.process import Process
 from hugesync_tasks.register import own_name
@@ -84,8 +85,11 @@ class Lender:
                 continue
             self._tried[job] = head
             self._process.job(mine)  # of the few jobs whose stores stay open it is the last to be closed
-            answer = self._perform(job, task, self._process)
-            log.info("a thread was lent to job %s, of which nothing ran: task %s: %s", job, task, answer)
+            try:
+                answer = self._perform(job, task, self._process)
+                log.info("a thread was lent to job %s, of which nothing ran: task %s: %s", job, task, answer)
+            finally:
+                logs.of_task()
             return
 
     def _queues(self) -> set[str]:

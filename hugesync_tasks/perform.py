@@ -8,9 +8,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
-from hugesync_tasks import perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, measuring, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -24,7 +25,8 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
-from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
+from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer, failed
+from hugesync_tasks.parts import part_range
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
@@ -33,15 +35,19 @@ from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun, Report
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
-from hugesync_tasks.state.base import Claimed, PartAnswer
+from hugesync_tasks.state.base import Claim, Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
+from hugesync_tasks.tracing import task_span
+from hugesync_tasks.words import about
 from hugesync_tasks.work import UploadLost, Work
 
 log = logging.getLogger(__name__)
 
 
 def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
-    """Run one task to its end. Returns what happened, for logs and Flower. ``process``: by default this worker child's."""
+    """Run one task to its end. Returns what happened, for logs and Flower: no file is named in it. ``process``: by default this
+    worker child's."""
+    logs.of_task(job_id, task_id)
     process = process or Process.current()
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
@@ -49,28 +55,49 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     asked = time.monotonic()
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
+        measuring.task("", "not_taken")
         return claim.answer.lower()
+    logs.of_task(job_id, task_id, cache(lambda task=claim.task, file=claim.file: about(task, file).fields()))
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
-    if claim.task.kind not in _HANDLERS:
+    with measuring.performing(claim.task.kind, lease.token.meter, lease.worked) as performed:
+        return _perform(work, performed)
+
+
+def _perform(work: Work, performed: measuring.Performed) -> str:
+    task, claim = work.task, work.claim
+    if task.kind not in _HANDLERS:
         return _strange(work)
     if claim.answer is Claimed.POISON:
+        performed.result = "failed"
         why = f"its task was attempted {claim.attempt - 1} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
-        return _HANDLERS[claim.task.kind](work)
+        return task_span(work.job_id, lambda: _attributes(claim), lambda: _HANDLERS[task.kind](work))
     except Stopped as stop:
-        log.info("task %s ended early: %s", task_id, stop)
+        performed.result = "stopped"
+        log.info("task %s ended early: %s", task.id, stop)
         return type(stop).__name__
     except Unreachable:
-        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task_id)
+        performed.result = "unreachable"
+        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task.id)
         return "unreachable"
     except Exception as error:
+        performed.result = "failed"
         if not isinstance(error, HugeSyncError):
-            log.exception("task %s failed in an unexpected way", task_id)
-        work.settle({"error": failed(error).wire()})
+            log.exception("task %s failed in an unexpected way", task.id)
+        outcome = failed(error)
+        work.settle({"error": outcome.wire()})
+        measuring.finished(outcome, int(claim.file.get("size", "0")))
         return "failed"
+
+
+def _attributes(claim: Claim) -> dict[str, Any]:
+    assert claim.task is not None
+    said = about(claim.task, claim.file)
+    size = {} if said.size is None else {"bytes": said.size}
+    return {"task": claim.task.id, "attempt": claim.attempt, **said.fields(), **size}
 
 
 def _strange(work: Work) -> str:
@@ -97,6 +124,9 @@ def _files(work: Work, run: Callable[[Mapping[int, Transfer], Report], None]) ->
         done.update(finished)
         if len(done) < len(items):
             work.lease.receipts(finished)
+        for i, outcome in finished.items():
+            if items[i].source.kind is not Kind.DIR:
+                measuring.finished(outcome, items[i].source.size)
 
     run({i: t for i, t in items.items() if i not in done}, report)
     work.settle({"items": [done[i].wire() for i in range(len(items))]})
@@ -116,7 +146,8 @@ def _begin(work: Work) -> str:
     try:
         process, todo = work.process, json.loads(work.task.payload)
         transfer = Transfer.unwire(todo["transfer"])
-        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for, todo["whole"])
+        holds = process.budget
+        large, listed = begin(job, transfer, token, holds.total, process.memory_for, todo["whole"], holds.limit)
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
     mine, before = large.fields(), dict(work.claim.file) or todo.get("former", {})
@@ -126,7 +157,7 @@ def _begin(work: Work) -> str:
     if large.delta is not None and not stands["upload"]:
         steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
         work.settle({"file": mine, "steps": steps})
-        return f"{large.upload.key}: a delta is looked for"
+        return "a delta is looked for"
     if stands["upload"] != mine["upload"] and not mine["upload"]:
         large, listed = LargeFile.of(stands), []  # another coordinator's delta was laid out: it goes on
     elif stands["upload"] != mine["upload"]:
@@ -136,7 +167,7 @@ def _begin(work: Work) -> str:
             put_intent(job.dest, LargeFile.of(stands).upload, token)
         large, listed = LargeFile.of(stands), []
     work.settle({"file": large.fields(), "listed": [p.wire() for p in listed]})
-    return f"{large.upload.key} in {large.fields()['total']} parts"
+    return f"{large.fields()['total']} parts"
 
 
 def _part(work: Work) -> str:
@@ -171,20 +202,25 @@ def _part(work: Work) -> str:
         return work.replan("source_changed", "the same part was read twice with different bytes")
     if answer is PartAnswer.FENCED:
         return work.replan("upload_lost", "another upload of this file has begun")
-    return f"{large.upload.key} part {part.number}: {answer.lower()}"
+    return f"part {part.number}: {answer.lower()}"
 
 
 def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
-    notes, job, hold = FileNotes(work, large), work.job, work.process.budget.hold
+    notes, job, hold, token = FileNotes(work, large), work.job, work.process.budget.hold, work.lease.token
     if large.delta is not None:
         row = notes.row(number)
-        with hold(row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0):
-            return make_part(job, large, number, row, listed, work.lease.token)
-    with hold(0 if job.copies_parts else large.upload.part_size):
-        part, hashes = send_part(job, large, number, listed, work.lease.token, notes.hashed())
+        needed = row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0
+        with hold(needed, token, memory=not job.in_place) as room:
+            return make_part(job, large, number, row, listed, token, room)
+    with hold(0 if job.copies_parts else _length(large, number), token, memory=True) as room:
+        part, hashes = send_part(job, large, number, listed, token, notes.hashed(), room)
         if hashes:
             notes.keep({f"h{number}": hashes})
         return part
+
+
+def _length(large: LargeFile, number: int) -> int:
+    return part_range(number, large.upload.size, large.upload.part_size)[1]
 
 
 def _commit(work: Work) -> str:
@@ -199,7 +235,8 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
-    return f"{large.upload.key}: {outcome.state}"
+    measuring.finished(outcome, large.upload.size)
+    return outcome.state
 
 
 def _abandon(work: Work) -> str:

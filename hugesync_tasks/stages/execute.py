@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hugesync_tasks.budget import Budget
+from hugesync_tasks import logs
+from hugesync_tasks.budget import Holds
 from hugesync_tasks.errors import Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.stages.alone import Alone, Pending, known
@@ -34,7 +35,7 @@ Report = Callable[[Mapping[int, Outcome]], None]
 class BatchRun:
     """One batch task: run it with the items that have no receipt yet; ``report`` is called with finished items."""
 
-    def __init__(self, job: JobContext, token: Token, report: Report, budget: Budget) -> None:
+    def __init__(self, job: JobContext, token: Token, report: Report, budget: Holds) -> None:
         self._job = job
         self._token = token
         self._report = report
@@ -45,7 +46,7 @@ class BatchRun:
         """Raises only ``Stopped``: everything else is some file's outcome."""
         step = self._job.dest.limits.finish_every
         numbered = list(items.items())
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="file") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="file", **logs.carry()) as pool:
             for at in range(0, len(numbered), step):
                 self._run_group(numbered[at : at + step], pool)
 
@@ -129,6 +130,7 @@ class BatchRun:
     def _landed(self, landed: tuple[Pending, Commit]) -> Outcome:
         """What becomes of a put that the store took."""
         pending, commit = landed
+        logs.of_file(pending.transfer.key)
         try:
             size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
             done = Outcome("done", verified=check_commit(commit, size, pending.proven), notes=commit.notes)
@@ -137,18 +139,22 @@ class BatchRun:
             raise
         except Exception as error:  # whatever it is, it fails one file
             return failed(known(error))
+        finally:
+            logs.of_file()
 
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending:
         index, transfer = item
-        with self._budget.hold(self._in_hand(transfer.source)):
-            try:
+        logs.of_file(transfer.key)
+        try:
+            with self._budget.hold(self._in_hand(transfer.source), self._token):
                 return self._start(index, transfer, puts)
-            except Stopped:
-                raise
-            except Exception as error:  # whatever it is, it fails one file
-                return failed(known(error))
-            finally:
-                self._token.moved(0)
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, it fails one file
+            return failed(known(error))
+        finally:
+            logs.of_file()
+            self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:
         return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)

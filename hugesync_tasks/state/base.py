@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from hugesync_tasks import bucket
 from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
+from hugesync_tasks.state.load import Load
 
 Traffic = Mapping[str, int]
 # what of a renewal's traffic is payload that moved
@@ -166,6 +167,10 @@ class Ledger(Protocol):
         """Take back those that nobody has begun; they are answered, also by a repeat. A claim finds them GONE until they are put
         again, attempts and receipts kept. What runs, or ran under a lease that has expired, is left as it is."""
 
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        """The task and the record of its file ({} where there is none), None where it is gone. Changes nothing. Answers within
+        a second or two or raises Unreachable: it is asked where others wait."""
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         """OK and POISON make the caller the owner of a new attempt; all other answers change nothing."""
 
@@ -262,6 +267,9 @@ class Ledger(Protocol):
     def retract(self, queue: str) -> None: ...
     def announced(self) -> dict[str, str]: ...
     def queue_length(self, queue: str) -> int: ...
+    def load(self) -> Load:
+        """What all jobs have to do, and who is there for it; on Redis as of at most ``LOAD_MS`` ago, however many ask."""
+
     def close(self) -> None: ...
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from hugesync_tasks.model import Part
 from hugesync_tasks.state.base import CARRIED, Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
-from hugesync_tasks.state.memory_jobs import JobRecord, MemoryJobs, TaskRecord, UploadRecord
+from hugesync_tasks.state.memory_jobs import JobRecord, TaskRecord, UploadRecord
+from hugesync_tasks.state.memory_load import MemoryLoad
 
 
-class MemoryLedger(MemoryJobs):
+class MemoryLedger(MemoryLoad):
     """``Ledger``; ``clock`` is in seconds. ``queues`` is what ``queue_length`` answers. Thread-safe.
 
     Only ``events`` with a time-out waits in real time; a simulation asks with 0.
@@ -36,6 +37,14 @@ class MemoryLedger(MemoryJobs):
             for task in taken:
                 records[task].recalled = True
             return taken
+
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        with self._changed:
+            j = self._job(job)
+            if (record := j.tasks.get(task)) is None:
+                return None
+            upload = j.files.get(record.task.file)
+            return record.task, dict(upload.fields) if upload else {}
 
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         with self._changed:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
 
-from hugesync_tasks import bucket
-from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import SHARES_MS, TOLD_MS, TakenUp, Task
+from hugesync_tasks.state.base import TOLD_MS, TakenUp, Task
+from hugesync_tasks.state.memory_rates import MemoryRates
 
 
 @dataclass(slots=True)
@@ -39,12 +38,6 @@ class UploadRecord:
 
 
 @dataclass(slots=True)
-class Drawn:
-    taken: bucket.Taken = field(default_factory=bucket.Taken)
-    by: dict[str, float] = field(default_factory=dict)  # process -> when it drew
-
-
-@dataclass(slots=True)
 class JobRecord:
     meta: dict[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, str, str] | None = None
@@ -54,10 +47,9 @@ class JobRecord:
     files: dict[str, UploadRecord] = field(default_factory=dict)
     events: deque[str] = field(default_factory=deque)
     traffic: Counter[str] = field(default_factory=Counter)
-    buckets: dict[str, Drawn] = field(default_factory=dict)  # by limit
 
 
-class MemoryJobs:
+class MemoryJobs(MemoryRates):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.queues: Counter[str] = Counter()
@@ -73,14 +65,13 @@ class MemoryJobs:
             self._announced: dict[str, str] = {}
             self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
-            self._limits: dict[str, dict[str, str]] = {}  # endpoint -> its limits
-            self._buckets: dict[tuple[str, str, str], Drawn] = {}
-            self._rates: dict[str, Rate] = {}
-            self._shares: dict[str, tuple[str, str, float]] = {}  # job -> its row, its head, when it told them
-            self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
+            self._flush_rates()
 
     def _job(self, job: str) -> JobRecord:
         return self._jobs.setdefault(job, JobRecord())
+
+    def _said(self, job: str, of: str) -> str | None:
+        return self._job(job).meta.get(of)
 
     # jobs
     def check_server(self) -> None:
@@ -247,56 +238,6 @@ class MemoryJobs:
                 for (what, who), (info, until) in self._leases.items()
                 if what == "worker" and until > now and self._heard[who] >= since
             }
-
-    # shares of the workers
-    def share(self, job: str, row: str, head: str = "") -> dict[str, tuple[str, float]]:
-        with self._changed:
-            now = self.clock()
-            told = {job: (row, head, now)} if row else {}
-            mine = {j: r for j, r in self._shares.items() if j != job} | told
-            self._shares = {j: r for j, r in mine.items() if now - r[2] < SHARES_MS / 1000}
-            return {j: (r, now - at) for j, (r, _, at) in self._shares.items()}
-
-    def heads(self) -> dict[str, str]:
-        with self._changed:
-            return {job: head for job, (_, head, _) in self._shares.items() if head}
-
-    # rates
-    def share_rate(self, place: str, sharer: str, report: Report) -> Grant:
-        with self._changed:
-            now = self.clock()
-            heard = {**self._sharers.get(place, {}), sharer: now}
-            self._sharers[place] = {who: when for who, when in heard.items() if when > now - SILENT}
-            state = self._rates.get(place, Rate(now))
-            self._rates[place], grant = exchange(state, report, len(self._sharers[place]), now)
-            return grant
-
-    def draw(self, job: str, sharer: str, need: int, busy: bool, of: str = "bwlimit") -> bucket.Grant:
-        with self._changed:
-            record = self._job(job)
-            return self._drawn(record.buckets.setdefault(of, Drawn()), record.meta.get(of), sharer, need, busy)
-
-    def draw_at(self, endpoint: str, prefix: str, sharer: str, need: int, busy: bool, of: str) -> bucket.Grant:
-        with self._changed:
-            where = (endpoint, of, prefix if of == "tpslimit" else "")
-            said = self._limits.get(endpoint, {}).get(of)
-            return self._drawn(self._buckets.setdefault(where, Drawn()), said, sharer, need, busy)
-
-    def _drawn(self, kept: Drawn, said: str | None, sharer: str, need: int, busy: bool) -> bucket.Grant:
-        if said is None or float(said) == 0:
-            return bucket.Grant(None if said is None else 0.0)
-        now = self.clock()
-        kept.by = {w: at for w, at in {**kept.by, sharer: now}.items() if at > now - bucket.SILENT}
-        kept.taken, grant = bucket.draw(kept.taken, float(said), need, busy, len(kept.by), now)
-        return grant
-
-    def limit_endpoint(self, endpoint: str, said: Mapping[str, str]) -> None:
-        with self._changed:
-            self._limits.setdefault(endpoint, {}).update(said)
-
-    def endpoints(self) -> dict[str, dict[str, str]]:
-        with self._changed:
-            return {endpoint: dict(said) for endpoint, said in self._limits.items()}
 
     def announce(self, queue: str, needs: str) -> None:
         with self._changed:

@@ -15,7 +15,8 @@ import redis
 from hugesync_tasks.model import Part
 from hugesync_tasks.state.base import Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
 from hugesync_tasks.state.redis_connect import SOCKET_TIMEOUT
-from hugesync_tasks.state.redis_jobs import RedisJobs, listed
+from hugesync_tasks.state.redis_jobs import listed
+from hugesync_tasks.state.redis_load import RedisLoad
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ _NOTES_PER_CALL = 64  # of up to 40 KB, and some of the large ones of 150 KB
 _LONGEST_WAIT = SOCKET_TIMEOUT - 10  # s; a blocking call must end well before its socket gives up
 
 
-class RedisLedger(RedisJobs):
+class RedisLedger(RedisLoad):
     """``Ledger`` on one server, or two: the state's, and the broker's where the queues lie.
 
     ``queue_prefix`` equals Celery's ``global_keyprefix``; queue ``q`` is the list ``queue_prefix + q``.
@@ -44,6 +45,15 @@ class RedisLedger(RedisJobs):
         for some in _chunks(tasks, 5 * _TASKS_PER_CALL):
             taken += self._server.run("recall", [self._key(job, "t", "")], some)
         return taken
+
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        names = ["kind", "queue", "seq", "payload", "file"]
+        found: Any = self._rates.call(partial(_some_of, self._key(job, "t", task), names))
+        if found[0] is None:
+            return None
+        kind, queue, seq, payload, file = found
+        record: Any = self._rates.call(lambda r: r.hgetall(self._key(job, "f", file))) if file else {}
+        return Task(task, kind, queue, int(seq), payload, file), record
 
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         keys = [*self._task_keys(job, task), self._key(job, "meta")]

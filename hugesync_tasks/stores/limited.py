@@ -63,10 +63,12 @@ class LimitedStore(Wrapper):
     ) -> Commit:
         return super().put(key, body, meta, expected, self._toward(token), overhead)
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: bytes | memoryview, token: Token) -> Part:
         return super().put_part(upload, number, body, self._toward(token))
 
-    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+    def put_pieces(
+        self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes | memoryview]], token: Token
+    ) -> Part:
         return super().put_pieces(upload, number, pieces, self._toward(token))
 
     def _toward(self, token: Token) -> Token:

@@ -11,6 +11,7 @@ from celery import signals
 from celery.exceptions import SecurityWarning
 
 from hugesync_tasks import logs
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent, introduce
@@ -23,7 +24,10 @@ def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
-    logging.getLogger("hugesync_tasks.consumer").setLevel(min(level, logging.INFO))  # who it is, what it serves
+    if level > logging.DEBUG:  # "received": of a task that is only a pair of ids yet
+        logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
+    for told in ("hugesync_tasks.consumer", "hugesync_tasks.buffers"):  # who it is, what it serves; what was asked for
+        logging.getLogger(told).setLevel(min(level, logging.INFO))
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
@@ -56,6 +60,7 @@ def run(
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
     slots = default_slots(settings)
+    sharing.share(settings, slots)  # before any child is forked
     introduce(settings, slots)
     RegisterStep.introduced = True
     worker: Any = app.Worker(
