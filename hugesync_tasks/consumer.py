@@ -54,7 +54,7 @@ def default_slots(settings: Settings) -> int:
     )
 
 
-def introduce(settings: Settings, slots: int) -> None:
+def introduce(settings: Settings, slots: int, memory: int) -> None:
     """Say once who this worker is and what it can serve."""
     roots = [
         f"{name}={path}{'' if os.path.isdir(path) else ' (no folder is there now)'}"
@@ -62,7 +62,7 @@ def introduce(settings: Settings, slots: int) -> None:
     ]
     log.info(
         "HugeSync %s, broker %s, %d children of at most %d MiB each",
-        __version__, Address.parse(settings.broker_url).name, slots, settings.memory >> 20,
+        __version__, Address.parse(settings.broker_url).name, slots, memory >> 20,
     )  # fmt: skip
     log.info("serves queue hs.any; roots, as soon as a job needs them: %s", ", ".join(roots) or "none (--root)")
 
@@ -83,7 +83,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             settings = load({})
             slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
             if not cls.introduced:
-                introduce(settings, slots)
+                introduce(settings, slots, settings.memory)
             name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)

@@ -14,16 +14,25 @@ from celery.exceptions import SecurityWarning
 from hugesync_tasks import logs
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent, introduce
+from hugesync_tasks.config_model import ENV_PREFIX
+from hugesync_tasks.consumer import RegisterStep, die_with_parent, introduce
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.stores.opening import preload
+from hugesync_worker.resources import Machine, Plan, plan, raise_open_files
+
+log = logging.getLogger(__name__)
 
 
 def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
-    logging.getLogger("hugesync_tasks.consumer").setLevel(min(level, logging.INFO))  # who it is, what it serves
+    for ours in (
+        "hugesync_tasks.consumer",
+        "hugesync_tasks.slots",
+        __name__,
+    ):  # who it is, what it serves, how large it is
+        logging.getLogger(ours).setLevel(min(level, logging.INFO))
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
@@ -55,13 +64,17 @@ def run(
     # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
-    slots = default_slots(settings)
-    introduce(settings, slots)
+    size = _sized(settings)
+    introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
+    for line in size.lines:
+        log.info("%s", line)
+    for warning in size.warnings:
+        log.warning("%s", warning)
     worker: Any = app.Worker(
         hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
         pool="prefork",
-        concurrency=slots,
+        concurrency=size.slots,
         queues=["hs.any", "hs.any.commit"],
         loglevel=level,
         without_gossip=True,
@@ -74,3 +87,11 @@ def run(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _sized(settings: Settings) -> Plan:
+    """Make this process, and with it the children that it will fork, as large as planned."""
+    size = plan(settings, Machine.read(settings))
+    os.environ[f"{ENV_PREFIX}MEMORY"] = str(size.memory)
+    raise_open_files(size)
+    return size
