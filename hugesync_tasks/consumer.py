@@ -27,13 +27,16 @@ from hugesync_tasks import __version__, process
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
+from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.register import Register
-from hugesync_tasks.state.base import expire_leases
+from hugesync_tasks.slots import Slots
+from hugesync_tasks.state.base import Ledger, expire_leases
 from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
+LEAVE_EVERY = 0.1  # seconds between two looks whether a worker that was told to end can
 UNCLEAN = 70  # EX_SOFTWARE: exit code of a child that must not start
 
 MAIN = os.getpid()  # Celery loads this module in the process that forks, before it does
@@ -71,37 +74,63 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Keeps this worker in the ledger's register, takes up queues it can serve, and watches the life pipe."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    _timer: Any = None
+    _timers: Sequence[Any] = ()
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
+    slots: Slots | None = None
+    leaving: Leaving | None = None  # None in an embedded worker: it is killed
+    planned = 0  # children, by ``hugesync-worker``; else as many as Celery was told
 
     def start(self, consumer: Consumer) -> None:
         cls = type(self)
         if cls.register is None:
             settings = load({})
-            slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
+            slots = cls.planned or getattr(consumer.controller, "concurrency", None) or default_slots(settings)
             if not cls.introduced:
                 introduce(settings, slots, settings.memory)
             name = f"{socket.gethostname()}-{os.getpid()}"
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
+            cls.slots = Slots(slots, scales=settings.autoscale_max > 0)
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
+                cls.leaving = Leaving(name, settings.drain_timeout, lambda: _children(consumer), last_ledger)
+                cls.leaving.listen()
+        assert cls.slots is not None
+        cls.slots.attach(consumer)
         cls.register.restarted()
         self._tick(consumer)
-        self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
+        self._timers = [
+            consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,)),
+            consumer.timer.call_repeatedly(LEAVE_EVERY, self._leave),
+        ]
 
     def stop(self, consumer: Consumer) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
+
+    def _leave(self) -> None:
+        if self.leaving is None or not self.leaving.told:
+            return
+        assert self.slots is not None
+        if self.slots.now:
+            self.slots.now = 0  # and the pool stays as it is
+            signals.worker_shutting_down.send(sender=self, sig=self.leaving.told, how="Warm", exitcode=0)
+        self.leaving.step(self.slots.idle())
 
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
             os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
         try:
             assert self.register is not None
+            assert self.slots is not None
+            leaves = self.leaving is not None and bool(self.leaving.told)
+            if self.life_fd is None and not leaves:
+                self.slots.heed(self.register.ledger.wished_slots(), self.register.name)
+                self.slots.follow()
+            self.register.slots, self.register.paused = self.slots.now, self.slots.wished and not self.slots.now
             fresh, left = self.register.tick()
             for queue in fresh:
                 log.info("serves queue %s from now on", queue)
@@ -109,7 +138,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             for queue in left:
                 log.info("serves queue %s no longer", queue)
                 consumer.cancel_task_queue(queue)
-            if self.leading is not None:
+            if self.leading is not None and not leaves:
                 self.leading.tick()
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
@@ -121,6 +150,14 @@ def start_coordinator(job: str, owner: str) -> subprocess.Popen[bytes]:
     level = "INFO" if logging.getLogger("hugesync_tasks").isEnabledFor(logging.INFO) else "WARNING"
     command = [sys.executable, "-P", "-m", "hugesync_producer.standin", job, owner, level]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _children(consumer: Consumer) -> list[int]:
+    return [child.pid for child in consumer.pool._pool._pool if child.pid]
+
+
+def last_ledger() -> Ledger:
+    return process.open_ledger(load({}))
 
 
 def _closed(fd: int) -> bool:
@@ -153,6 +190,9 @@ def _child_starts(**_: object) -> None:
     if RegisterStep.life_fd is not None:
         os.close(RegisterStep.life_fd)
     die_with_parent()
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # sent to all of a service at once: the main process sees to its children
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
 

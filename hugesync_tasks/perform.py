@@ -17,6 +17,7 @@ from hugesync_tasks.errors import (
     HugeSyncError,
     NoSuchUpload,
     NotFound,
+    Returned,
     SourceChanged,
     Stopped,
     Unreachable,
@@ -55,11 +56,15 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     if claim.task.kind not in _HANDLERS:
         return _strange(work)
     if claim.answer is Claimed.POISON:
-        why = f"its task was attempted {claim.attempt - 1} times and never ended"
+        why = f"its task was attempted {claim.counted} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
         return _HANDLERS[claim.task.kind](work)
+    except Returned:
+        log.info("task %s goes back to the queue: this worker ends", task_id)
+        lease.give_back()
+        return "given back"
     except Stopped as stop:
         log.info("task %s ended early: %s", task_id, stop)
         return type(stop).__name__
@@ -77,7 +82,7 @@ def _strange(work: Work) -> str:
     """A task of another release, under a name that this one knows."""
     kind = work.task.kind
     if work.claim.answer is Claimed.POISON:
-        work.settle(unknown(kind, work.claim.attempt - 1))
+        work.settle(unknown(kind, work.claim.counted))
         return "given up"
     log.warning("task %s is of the kind %s, which this release does not know; it is left to others", work.task.id, kind)
     work.process.ledger.renew(work.job_id, work.task.id, work.claim.attempt, DECLINED_MS, {})

@@ -30,7 +30,8 @@ class Register:
         self.ledger = ledger
         self.name, self.roots = name, roots
         self.declines: dict[str, str] = {}  # job that nobody leads -> why no coordinator of it can be started here
-        self._slots = slots
+        self.slots = slots  # child processes that take tasks now
+        self.paused = False  # by a person
         self._embedded = embedded
         self._serving: set[str] = set()
         self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
@@ -77,7 +78,8 @@ class Register:
 
     def _row(self) -> dict[str, Any]:
         return {
-            "slots": self._slots,
+            "slots": self.slots,
+            "paused": self.paused,
             "pid": os.getpid(),
             "queues": ["hs.any", *sorted(self._serving)],
             "refuses": self._refuses,

@@ -13,7 +13,7 @@ from hugesync_tasks import bucket
 from hugesync_tasks.aimd import SILENT, Grant, Rate, Report, exchange
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import TOLD_MS, TakenUp, Task
+from hugesync_tasks.state.base import EVERYONE, TOLD_MS, TakenUp, Task
 
 
 @dataclass(slots=True)
@@ -25,6 +25,8 @@ class TaskRecord:
     until: float = 0.0
     since: float | None = None
     moved: int = 0
+    gave: int = 0  # the attempt that gave it back last
+    given: int = 0  # how many did
     receipts: dict[int, Any] = field(default_factory=dict)
 
 
@@ -68,6 +70,7 @@ class MemoryJobs:
             self._announced: dict[str, str] = {}
             self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
+            self._wishes: dict[str, int] = {}
             self._rates: dict[str, Rate] = {}
             self._sharers: dict[str, dict[str, float]] = {}  # place -> sharer -> when it was heard
 
@@ -259,6 +262,16 @@ class MemoryJobs:
             record.drew = {w: at for w, at in {**record.drew, sharer: now}.items() if at > now - bucket.SILENT}
             record.taken, grant = bucket.draw(record.taken, float(said), need, busy, len(record.drew), now)
             return grant
+
+    def wish_slots(self, whom: str, slots: int) -> None:
+        with self._changed:
+            if whom == EVERYONE:
+                self._wishes.clear()
+            self._wishes[whom] = slots
+
+    def wished_slots(self) -> dict[str, int]:
+        with self._changed:
+            return dict(self._wishes)
 
     def announce(self, queue: str, needs: str) -> None:
         with self._changed:

@@ -20,6 +20,9 @@ from hugesync_tasks.process import open_ledger
 from hugesync_tasks.stores.opening import preload
 from hugesync_worker.resources import Machine, Plan, plan, raise_open_files
 
+# Who it is, what it serves, how many children it has, and that it ends.
+SAID = ("hugesync_tasks.consumer", "hugesync_tasks.slots", "hugesync_tasks.leaving")
+
 log = logging.getLogger(__name__)
 
 
@@ -27,11 +30,7 @@ def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
-    for ours in (
-        "hugesync_tasks.consumer",
-        "hugesync_tasks.slots",
-        __name__,
-    ):  # who it is, what it serves, how large it is
+    for ours in (*SAID, __name__):
         logging.getLogger(ours).setLevel(min(level, logging.INFO))
 
 
@@ -61,10 +60,11 @@ def run(
     configure(app, settings)
     for scheme in schemes:
         preload(scheme)
+    size = _sized(settings)
     # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
-    size = _sized(settings)
+    RegisterStep.planned = size.slots
     introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
     for line in size.lines:
