@@ -1,0 +1,204 @@
+"""``hugesync scale``: workers grow, shrink and pause while a job runs; nothing is begun anew, nothing is counted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from conftest import Bucket
+from hugesync_producer.pool import PAUSED, Pool
+from hugesync_tasks.register import Register
+from hugesync_tasks.slots import wanted
+from hugesync_tasks.spec import Location, Options, Spec
+from hugesync_tasks.state.base import AS_PLANNED, EVERYONE
+from hugesync_tasks.state.memory import MemoryLedger
+from processes import Ended, Place, Running, wait_until
+from scale import scaled
+from servers import ValkeyServer
+from slowproxy import SlowProxy
+
+PART = 5 << 20
+LARGE = scaled(1 << 30) // PART * PART + 12_345
+SMALL = scaled(4_000, 200)
+
+
+def test_the_word_for_one_worker_stands_above_that_for_its_host_and_that_above_everyones() -> None:
+    wishes = {EVERYONE: 1, "host": 2, "host-7": 3}
+    assert [wanted(wishes, name) for name in ("host-7", "host-8", "other-host-7")] == [3, 2, 1]
+    assert wanted({"host-7": 0}, "host-8") is None
+    assert wanted({EVERYONE: AS_PLANNED}, "host-8") == AS_PLANNED
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_job_whose_workers_are_all_paused_waits_and_is_not_stalled(tmp_path: Path) -> None:
+    clock, ledger = Clock(), MemoryLedger()
+    source = Location("file", root="data", path="t", local=str(tmp_path / "t"))
+    pool = Pool(
+        ledger, Spec("job", source, Location("s3", bucket="b"), options=Options(stall_timeout=60)), False, clock
+    )
+    pool.probe(None)
+    worker = Register(ledger, "h-1", 4, {"data": str(tmp_path)}, embedded=False)
+    worker.tick()
+    pool.look(1, "moved")
+    assert pool.window == 64
+    worker.slots, worker.paused = 0, True
+    worker.tick()
+    clock.now += 10_000
+    pool.look(1, "moved")
+    assert pool.waiting_for == PAUSED
+    worker.slots, worker.paused = 40, False
+    worker.tick()
+    pool.look(1, "moved")
+    assert (pool.waiting_for, pool.window) == ("", 160), "the window follows the children that are there"
+
+
+@pytest.fixture
+def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
+    with SlowProxy(s3_bucket.endpoint) as it:
+        yield it
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "src"
+    folder.mkdir(parents=True)
+    with open(folder / "large", "wb") as out:
+        for _ in range(LARGE // PART):
+            out.write(os.urandom(PART))
+        out.write(os.urandom(LARGE % PART))
+    for n in range(SMALL):
+        (folder / f"s{n:05}").write_bytes(os.urandom(1000))
+    return folder.parent
+
+
+@pytest.fixture
+def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy, data: Path) -> Iterator[Place]:
+    env = {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": proxy.endpoint, "HUGESYNC_PART_SIZE": str(PART)}
+    it = Place(tmp_path / "place", {**env, "HUGESYNC_WORKER_ROOTS": f"data={data}"})
+    yield it
+    it.end()
+
+
+def scale(place: Place, broker: ValkeyServer, *args: object) -> Ended:
+    return place.command("scale", *args, "--broker", broker.url)
+
+
+def row(broker: ValkeyServer) -> dict[str, object]:
+    with redis.Redis.from_url(broker.url) as r:
+        found = [json.loads(value) for key in r.keys("hs:{workers}:*") if (value := r.get(key))]
+    return found[0] if found else {}
+
+
+def settled(broker: ValkeyServer) -> int:
+    """Tasks that are out: each is a field of the job's ``tasks``."""
+    with redis.Redis.from_url(broker.url) as r:
+        return sum(r.hlen(key) for key in r.keys("hs:job:*:tasks"))
+
+
+def running(broker: ValkeyServer) -> int:
+    with redis.Redis.from_url(broker.url) as r:
+        return sum(r.hget(key, "state") == b"running" for key in r.keys("hs:job:*:t:*"))
+
+
+def parts_done(*workers: Running) -> Counter[int]:
+    return Counter(int(n) for w in workers for n in re.findall(r"part (\d+): (?:more|all)", w.said()))
+
+
+def exact(ended: Ended, bucket: Bucket, data: Path) -> None:
+    """Everything is there, and every byte went once."""
+    assert ended.code == 0, ended.err
+    assert ended.summary["bytes"]["sent"] == LARGE + 1000 * SMALL
+    assert ended.summary["files"]["done"] == SMALL + 1
+    for name in ("large", "s00000", f"s{SMALL - 1:05}"):
+        body = bucket.client.get_object(Bucket=bucket.bucket, Key=f"up/{name}")["Body"].read()
+        assert body == (data / "src" / name).read_bytes()
+
+
+def test_a_worker_grows_shrinks_and_pauses_while_a_job_runs_and_every_byte_goes_once(
+    place: Place, broker: ValkeyServer, proxy: SlowProxy, s3_bucket: Bucket, data: Path
+) -> None:
+    worker = place.worker(broker.url, "-c", 1)
+    wait_until(lambda: row(broker), what="the worker")
+    proxy.rate = LARGE / 10
+    run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
+    wait_until(lambda: parts_done(worker), what="the first part")
+
+    told = scale(place, broker, 4)
+    assert re.fullmatch(r"worker \S+ was told to have 4 child processes \(now 1\)\n", told.out), told.err
+    wait_until(lambda: len(worker.children()) == 4 and row(broker)["slots"] == 4, what="four children")
+    wait_until(lambda: running(broker) == 4, what="four tasks at once")
+
+    first = {child.pid for child in worker.children()}
+    assert "was told to pause" in scale(place, broker, 0).out
+    wait_until(lambda: row(broker)["paused"], what="the pause")
+    wait_until(lambda: not running(broker), what="what was in hand")
+    wait_until(lambda: len(worker.children()) == 1, what="the others to have gone")
+    still, out = parts_done(worker), settled(broker)
+    assert out > 0, "it ended before it was paused"
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert (parts_done(worker), settled(broker), running(broker)) == (still, out, 0)
+        time.sleep(0.2)
+    assert "is paused" in place.command("status", job_of(broker), "--broker", broker.url).out
+
+    scale(place, broker, 2)
+    proxy.rate = None
+    wait_until(lambda: len(worker.children()) == 2, what="two children")
+    assert len({child.pid for child in worker.children()} & first) == 1
+    ended = run.finish()
+
+    exact(ended, s3_bucket, data)
+    assert parts_done(worker) == dict.fromkeys(range(1, LARGE // PART + 2), 1)
+    assert "children: 1 → 4 (hugesync scale)" in worker.said()
+    assert not re.search(r"exited|WorkerLost|Traceback", worker.said())
+    later = place.worker(broker.url, "-c", 1)
+    wait_until(lambda: len(later.children()) == 2, what="a worker that comes later to be told the same")
+    assert scale(place, broker, "plan", "--json").summary["slots"] is None
+    wait_until(lambda: len(later.children()) == 1, what="as many as it planned")
+
+
+def job_of(broker: ValkeyServer) -> str:
+    with redis.Redis.from_url(broker.url) as r:
+        return str(r.zrange("hs:jobs", 0, 0)[0].decode())
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["many", "--broker", "redis://127.0.0.1:1/0"], "'many' is no number of child processes: 0 to 1024, or plan"),
+        (["1025", "--broker", "redis://127.0.0.1:1/0"], "0 to 1024"),
+        (["2"], "scale is about the workers of a fleet"),
+    ],
+)
+def test_what_cannot_be_scaled_is_said(args: list[str], says: str, tmp_path: Path) -> None:
+    place = Place(tmp_path / "place")
+    try:
+        ended = place.command("scale", *args)
+    finally:
+        place.end()
+    assert (ended.code, says in ended.err) == (2, True), ended.err
+
+
+def test_a_worker_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, broker: ValkeyServer) -> None:
+    place = Place(tmp_path / "place")
+    try:
+        ended = scale(place, broker, 3, "--worker", "nobody")
+        assert (ended.code, "no worker is called nobody; workers: none" in ended.err) == (2, True)
+        ended = scale(place, broker, 3)
+        assert ended.out == "no worker is there now; those that come are told to have 3 child processes\n"
+    finally:
+        place.end()
