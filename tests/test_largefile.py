@@ -136,6 +136,34 @@ def test_planned_again_it_begins_anew_with_nothing_of_the_former_try() -> None:
     assert len(tasks(it)) == 4
 
 
+def lost() -> LargeFileUnit:
+    """The ledger was flushed; its commit knew of no upload, so nothing was taken away."""
+    it = begun({n: part(n) for n in range(1, 5)})
+    it.next_task()
+    it.on_event("f:commit", error("replan", "upload_lost"), {})
+    assert it.state == "ended"
+    return it
+
+
+def test_whoever_begins_anew_is_told_of_the_upload_that_the_ledger_lost() -> None:
+    """Of its own generation it is adopted; of another, because a rival wrote meanwhile, it would stay for ever (seed 87065)."""
+    it = lost()
+    it.again(Transfer(TRANSFER.source, "v9"))
+    (begin,) = tasks(it)
+    assert json.loads(begin.payload)["former"] == FIELDS
+
+
+def test_an_upload_that_the_ledger_lost_is_abandoned_where_nobody_begins_anew() -> None:
+    it = lost()
+    equal = Outcome("skipped", "same")
+    assert it.give_up(equal)
+    (abandon,) = tasks(it)
+    assert (abandon.id, json.loads(abandon.payload)) == ("f:abandon", FIELDS)
+    it.on_event("f:abandon", {"abandoned": True}, {})
+    assert (it.state, it.outcome) == ("ended", equal)
+    assert not it.give_up(equal), "once"
+
+
 def test_an_event_after_the_end_changes_nothing() -> None:
     it = begun({n: part(n) for n in range(1, 5)})
     it.next_task()

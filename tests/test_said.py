@@ -217,6 +217,12 @@ def test_each_two_that_contradict_each_other_are_refused_by_both_names(
 
 
 REFUSED: list[tuple[list[str], str]] = [
+    (
+        ["--conflict-retries", "2", "--on-conflict", "skip"],
+        "--conflict-retries is of --on-conflict retry and keep-both",
+    ),
+    (["--conflict-retries", "2", "--fail-on-conflict"], "--conflict-retries is of --on-conflict retry and keep-both"),
+    (["-W", "--signature-missing", "full"], "--signature-missing is of sending what changed"),
     (["--estimate"], "--estimate is of a dry run: give -n too"),
     (["--preflight", "-n"], "--preflight writes at DEST to measure it, and a dry run does not"),
     (["--delete-excluded"], "--delete-excluded is of --delete: give that too"),

@@ -6,6 +6,7 @@ import numpy as np
 from awscrt.checksums import crc32c
 from numpy.typing import NDArray
 
+from hugesync_tasks.delta.compiler_memory import give_back
 from hugesync_tasks.delta.kernel import LANES, slide
 from hugesync_tasks.delta.rolling import WeakIndex, arriving, leaving, plain
 from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK, RECORD
@@ -46,6 +47,7 @@ class Slider:
             np.uint32(32 - index.filter_bits), index.table, np.uint32(index.table_shift), index.salt, index.known,
             index.alive, self._where, self._slots,
         )  # fmt: skip
+        give_back()
         pieces = [slice(i * lane, i * lane + int(found[i])) for i in range(LANES)]
         where = np.concatenate([self._where[p] for p in pieces])
         slots = np.concatenate([self._slots[p] for p in pieces])

@@ -83,6 +83,12 @@ def refuse_contradictions(given: Given) -> None:
         raise UsageError(
             "--on-conflict keep-both and --unsafe-no-conflict-check contradict each other: no conflict is seen"
         )
+    if given["conflict_retries"] is not None and (given["on_conflict"] == "skip" or given["fail_on_conflict"]):
+        raise UsageError(
+            "--conflict-retries is of --on-conflict retry and keep-both: with the others nothing is tried again"
+        )
+    if given["whole_file"] and given["signature_missing"] != "auto":
+        raise UsageError("--signature-missing is of sending what changed, and with -W every file goes whole")
     if given["owner"] != given["group"] and not given["archive"]:
         raise UsageError("-o and -g go together: owner and group are kept both, or neither")
 

@@ -44,6 +44,15 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
+def figure(x: float) -> str:
+    """A measured number of any unit, to four digits."""
+    return f"{x:,.4g}"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms"
+
+
 def counted(n: int, noun: str) -> str:
     """``1 file``, ``2,000 files``."""
     return f"{count(n)} {noun}{'' if n == 1 else 's'}"

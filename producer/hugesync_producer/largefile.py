@@ -25,6 +25,7 @@ class LargeFileUnit:
         self.tries = 0
         self.conflicts = conflicts
         self.whole = ""
+        self._left: dict[str, str] = {}  # the upload of a try that ended without tidying up: the ledger had lost it
         self._queue, self._commit_queue = queue, commit_queue
         self._reset("begin")
 
@@ -36,7 +37,7 @@ class LargeFileUnit:
         self._listed: dict[int, Part] = {}
         self._todo: deque[int] = deque()
         self._steps: deque[tuple[str, int]] = deque()  # of a delta: what is to be done, and by how many tasks
-        self._left: set[int] = set()  # of the step at hand: ranges that are not settled
+        self._unsettled: set[int] = set()  # of the step at hand: its ranges
         self.out: set[str] = set()
         self._sent = False  # the begin, commit or abandon of this state
 
@@ -45,6 +46,15 @@ class LargeFileUnit:
         self.transfer = transfer
         self.tries += 1
         self._reset("begin")
+
+    def give_up(self, outcome: Outcome) -> bool:
+        """It will not be planned again. Whether something is left that has to be abandoned first; then it ends with ``outcome``."""
+        if not self._left:
+            return False
+        fields, self._left = self._left, {}
+        self._reset("abandon")
+        self.fields, self.outcome = fields, outcome
+        return True
 
     @property
     def moved(self) -> int:
@@ -79,8 +89,8 @@ class LargeFileUnit:
             task = Task(f"{self.file}:{kind}{number}", kind, self._queue, 0, json.dumps({"range": number}), self.file)
         else:
             self._sent = True
-            # an abandon says what to abort by itself: the ledger may have lost its record
-            begin = {"transfer": self.transfer.wire(), "whole": self.whole}
+            # they say by themselves what to abort: the ledger may have lost its record
+            begin = {"transfer": self.transfer.wire(), "whole": self.whole, "former": self._left}
             payload = json.dumps({"begin": begin, "abandon": self.fields}.get(self.state, {}))
             queue = self._queue if self.state == "begin" else self._commit_queue
             kind = "compare_begin" if self.state == "begin" and self.transfer.check else self.state
@@ -112,7 +122,7 @@ class LargeFileUnit:
         while self._steps and not self._steps[0][1]:
             self._steps.popleft()
         self._todo = deque(range(self._steps[0][1]))
-        self._left = set(self._todo)
+        self._unsettled = set(self._todo)
         self.state = "steps"
 
     def on_event(self, task: str, outcome: Mapping[str, Any], have: Mapping[int, Part]) -> None:
@@ -126,8 +136,8 @@ class LargeFileUnit:
             if self.state == "parts" and len(self.receipts) == int(self.fields["total"]):
                 self.state, self._sent = "commit", False
         elif "noted" in outcome:
-            self._left.discard(outcome["noted"])
-            if self.state == "steps" and not self._left:
+            self._unsettled.discard(outcome["noted"])
+            if self.state == "steps" and not self._unsettled:
                 self._steps.popleft()
                 self._step()
         elif "steps" in outcome:
@@ -146,7 +156,8 @@ class LargeFileUnit:
     def _failed(self, task: str, outcome: Outcome) -> None:
         self.outcome = self.outcome or outcome
         if task.endswith((":commit", ":conclude0")) and outcome.state in ("done", "replan", "skipped"):
-            self.state = "ended"  # the commit itself cleaned up
+            self.state = "ended"  # the commit itself cleaned up, if it knew of what
+            self._left = self.fields if outcome.reason == "upload_lost" else {}
         elif task.endswith(":abandon") or (task.endswith(":begin") and self.state == "begin"):
             self.state = "ended"
         elif self.state != "abandon":

@@ -143,7 +143,8 @@ class Pool:
         elif consumers:
             self._seen_at, self.waiting_for = now, self._still(now - self._moved_at, out, at_work)
         elif out:
-            self.waiting_for = self._missing(workers)
+            ours = self._embedded and self._seen_at is None and now - self._began <= self._patience
+            self.waiting_for = "its worker to start" if ours else self._missing(workers)
             self._renew_probe()
             if self._seen_at is None and not self._embedded and now - self._began > self._patience:
                 raise Stalled(f"stalled: {self.waiting_for}")

@@ -240,15 +240,16 @@ class Units:
         if outcome.state == "replan":
             if outcome.reason == UNPROVEN:
                 large.file.whole = outcome.message
-            refused = refusal(outcome, large.file.tries, self.job.options)
-            if refused is None:
-                conflict = outcome.reason == "conflict"
-                self.replan.ask(large, large.file.transfer, large.file.fields.get("gen", ""), conflict)
+            if (refused := refusal(outcome, large.file.tries, self.job.options)) is None:
+                known = large.file.fields.get("gen", "")
+                self.replan.ask(large, large.file.transfer, known, outcome.reason == "conflict")
                 return
             outcome = refused
         self._close(large, outcome)
 
     def _close(self, large: Large, outcome: Outcome) -> None:
+        if large.file.give_up(outcome):
+            return
         del self._larges[large.file.file]
         large.segment.unsettled.discard(large.number)
         outcome = replace(outcome, conflicts=large.file.conflicts)
@@ -278,8 +279,7 @@ class Units:
         rows = [self._row(large) for large in self._larges.values() if large.file.state != "begin"]
         for out in self.dispatcher.out.values():
             if isinstance(out.unit, Batch) and out.seen.state == "running" and len(out.unit.items) == 1:
-                source = out.unit.items[0].source
-                if source.size >= self.job.options.small_file:
+                if (source := out.unit.items[0].source).size >= self.job.options.small_file:
                     rows.append((source.key, self._inside(out.seen, source.size), source.size))
         return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hugesync_producer import human
 from hugesync_producer.preflight.estimate import Estimate
-from hugesync_producer.preflight.knee import knee
+from hugesync_producer.preflight.knee import knee, open_ended
 from hugesync_producer.preflight.recommend import Advice
 from hugesync_producer.preflight.report import Report
 from hugesync_producer.preflight.speed import latency, moving
@@ -97,9 +97,11 @@ def _end(end: End, done: str) -> Iterator[str]:
             end.small, lambda r: f"{human.count(round(r.per_second))}/s"
         )
     for name, rungs in (("reading", end.read), ("writing", end.write), ("copying within the store", end.copy)):
-        best = knee(moving(rungs, latency(end)), lambda r: r.rate)
+        best = knee(moved := moving(rungs, latency(end)), lambda r: r.rate)
         if best is not None:
-            yield f"{name}: {_ladder(rungs, lambda r: human.rate(r.rate))}; {best.streams} are enough"
+            more = ", and more might give more" if open_ended(moved, lambda r: r.rate) else ""
+            enough = f"{human.counted(best.streams, 'stream')} {'is' if best.streams == 1 else 'are'} enough{more}"
+            yield f"{name}: {_ladder(rungs, lambda r: human.rate(r.rate))}; for large files {enough}"
     if end.space is not None:
         inodes = f", {human.count(end.space.free_inodes)} inodes" if end.space.free_inodes is not None else ""
         yield f"{human.size(end.space.free_bytes)} of {human.size(end.space.total_bytes)} free{inodes}"
@@ -112,7 +114,7 @@ def _ladder(rungs: Sequence[Rung], shown: object) -> str:
 
 
 def _latency(rung: Rung) -> str:
-    return f"p50 {_milli(rung.p50)}, p99 {_milli(rung.p99)}"
+    return f"p50 {human.milliseconds(rung.p50)}, p99 {human.milliseconds(rung.p99)}"
 
 
 def _advice(a: Advice) -> str:
@@ -127,7 +129,7 @@ def _figure(a: Advice) -> str:
         return human.size(a.figure)
     if a.unit == "bytes/s":
         return human.rate(a.figure)
-    return f"{a.figure:,.4g} {a.unit}"
+    return f"{human.figure(a.figure)} {a.unit}"
 
 
 def _estimated(report: Report) -> Iterator[str]:
@@ -145,7 +147,3 @@ def _band(e: Estimate) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return "unknown" if seconds is None else human.duration(seconds)
-
-
-def _milli(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms"
