@@ -20,15 +20,17 @@ from typing import Any
 
 import psutil
 from billiard.exceptions import WorkerLostError
+from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, process
+from hugesync_tasks import __version__, gauges, process
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.register import Register
+from hugesync_tasks.scaler import Scaler
 from hugesync_tasks.slots import Slots
 from hugesync_tasks.state.base import Ledger, expire_leases
 from hugesync_tasks.state.redis_connect import Address
@@ -81,6 +83,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
     slots: Slots | None = None
     leaving: Leaving | None = None  # None in an embedded worker: it is killed
+    scaler: Scaler | None = None  # where autoscaling is asked for
+    most = 0  # children to which it may go, by ``hugesync-worker``; else as many as are set
     planned = 0  # children, by ``hugesync-worker``; else as many as Celery was told
 
     def start(self, consumer: Consumer) -> None:
@@ -94,6 +98,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
             cls.slots = Slots(slots, scales=settings.autoscale_max > 0)
+            if cls.slots.scales and cls.life_fd is None:
+                cls.scaler = Scaler(cls.slots, settings.autoscale_min, cls.most or settings.autoscale_max)
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
                 cls.leaving = Leaving(name, settings.drain_timeout, lambda: _children(consumer), last_ledger)
@@ -129,6 +135,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             leaves = self.leaving is not None and bool(self.leaving.told)
             if self.life_fd is None and not leaves:
                 self.slots.heed(self.register.ledger.wished_slots(), self.register.name)
+                if self.scaler is not None:
+                    self.scaler.tick()
                 self.slots.follow()
             self.register.slots, self.register.paused = self.slots.now, self.slots.wished and not self.slots.now
             fresh, left = self.register.tick()
@@ -189,6 +197,7 @@ def _child_starts(**_: object) -> None:
         os._exit(UNCLEAN)
     if RegisterStep.life_fd is not None:
         os.close(RegisterStep.life_fd)
+    gauges.begin(getattr(current_process(), "index", -1))
     die_with_parent()
     signal.signal(
         signal.SIGTERM, signal.SIG_IGN

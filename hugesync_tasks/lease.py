@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hugesync_tasks import draining
 from hugesync_tasks.errors import Cancelled, LeaseLost, Returned, Unreachable
+from hugesync_tasks.gauges import GaugedMeter
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.state.base import Claim, Ledger, Renewed
 from hugesync_tasks.token import Pace, Token
@@ -42,7 +43,7 @@ class Lease:
         self._lock = Lock()
         self._renewed = asked
         self._worked = 0  # bytes read, hashed or moved since the last renewal
-        self.token = Token(pulse=self._pulse, patience=PATIENCE, pace=pace)
+        self.token = Token(GaugedMeter(), pulse=self._pulse, patience=PATIENCE, pace=pace)
 
     def _pulse(self, moved: int) -> None:
         if draining.leaving(self._stays):

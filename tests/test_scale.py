@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -169,6 +170,31 @@ def test_a_worker_grows_shrinks_and_pauses_while_a_job_runs_and_every_byte_goes_
     wait_until(lambda: len(later.children()) == 2, what="a worker that comes later to be told the same")
     assert scale(place, broker, "plan", "--json").summary["slots"] is None
     wait_until(lambda: len(later.children()) == 1, what="as many as it planned")
+
+
+@pytest.mark.full
+def test_a_worker_scales_itself_up_while_that_moves_more_and_down_when_there_is_nothing_to_do(
+    place: Place, broker: ValkeyServer, proxy: SlowProxy, s3_bucket: Bucket, data: Path
+) -> None:
+    """Each connection is slow by itself, so that each child adds what it moves."""
+    with open(data / "src" / "large", "ab") as out:
+        for _ in range(40):
+            out.write(os.urandom(PART))
+    eager = [sys.executable, str(Path(__file__).parent / "eager_worker.py"), "--broker", broker.url, "-v"]
+    worker = place.start([*eager, "-c", "1", "--autoscale-max", "3"])
+    wait_until(lambda: row(broker), what="the worker")
+    proxy.latency = 0.02  # seconds before each 64 KiB of a connection
+    run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
+    wait_until(lambda: len(worker.children()) == 3, 120, "three children")
+    wait_until(lambda: running(broker) == 3, what="three tasks at once")
+    ended = run.finish(300)
+    assert ended.code == 0, ended.err
+    assert ended.summary["bytes"]["sent"] == LARGE + 40 * PART + 1000 * SMALL
+    assert set(parts_done(worker).values()) == {1}
+    assert re.search(r"children: 1 → 2 \(autoscale: 1 had work all the time and moved \d+\.\d MB/s\)", worker.said())
+    wait_until(lambda: len(worker.children()) == 1, 60, "the idle ones to go")
+    assert "of the children had nothing to do" in worker.said()
+    assert not re.search(r"exited|WorkerLost|Traceback", worker.said())
 
 
 def job_of(broker: ValkeyServer) -> str:

@@ -64,7 +64,7 @@ def run(
     # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
-    RegisterStep.planned = size.slots
+    RegisterStep.planned, RegisterStep.most = size.slots, size.most
     introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
     for line in size.lines:
