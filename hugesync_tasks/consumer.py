@@ -107,20 +107,20 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         assert cls.slots is not None
         cls.slots.attach(consumer)
         cls.register.restarted()
+        self._timers = [consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))]
         self._tick(consumer)
-        self._timers = [
-            consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,)),
-            consumer.timer.call_repeatedly(LEAVE_EVERY, self._leave),
-        ]
+        if cls.leaving is not None:
+            cls.leaving.connected = True
 
     def stop(self, consumer: Consumer) -> None:
         for timer in self._timers:
             timer.cancel()
+        if self.leaving is not None:
+            self.leaving.connected = False
 
     def _leave(self) -> None:
-        if self.leaving is None or not self.leaving.told:
-            return
         assert self.slots is not None
+        assert self.leaving is not None
         if self.slots.now:
             self.slots.now = 0  # and the pool stays as it is
             signals.worker_shutting_down.send(sender=self, sig=self.leaving.told, how="Warm", exitcode=0)
@@ -133,6 +133,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             assert self.register is not None
             assert self.slots is not None
             leaves = self.leaving is not None and bool(self.leaving.told)
+            if leaves and len(self._timers) == 1:
+                self._timers = [*self._timers, consumer.timer.call_repeatedly(LEAVE_EVERY, self._leave)]
             if self.life_fd is None and not leaves:
                 self.slots.heed(self.register.ledger.wished_slots(), self.register.name)
                 if self.scaler is not None:

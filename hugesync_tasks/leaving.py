@@ -40,6 +40,7 @@ class Leaving:
         self, name: str, timeout: float, children: Callable[[], list[int]], ledger: Callable[[], Ledger]
     ) -> None:
         self.told = 0  # the signal by which it was told to end
+        self.connected = True  # to the broker: ``step`` is called
         self._name, self._timeout, self._children, self._ledger = name, timeout, children, ledger
         self._until = 0.0
         self._said = False
@@ -72,6 +73,8 @@ class Leaving:
         self.told, self._until = signum, time.monotonic() + self._timeout
         draining.leave_at(self._until)
         signal.setitimer(signal.ITIMER_REAL, self._timeout + END_AFTER)
+        if not self.connected:
+            state.should_stop = 0  # Celery looks before each attempt, and then waits for its children
 
     def _end(self, code: int) -> None:
         """At once: nothing of what is in hand goes on, and it is free for others."""

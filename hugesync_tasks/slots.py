@@ -56,7 +56,7 @@ class Slots:
 
     def idle(self) -> bool:
         """Whether nothing is in hand, and nothing on its way."""
-        return not state.reserved_requests and not self._consumer.task_consumer.channel._in_poll
+        return not self._in_hand() and not self._consumer.task_consumer.channel._in_poll
 
     def heed(self, wishes: Mapping[str, int], name: str) -> None:
         """Do what a person wants. What is no longer said stays as it is: a ledger may have lost it."""
@@ -104,9 +104,13 @@ class Slots:
             self._retiring.add(child.pid)
             self._consumer._update_prefetch_count(-1)
 
+    def _in_hand(self) -> int:
+        """Tasks that were taken and have not ended. Celery forgets its own when its broker was away; the pool does not."""
+        return max(len(state.reserved_requests), len(self._consumer.pool._pool._busy_workers))
+
     def _room(self) -> bool:
         """Whether a child that stays would be free for one more task."""
         pool = self._consumer.pool._pool
         busy = sum(child.inqW_fd in pool._busy_workers for child in pool._pool if child.pid in self._retiring)
         staying = sum(child.pid not in self._retiring for child in pool._pool)
-        return len(state.reserved_requests) - busy < min(self.now, staying)
+        return self._in_hand() - busy < min(self.now, staying)

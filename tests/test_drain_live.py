@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
+import servers
 from conftest import Bucket
 from processes import Place, Running, wait_until
 from scale import scaled
@@ -85,7 +88,8 @@ def test_what_does_not_finish_in_time_goes_back_uncounted_and_a_second_signal_en
     wait_until(lambda: at_work(broker) == 2 and len(tasks(broker)) > 4, what="two parts in hand")
 
     began = time.monotonic()
-    assert first.stop() == 0
+    os.killpg(first.pid, signal.SIGTERM)  # to its children, too, as service managers do: they leave it to their parent
+    assert first.process.wait(30) == 0
     assert time.monotonic() - began > 1, "what is in hand may finish for so long"
     assert first.said().count("goes back to the queue: this worker ends") == 2
     assert at_work(broker) == 0, "both are free"
@@ -154,3 +158,20 @@ def test_all_workers_are_restarted_in_turn_under_load_and_nothing_fails(
     same(s3_bucket, "up", data / "src")
     for worker in (*gone, *fleet):
         assert not re.search(r"Traceback|WorkerLost|exited with|killed", worker.said())
+
+
+def test_a_worker_whose_broker_is_gone_ends_when_it_is_told_to(place: Place) -> None:
+    folder = tempfile.mkdtemp(prefix="hsf")
+    server = servers.start_valkey(folder)
+    try:
+        worker = place.worker(server.url, "-c", 1)
+        wait_until(lambda: "ready" in worker.said() and worker.children(), what="the worker")
+        with redis.Redis.from_url(server.url) as r:
+            wait_until(lambda: r.keys("hs:{workers}:*"), what="its entry in the register")
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    wait_until(lambda: "Trying again" in worker.said(), what="it to miss its broker")
+    began = time.monotonic()
+    assert worker.stop(60) == 0
+    assert time.monotonic() - began < 50, "well before the time in which what is in hand may finish"
