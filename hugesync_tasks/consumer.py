@@ -201,9 +201,8 @@ def _child_starts(**_: object) -> None:
         os.close(RegisterStep.life_fd)
     gauges.begin(getattr(current_process(), "index", -1))
     die_with_parent()
-    signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # sent to all of a service at once: the main process sees to its children
+    # A service manager sends it to all processes of a service: the main process sees to its children.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
 

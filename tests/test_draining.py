@@ -88,9 +88,15 @@ def states(event: Event) -> set[str]:
 def test_what_a_batch_has_begun_is_left_when_it_takes_too_long_and_fails_no_file() -> None:
     fleet = Fleet()
     batch(fleet, 40)
-    on_call(fleet.bench.faulty, "put", now(draining.FINISH + 1))
+    puts = count(1)
+    late = now(draining.FINISH + 1)
+    on_call(fleet.bench.faulty, "put", lambda: late() if next(puts) == 10 else None, 40)
     assert fleet.work("b1.1") == "given back"
-    assert len(fleet.bench.bucket.dump()) < 40
+    brought = len(fleet.bench.bucket.dump())
+    assert brought < 40
+    assert len(fleet.ledger.finished(JOB, {"b1.1": 0}).get("b1.1", {})) == brought, (
+        "those before it have their receipts"
+    )
     assert fleet.free("b1.1")
     draining.leave_at(0)
     assert fleet.work("b1.1") == "40 files"
