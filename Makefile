@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock dist bench bench-profile bench-threads bench-growth bench-scaling bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock manifests dist bench bench-profile bench-threads bench-growth bench-scaling bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -93,11 +93,12 @@ fuzz: $(VENV)/.fuzz ## Feed the readers of our formats with hostile bytes: make 
 test-full: $(VENV)/.fuzz $(AZURITE) ## The issues' full sizes and chaos (hours, tens of GiB in TMPDIR)
 	HUGESYNC_TEST_SCALE=1 $(PY) -m pytest -n $(FULL_PROCESSES) --dist loadfile --timeout 7200 -m "not system and not live" $(PYTEST_ARGS)
 
-SYSTEM_NEEDS := podman runc debootstrap ip rsync
-test-system: $(DEV) ## What needs root and the Debian packages podman runc debootstrap iproute2 rsync
+# kubectl: of Kubernetes' own packages, 1.27 or later; the one in Debian 12's kubernetes-client is too old for components.
+SYSTEM_NEEDS := podman runc debootstrap ip rsync kubectl
+test-system: $(DEV) ## What needs root, kubectl and the Debian packages podman runc debootstrap iproute2 rsync
 	@test "$$(id -u)" = 0 || { echo "make test-system needs root"; exit 1; }
 	@for tool in $(SYSTEM_NEEDS); do command -v $$tool >/dev/null || { \
-	  echo "$$tool is missing: apt-get install podman runc debootstrap iproute2 rsync"; exit 1; }; done
+	  echo "$$tool is missing: apt-get install podman runc debootstrap iproute2 rsync; kubectl from kubernetes.io/docs/tasks/tools"; exit 1; }; done
 	HUGESYNC_TEST_SCALE=$(TEST_SCALE) $(PY) -m pytest --timeout 3600 -m system $(PYTEST_ARGS)
 
 mutations: $(DEV) ## Take away one safety after another and see that a test fails without it (half an hour)
@@ -137,6 +138,9 @@ lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hash
 	$(UV) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	$(UV) --group pyproject.toml:bench -o requirements-bench.lock
 	$(UV) --group pyproject.toml:fuzz -o requirements-fuzz.lock
+
+manifests: ## Render docker/kubernetes/rendered anew (needs kubectl)
+	docker/kubernetes/render.sh
 
 # The builder is pinned in requirements.lock, and without a date of ours it writes the same one into every archive: one source,
 # one set of bytes, whoever builds it where and when.

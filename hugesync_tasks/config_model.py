@@ -130,6 +130,12 @@ class Settings(BaseSettings):
         gt=0,
         description="How long nothing of a job may move, workers that vanished or stand still, before it stops as stalled (resumable).",
     )
+    start_timeout: Seconds = Field(
+        default=_JOB.start_timeout,
+        ge=1,
+        description="How long a fleet's job waits for its first worker before it stops as stalled (resumable). Longer where workers "
+        "are started on demand.",
+    )
     modify_window: Seconds = Field(
         default=0.0, description="Modification times that differ by no more than this count as equal."
     )

@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +28,7 @@ from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.leaving import Leaving
-from hugesync_tasks.register import Register
+from hugesync_tasks.register import Register, own_name
 from hugesync_tasks.scaler import Scaler
 from hugesync_tasks.slots import Slots
 from hugesync_tasks.state.base import Ledger, expire_leases
@@ -94,7 +93,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             slots = cls.planned or getattr(consumer.controller, "concurrency", None) or default_slots(settings)
             if not cls.introduced:
                 introduce(settings, slots, settings.memory)
-            name = f"{socket.gethostname()}-{os.getpid()}"
+            name = own_name()
             ledger = process.open_ledger(settings)
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
             cls.slots = Slots(slots, scales=settings.autoscale_max > 0)

@@ -5,6 +5,7 @@ S3 has its own (``AWS_PROFILE``'s). A job's specification carries the name alone
 
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def profile(name: str, known: frozenset[str]) -> Mapping[str, str]:
     path = config_file()
     try:
         with open(path, "rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            readable = others_may_read(os.fstat(file.fileno()), os.geteuid())
             tables = tomllib.load(file).get(PROFILES, {})
     except FileNotFoundError:
         raise UsageError(f"profile {name!r}: there is no {path} that could hold it") from None
@@ -41,6 +42,13 @@ def profile(name: str, known: frozenset[str]) -> Mapping[str, str]:
             raise UsageError(f"profile {name!r} in {path}: unknown key {key!r}{hint}")
         if not isinstance(value, str) or not value:
             raise UsageError(f"profile {name!r} in {path}: {key} must be a text in quotes")  # never the value: a secret
-    if mode & 0o077 and SECRETS & set(found):
+    if readable and SECRETS & set(found):
         raise UsageError(f"profile {name!r}: {path} holds a secret and others may read it; chmod 600 it")
     return found
+
+
+def others_may_read(status: os.stat_result, user: int) -> bool:
+    """Whether more than ``user`` may. A group that root gave a file of its own to does not count: so a Secret that Kubernetes
+    mounts reaches the pod's user, and no other way. Pure."""
+    given = status.st_uid == 0 != user
+    return bool(stat.S_IMODE(status.st_mode) & (0o007 if given else 0o077))

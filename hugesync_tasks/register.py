@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import socket
 import time
 from typing import Any
 
@@ -20,7 +22,25 @@ HEARTBEAT_MS = 20_000
 TOKEN = ".hugesync-token-"
 MARK = ".hugesync-job-"  # the producer's, at the top of a destination root while its job runs
 MARK_LIVES = 3600.0  # seconds: that of a job which nobody announces any more was left by a killed producer
+FIRST_PIDS = 0xEFFFFFFC  # the kernel's number of the process ids that no container has
 log = logging.getLogger(__name__)
+
+
+def own_name() -> str:
+    """This worker among all of a fleet: host and pid; in a container also its own namespace of pids. Containers that use the host's
+    network have the host's name, and each of them begins to count pids at 1."""
+    try:
+        found = re.fullmatch(r"pid:\[(\d+)\]", os.readlink("/proc/self/ns/pid"))
+    except OSError:  # no Linux, or no /proc
+        found = None
+    inside = f".{found[1]}" if found and int(found[1]) != FIRST_PIDS else ""
+    return f"{socket.gethostname()}{inside}-{os.getpid()}"
+
+
+def known_as(name: str) -> tuple[str, ...]:
+    """What a person may call the worker ``name``: that, or its host, with or without a container's namespace."""
+    place = name.rpartition("-")[0]
+    return tuple(dict.fromkeys((name, place, re.sub(r"\.\d+$", "", place))))
 
 
 class Register:

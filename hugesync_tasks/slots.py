@@ -14,6 +14,7 @@ from typing import Any
 
 from celery.worker import state
 
+from hugesync_tasks.register import known_as
 from hugesync_tasks.state.base import AS_PLANNED, EVERYONE
 
 AT_ONCE = 16  # children started in one step; billiard takes a hundred in a second for a loop of crashes
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 
 
 def wanted(wishes: Mapping[str, int], name: str) -> int | None:
-    """What a person wants of the worker ``name`` (host-pid): of itself, of its host, of everyone; None = nothing was said."""
-    for whom in (name, name.rpartition("-")[0], EVERYONE):
+    """What a person wants of the worker ``name``: of itself, of its host, of everyone; None = nothing was said."""
+    for whom in (*known_as(name), EVERYONE):
         if whom in wishes:
             return wishes[whom]
     return None

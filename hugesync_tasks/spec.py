@@ -83,6 +83,7 @@ class Options:
     batch_bytes: int = 64 << 20
     part_size: int = 16 << 20
     stall_timeout: float = 1800.0
+    start_timeout: float = 15.0  # seconds in which the first worker must come
     bwlimit: int = (
         0  # bytes per second, of all processes; 0 = none. As submitted: ``meta`` of the ledger has what holds now
     )

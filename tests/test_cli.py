@@ -290,12 +290,12 @@ def test_the_configuration_file_reaches_the_options_and_the_command_line_overrid
 ) -> None:
     (tmp_path / "config" / "hugesync").mkdir(parents=True)
     (tmp_path / "config" / "hugesync" / "config.toml").write_text(
-        'retries = 8\nmodify_window = "3s"\npart_size = "32MiB"\n'
+        'retries = 8\nmodify_window = "3s"\npart_size = "32MiB"\nstart_timeout = "5m"\n'
     )
 
     assert submit("--retries", "2", "/src", "/dst") == 0
 
-    assert library.request["options"] == Options(retries=2, part_size=32 << 20)
+    assert library.request["options"] == Options(retries=2, part_size=32 << 20, start_timeout=300.0)
     assert library.request["rules"].modify_window_ns == 3_000_000_000
 
 

@@ -18,7 +18,7 @@ from hugesync_producer.checkpoint import TakenOver
 from hugesync_producer.coordinator import TELL_EVERY, Coordinator
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.pace import LASTING
-from hugesync_producer.pool import START_PATIENCE, Stalled
+from hugesync_producer.pool import Stalled
 from hugesync_tasks.errors import AccessDenied, Refused, Throttled, Transient
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY
@@ -79,7 +79,7 @@ def test_a_fleet_without_workers_is_stalled_after_fifteen_seconds_and_not_later(
     summary = once(sim, monkeypatch)
     assert (summary.state, summary.resumable) == ("stalled", True)
     assert "no worker consumes hs.any" in summary.reason
-    assert START_PATIENCE <= sim.now - BEGAN < START_PATIENCE + 3
+    assert 15 <= sim.now - BEGAN < 18
     assert summary.files["pending"] > 0
     assert summary.files["found"] == sum(summary.files[s] for s in ("done", "skipped", "failed", "pending"))
     assert sim.ledger.meta(JOB)["state"] == "stalled"
@@ -386,7 +386,7 @@ def test_a_coordinator_that_a_worker_started_waits_for_that_worker_longer_than_a
     monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
     summary = once(sim, monkeypatch)
     assert (summary.state, summary.resumable) == ("stalled", True)
-    assert sim.now - BEGAN >= 40 > START_PATIENCE
+    assert sim.now - BEGAN >= 40 > sim.spec.options.start_timeout
 
 
 def test_a_job_that_was_cancelled_while_a_coordinator_was_started_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

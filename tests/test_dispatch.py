@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hugesync_producer.dispatch import CHECK_EVERY, PATIENCE, Dispatcher, QueueView, must_resend
-from hugesync_producer.pool import LEAST_OUT, PER_SLOT, START_PATIENCE, Pool, Stalled
+from hugesync_producer.pool import LEAST_OUT, PER_SLOT, Pool, Stalled
 from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.state.base import Task, TaskStatus
@@ -218,8 +218,10 @@ def _raise(*_: Any) -> None:
 # the pool
 
 
-def pool(clock: Callable[[], float], jobs: int = 0, embedded: bool = True, stall: float = 1800.0) -> Pool:
-    options = Options(jobs=jobs, stall_timeout=stall)
+def pool(
+    clock: Callable[[], float], jobs: int = 0, embedded: bool = True, stall: float = 1800.0, start: float = 15.0
+) -> Pool:
+    options = Options(jobs=jobs, stall_timeout=stall, start_timeout=start)
     spec = Spec("j", Location("s3", bucket="a"), Location("s3", bucket="b"), options=options)
     return Pool(MemoryLedger(clock), spec, embedded, clock)
 
@@ -271,9 +273,21 @@ def test_a_fleet_without_any_consumer_is_stalled_after_fifteen_seconds_and_says_
     serve(it, 4, queue="hs.other")
     it.look(True, 0)
     assert "hs.any" in it.waiting_for
-    clock.now += START_PATIENCE + 1
+    clock.now += 16
     serve(it, 4, queue="hs.other")
     with pytest.raises(Stalled, match=r"no worker consumes hs\.any; workers: w1"):
+        it.look(True, 0)
+
+
+def test_a_fleet_whose_workers_are_started_on_demand_has_as_long_as_start_timeout_says() -> None:
+    clock = Clock()
+    it = pool(clock, embedded=False, start=300.0)
+    it.look(True, 0)
+    clock.now += 299
+    it.look(True, 0)
+    assert it.waiting_for
+    clock.now += 2
+    with pytest.raises(Stalled, match=r"no worker consumes hs\.any"):
         it.look(True, 0)
 
 

@@ -23,9 +23,11 @@ print(list(slider.look(5)[0]))
 _WARM = "from hugesync_tasks.delta.slide import warm; warm()"
 
 
-def slide(package: Path, home: str, what: str = _SLIDE, **more: str) -> subprocess.CompletedProcess[str]:
+def slide(
+    package: Path, home: str, what: str = _SLIDE, *, before: tuple[str, ...] = (), **more: str
+) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "HOME": home, "PYTHONDONTWRITEBYTECODE": "1", **more}
-    command = [*as_ordinary_user(), sys.executable, "-c", what]
+    command = [*as_ordinary_user(), *before, sys.executable, "-c", what]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, cwd=package)
 
 
@@ -70,10 +72,24 @@ def test_where_nothing_else_can_be_written_a_named_folder_serves_all_processes(t
     assert written
     assert slide(package, "/nonexistent", NUMBA_CACHE_DIR=str(named / "numba")).returncode == 0
     assert {p: p.stat().st_mtime_ns for p in named.rglob("*.nb*")} == written
-    worker = (ROOT / "docker/compose.yaml").read_text().partition("  worker:")[2].partition("  flower:")[0]
-    assert "read_only: true" in worker
-    assert "NUMBA_CACHE_DIR: /tmp/" in worker
-    assert "tmpfs: [/tmp]" in worker
+
+
+def test_what_the_image_has_compiled_serves_a_container_where_nothing_of_it_can_be_written(tmp_path: Path) -> None:
+    """docker/entrypoint; what it calls is all of the code, and not written anew."""
+    package, opt, tmp = copied(tmp_path), tmp_path / "opt", tmp_path / "tmp"
+    for folder in (opt / "bin", opt / "numba", tmp):
+        folder.mkdir(parents=True)
+    (opt / "numba").chmod(0o777)
+    tmp.chmod(0o1777)
+    assert slide(package, "/nonexistent", _WARM, NUMBA_CACHE_DIR=str(opt / "numba")).returncode == 0
+    (opt / "numba").chmod(0o555)
+    shutil.copy(ROOT / "docker/entrypoint", opt / "bin")
+    done = slide(package, "/nonexistent", before=(str(opt / "bin/entrypoint"),), TMPDIR=str(tmp))
+    assert done.returncode == 0, done.stderr
+    built = {path.relative_to(opt / "numba"): path.read_bytes() for path in (opt / "numba").rglob("*.nb*")}
+    (copy,) = tmp.iterdir()
+    assert built
+    assert {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.nb*")} == built
 
 
 def test_what_an_image_compiles_as_it_is_built_is_all_that_sliding_needs(tmp_path: Path) -> None:

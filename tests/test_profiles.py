@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hugesync_tasks import config
 from hugesync_tasks.errors import UsageError
-from hugesync_tasks.profiles import profile
+from hugesync_tasks.profiles import others_may_read, profile
 
 KNOWN = frozenset({"endpoint", "account", "key"})
 
@@ -54,3 +55,17 @@ def test_a_secret_that_others_may_read_is_refused(file: Path) -> None:
         profile("cold", KNOWN)
     assert "c2VjcmV0" not in str(caught.value)
     assert profile("open", KNOWN)["endpoint"] == "http://h"
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "refused"),
+    [
+        (0o600, 10001, 10001, False), (0o640, 10001, 10001, True), (0o604, 10001, 10001, True),
+        (0o440, 0, 10001, False), (0o444, 0, 10001, True), (0o640, 0, 0, True), (0o600, 0, 0, False),
+    ],
+)  # fmt: skip
+def test_a_file_that_root_gave_to_our_group_alone_is_ours_as_a_mounted_secret_of_kubernetes_is(
+    mode: int, owner: int, user: int, refused: bool
+) -> None:
+    status = os.stat_result((0o100000 | mode, 1, 1, 1, owner, 10001, 1, 0, 0, 0))
+    assert others_may_read(status, user) is refused

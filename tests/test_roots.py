@@ -12,10 +12,13 @@ import redis
 
 import servers
 from compare import differences, tree
+from hugesync_producer import roots
 from hugesync_producer.fleet import live
-from hugesync_producer.pool import Pool
+from hugesync_producer.logobserver import LogObserver
+from hugesync_producer.pool import Pool, Stalled
 from hugesync_producer.roots import under_roots
-from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.config import load
+from hugesync_tasks.spec import Location, Options, Spec
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.state.redis import RedisLedger
 from processes import Place, wait_until
@@ -69,6 +72,17 @@ def test_what_a_killed_run_announced_under_another_name_is_taken_back() -> None:
         Pool(ledger, Spec("j", local("/d/a", root, "a"), STORE), embedded=False).announce()
     Pool(ledger, Spec("jj", local("/d/a", "old", "a"), STORE), embedded=False).announce()
     assert sorted(ledger.announced()) == ["hs.new|j", "hs.old|jj"]
+
+
+def test_a_worker_with_the_roots_is_waited_for_as_long_as_start_timeout_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(roots, "open_ledger", lambda _: MemoryLedger())
+    monkeypatch.setattr(roots.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(roots.time, "sleep", slept.append)
+    spec = Spec("j", local("/d/a"), STORE, options=Options(start_timeout=90.0))
+    with pytest.raises(Stalled, match="no worker has a root that holds"):
+        roots.placed(spec, load({}), LogObserver(progress=False))
+    assert 90 <= sum(slept) < 91
 
 
 @pytest.fixture

@@ -34,6 +34,11 @@ SMALL = scaled(4_000, 200)
 def test_the_word_for_one_worker_stands_above_that_for_its_host_and_that_above_everyones() -> None:
     wishes = {EVERYONE: 1, "host": 2, "host-7": 3}
     assert [wanted(wishes, name) for name in ("host-7", "host-8", "other-host-7")] == [3, 2, 1]
+    assert [wanted({"host": 2, "pod.5": 3}, name) for name in ("host.4026531-1", "pod.5-77", "pod.5.4026-1")] == [
+        2,
+        3,
+        3,
+    ]
     assert wanted({"host-7": 0}, "host-8") is None
     assert wanted({EVERYONE: AS_PLANNED}, "host-8") == AS_PLANNED
 

@@ -164,6 +164,7 @@ def options_of(given: Given, settings: Settings) -> Options:
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
+        start_timeout=settings.start_timeout,
         whole_file=given["whole_file"],
         sidecars=not given["no_sidecar"],
         inplace=given["inplace"],
@@ -209,6 +210,7 @@ def comparing_options_of(given: Given, settings: Settings) -> Options:
         memory=settings.memory,
         part_size=settings.part_size,
         stall_timeout=settings.stall_timeout,
+        start_timeout=settings.start_timeout,
     )
 
 

@@ -48,6 +48,7 @@ class Keywords(TypedDict, total=False):
     batch_bytes: int
     part_size: int
     stall_timeout: float
+    start_timeout: float
     bwlimit: int
     whole_file: bool | None
     delta_threshold: int

@@ -25,7 +25,6 @@ LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker b
 PER_SLOT = 4
 SAY_AFTER = 30.0  # seconds in which nothing moved before a person is told so
 PAUSED = "every worker that could go on is paused (hugesync scale N starts them again)"
-START_PATIENCE = 15.0  # seconds without any consumer at the start → stalled (exit 5)
 
 
 class Stalled(Unreachable):
@@ -41,10 +40,11 @@ class Pool:
         spec: Spec,
         embedded: bool,
         clock: Callable[[], float] = time.monotonic,
-        patience: float = START_PATIENCE,
+        patience: float | None = None,
     ) -> None:
-        """``patience``: seconds in which the first consumer must come."""
-        self._ledger, self._spec, self._clock, self._patience = ledger, spec, clock, patience
+        """``patience``: seconds in which the first consumer must come; None = the job's ``start_timeout``."""
+        self._ledger, self._spec, self._clock = ledger, spec, clock
+        self._patience = spec.options.start_timeout if patience is None else patience
         self._embedded = embedded
         self._roots = [(end, dest) for end, dest in ((spec.source, False), (spec.dest, True)) if end.scheme == "file"]
         self.queue = queue_of(spec)
@@ -127,7 +127,7 @@ class Pool:
 
     def look(self, out: int, progress: object, at_work: int = 0) -> None:
         """Count the consumers. ``out``: tasks that are out, ``at_work``: those of them that workers have begun. Raises Stalled
-        when none came within 15 s of the first task, or nothing moved for ``--stall-timeout``, whether workers are there or
+        when none came within the patience after the first task, or nothing moved for ``--stall-timeout``, whether workers are there or
         not; resumable both."""
         now = self._clock()
         workers = live(self._ledger)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hugesync_producer.fleet import described, live
-from hugesync_producer.pool import START_PATIENCE, Stalled
+from hugesync_producer.pool import Stalled
 from hugesync_tasks.config import Settings
 from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.spec import Location, Spec
@@ -44,7 +44,7 @@ def under_roots(ends: Ends, ours: Mapping[str, str], workers: Iterable[Mapping[s
 def placed(spec: Spec, settings: Settings, observer: Observer) -> Spec:
     """The job for a fleet, its local ends named as live workers name them now. A worker that has them is waited for.
 
-    Raises Stalled when none came within 15 s, Unreachable and Refused for a broker that cannot be used.
+    Raises Stalled when none came within ``start_timeout``, Unreachable and Refused for a broker that cannot be used.
     """
     ends = (spec.source, spec.dest)
     if all(end.scheme != "file" for end in ends):
@@ -60,7 +60,7 @@ def placed(spec: Spec, settings: Settings, observer: Observer) -> Spec:
                 return replace(spec, source=found[0], dest=found[1])
             waited = time.monotonic() - began
             folders = " and ".join(end.local for end in ends if end.scheme == "file")
-            if waited > START_PATIENCE:
+            if waited > spec.options.start_timeout:
                 raise Stalled(
                     f"stalled: no worker has a root that holds {folders}; workers: {described(workers)}. Where workers "
                     "have it mounted elsewhere HUGESYNC_WORKER_ROOTS=NAME=PATH says which root it is"

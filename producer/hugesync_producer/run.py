@@ -32,7 +32,7 @@ from hugesync_producer.mapping import Map
 from hugesync_producer.namelist import NameList
 from hugesync_producer.openjob import UNFINISHED, open_job
 from hugesync_producer.planfeed import PlanFeed
-from hugesync_producer.pool import START_PATIENCE, Pool
+from hugesync_producer.pool import Pool
 from hugesync_producer.runtimefolder import refuse_unusable
 from hugesync_producer.samedevice import refuse_dry, updated
 from hugesync_producer.stopping import asked, until
@@ -153,7 +153,7 @@ def _coordinate(
     if retry is not None:
         deletes.forgo("nothing was deleted: only what had failed was tried again")
     # A worker started this one, so one is there; but a root that a killed one served may be its own for 20 s more.
-    patience = spec.options.stall_timeout if owner else START_PATIENCE
+    patience = spec.options.stall_timeout if owner else None
     pool = Pool(ledger, spec, embedded=folder is not None, patience=patience)
     planner = PlanFeed(job, meter, key, names) if retry is None else NothingToPlan(job, meter, key)
     coordinator = Coordinator(

@@ -8,6 +8,7 @@ from hugesync_producer.fleet import described, live
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.process import open_ledger
+from hugesync_tasks.register import known_as
 from hugesync_tasks.state.base import EVERYONE
 
 
@@ -27,7 +28,7 @@ def scale(settings: Settings, slots: int, worker: str = "") -> Scaled:
     ledger = open_ledger(settings)
     try:
         workers = live(ledger)
-        meant = {name: row for name, row in workers.items() if worker in ("", name, name.rpartition("-")[0])}
+        meant = {name: row for name, row in workers.items() if worker in ("", *known_as(name))}
         if worker and not meant:
             raise UsageError(f"no worker is called {worker}; workers: {described(workers)}")
         ledger.wish_slots(worker or EVERYONE, slots)

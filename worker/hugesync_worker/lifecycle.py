@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import warnings
 from typing import Any
 
@@ -17,6 +16,7 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.config_model import ENV_PREFIX
 from hugesync_tasks.consumer import RegisterStep, die_with_parent, introduce
 from hugesync_tasks.process import open_ledger
+from hugesync_tasks.register import own_name
 from hugesync_tasks.stores.opening import preload
 from hugesync_worker.resources import Machine, Plan, plan, raise_open_files
 
@@ -72,7 +72,7 @@ def run(
     for warning in size.warnings:
         log.warning("%s", warning)
     worker: Any = app.Worker(
-        hostname=f"hs@{socket.gethostname()}-{os.getpid()}",
+        hostname=f"hs@{own_name()}",
         pool="prefork",
         concurrency=size.slots,
         queues=["hs.any", "hs.any.commit"],
