@@ -202,6 +202,7 @@ def _child_starts(**_: object) -> None:
     die_with_parent()
     # A service manager sends it to all processes of a service: the main process sees to its children.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
 

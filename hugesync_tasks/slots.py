@@ -107,11 +107,14 @@ class Slots:
 
     def _in_hand(self) -> int:
         """Tasks that were taken and have not ended. Celery forgets its own when its broker was away; the pool does not."""
-        return max(len(state.reserved_requests), len(self._consumer.pool._pool._busy_workers))
+        pool = self._consumer.pool._pool  # None when it has been stopped
+        return max(len(state.reserved_requests), len(pool._busy_workers) if pool is not None else 0)
 
     def _room(self) -> bool:
         """Whether a child that stays would be free for one more task."""
         pool = self._consumer.pool._pool
+        if pool is None:
+            return False
         busy = sum(child.inqW_fd in pool._busy_workers for child in pool._pool if child.pid in self._retiring)
         staying = sum(child.pid not in self._retiring for child in pool._pool)
         return self._in_hand() - busy < min(self.now, staying)
