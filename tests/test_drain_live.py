@@ -160,6 +160,7 @@ def test_all_workers_are_restarted_in_turn_under_load_and_nothing_fails(
         assert not re.search(r"Traceback|WorkerLost|exited with|killed", worker.said())
 
 
+@pytest.mark.full
 def test_a_worker_whose_broker_is_gone_ends_when_it_is_told_to(place: Place) -> None:
     folder = tempfile.mkdtemp(prefix="hsf")
     server = servers.start_valkey(folder)

@@ -16,6 +16,8 @@ import redis
 
 from conftest import Bucket
 from hugesync_producer.pool import PAUSED, Pool
+from hugesync_tasks.config import load
+from hugesync_tasks.process import open_ledger
 from hugesync_tasks.register import Register
 from hugesync_tasks.slots import wanted
 from hugesync_tasks.spec import Location, Options, Spec
@@ -25,10 +27,12 @@ from processes import Ended, Place, Running, wait_until
 from scale import scaled
 from servers import ValkeyServer
 from slowproxy import SlowProxy
+from test_cli import hugesync
 
 PART = 5 << 20
-LARGE = scaled(1 << 30) // PART * PART + 12_345
+LARGE = scaled(200, 25) * PART + 12_345
 SMALL = scaled(4_000, 200)
+SLOW = 0.04  # seconds before each 64 KiB of a connection: a part takes three, however many there are at once
 
 
 def test_the_word_for_one_worker_stands_above_that_for_its_host_and_that_above_everyones() -> None:
@@ -139,7 +143,7 @@ def test_a_worker_grows_shrinks_and_pauses_while_a_job_runs_and_every_byte_goes_
 ) -> None:
     worker = place.worker(broker.url, "-c", 1)
     wait_until(lambda: row(broker), what="the worker")
-    proxy.rate = LARGE / 10
+    proxy.latency = SLOW
     run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
     wait_until(lambda: parts_done(worker), what="the first part")
 
@@ -162,7 +166,7 @@ def test_a_worker_grows_shrinks_and_pauses_while_a_job_runs_and_every_byte_goes_
     assert "is paused" in place.command("status", job_of(broker), "--broker", broker.url).out
 
     scale(place, broker, 2)
-    proxy.rate = None
+    proxy.latency = 0
     wait_until(lambda: len(worker.children()) == 2, what="two children")
     assert len({child.pid for child in worker.children()} & first) == 1
     ended = run.finish()
@@ -215,21 +219,32 @@ def job_of(broker: ValkeyServer) -> str:
         (["2"], "scale is about the workers of a fleet"),
     ],
 )
-def test_what_cannot_be_scaled_is_said(args: list[str], says: str, tmp_path: Path) -> None:
-    place = Place(tmp_path / "place")
-    try:
-        ended = place.command("scale", *args)
-    finally:
-        place.end()
-    assert (ended.code, says in ended.err) == (2, True), ended.err
+def test_what_cannot_be_scaled_is_bad_usage(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HUGESYNC_BROKER_URL", raising=False)
+    assert hugesync("scale", *args) == 2
+    assert says in capsys.readouterr().err
 
 
-def test_a_worker_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, broker: ValkeyServer) -> None:
-    place = Place(tmp_path / "place")
-    try:
-        ended = scale(place, broker, 3, "--worker", "nobody")
-        assert (ended.code, "no worker is called nobody; workers: none" in ended.err) == (2, True)
-        ended = scale(place, broker, 3)
-        assert ended.out == "no worker is there now; those that come are told to have 3 child processes\n"
-    finally:
-        place.end()
+def test_a_worker_is_meant_by_its_name_or_its_hosts_and_one_that_is_not_there_is_refused(
+    broker: ValkeyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = open_ledger(load({"broker_url": broker.url}))
+    assert hugesync("scale", "3", "--broker", broker.url) == 0
+    assert capsys.readouterr().out == "no worker is there now; those that come are told to have 3 child processes\n"
+    for name in ("h-1", "h.4026-1", "other-1"):
+        Register(ledger, name, 2, {}, embedded=False).tick()
+    assert hugesync("scale", "0", "--worker", "nobody", "--broker", broker.url) == 2
+    assert "no worker is called nobody; workers: h-1 (" in capsys.readouterr().err
+    assert ledger.wished_slots() == {EVERYONE: 3}
+    assert hugesync("scale", "0", "--worker", "h", "--broker", broker.url) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["worker h-1 was told to pause (now 2)", "worker h.4026-1 was told to pause (now 2)"]
+    assert hugesync("scale", "5", "--worker", "h-1", "--broker", broker.url, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"slots": 5, "workers": ["h-1"]}
+    assert ledger.wished_slots() == {EVERYONE: 3, "h": 0, "h-1": 5}
+    assert hugesync("scale", "plan", "--broker", broker.url) == 0
+    assert ledger.wished_slots() == {EVERYONE: AS_PLANNED}
+    assert "worker other-1 was told to have as many child processes as planned (now 2)" in capsys.readouterr().out
+    ledger.close()
