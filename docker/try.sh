@@ -82,7 +82,8 @@ for n in $(seq "${WORKERS:-2}"); do
 done
 start exporter --env-file "$work/secrets/broker.env" -e "HUGESYNC_METRICS_PORT=$metrics_port" "$image" hugesync-exporter
 start flower --env-file "$work/secrets/broker.env" --env-file "$work/secrets/flower.env" "$image" \
-  celery -A hugesync_tasks flower --address=127.0.0.1 "--port=$flower_port"
+  celery -A hugesync_tasks flower --address=127.0.0.1 "--port=$flower_port" \
+  --tasks-columns=name,args,kwargs,state,received,runtime,worker
 
 targets=$(seq -s , -f "'127.0.0.1:%.0f'" "$metrics_port" "$((metrics_port + ${WORKERS:-2}))")
 cat > "$work/etc/prometheus.yml" << EOF

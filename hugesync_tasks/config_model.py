@@ -185,6 +185,12 @@ class Settings(BaseSettings):
         description="Most child processes to which a worker adds while that makes it faster. 0: their number stays.",
     )
 
+    task_event_names: Literal["shown", "hidden"] = Field(
+        default="shown",
+        description="Whether the task events that a worker sends (--task-events, for Flower) name files; hidden: only their "
+        "parts, numbers and sizes.",
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_key_is_a_truth_value(cls, value: object) -> object:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, gauges, process
+from hugesync_tasks import __version__, gauges, logs, process, taskevents, tracing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.leading import Leading
@@ -34,6 +35,7 @@ from hugesync_tasks.slots import Slots
 from hugesync_tasks.state.base import Ledger, expire_leases
 from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
+from hugesync_tasks.words import fields_of
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
@@ -79,6 +81,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
+    event_names = True  # events for Flower name files
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
     slots: Slots | None = None
     leaving: Leaving | None = None  # None in an embedded worker: it is killed
@@ -95,6 +98,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 introduce(settings, slots, settings.memory)
             name = own_name()
             ledger = process.open_ledger(settings)
+            cls.event_names = settings.task_event_names == "shown"
             cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
             cls.slots = Slots(slots, scales=settings.autoscale_max > 0)
             if cls.slots.scales and cls.life_fd is None:
@@ -207,14 +211,37 @@ def _child_starts(**_: object) -> None:
         os._exit(UNCLEAN)  # the parent died before the line above
 
 
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _child_ends(**_: object) -> None:
+    tracing.end_of_process()
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def _task_is_taken(sender: Any = None, request: Any = None, **_: object) -> None:
+    """In the main process, before Celery tells of the task."""
+    if taskevents.told(sender) and RegisterStep.register is not None:
+        taskevents.put_words(request, RegisterStep.register.ledger, RegisterStep.event_names)
+
+
 @signals.task_failure.connect  # type: ignore[untyped-decorator]
 def _child_lost(exception: BaseException | None = None, args: Sequence[str] = (), **_: object) -> None:
     """In the main process: a child died with this task in hand. Its lease need not run out first."""
     if isinstance(exception, WorkerLostError) and RegisterStep.register is not None and len(args) == 2:
+        ledger, (job, task) = RegisterStep.register.ledger, args
+        logs.of_task(job, task, partial(fields_of, ledger, job, task))
         try:
-            expire_leases(RegisterStep.register.ledger, args[0], [args[1]])
+            log.error("the process that had this task in hand died; the task is sent again: %s", exception)
+            expire_leases(ledger, job, [task])
         except HugeSyncError as error:
-            log.warning("the lease of %s could not be given up: %s", args[1], error)
+            log.warning("the lease of the task could not be given up: %s", error)
+        finally:
+            logs.of_task()
+
+
+@logging.getLogger("celery.worker.request").addFilter
+def _said_already(record: logging.LogRecord) -> bool:
+    """Celery's line about a dead child names neither job nor task, and comes after ours."""
+    return not (isinstance(record.args, tuple) and any(isinstance(a, WorkerLostError) for a in record.args))
 
 
 @signals.task_unknown.connect  # type: ignore[untyped-decorator]
@@ -224,10 +251,13 @@ def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
         return
     try:
         job, task = message.payload[0][:2]
+        logs.of_task(str(job), str(task))
         answer = decline(RegisterStep.register.ledger, job, task, RegisterStep.register.name)
         log.info("task %s of job %s under the unknown name %s: %s", task, job, name, answer)
     except (HugeSyncError, AttributeError, KeyError, TypeError, ValueError) as error:
         log.warning("a message of the unknown name %s was dropped: %s", name, error)
+    finally:
+        logs.of_task()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

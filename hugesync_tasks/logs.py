@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
@@ -96,11 +97,37 @@ def on_every_line(**context: Any) -> None:
     _everywhere.update(context)
 
 
+def of_task(job: str = "", task: str = "", more: Callable[[], Mapping[str, Any]] = dict) -> None:
+    """From now on each line of this thread, and of those that ``carry`` it, is about this task; without arguments about none.
+    ``more``: what it is about (path, part), asked only when there is a line."""
+    _task.set((job, task, more) if job else None)
+    _file.set("")
+
+
+def of_file(key: str = "") -> None:
+    """Each later line of this thread is about this file of its task; without one, about none of them. Cheap: it is called for
+    every file."""
+    _file.set(key)
+
+
+def carry() -> dict[str, Any]:
+    """Arguments of a thread pool whose threads work on the task at hand, so that their lines say so."""
+    return {"initializer": _task.set, "initargs": (_task.get(),)}
+
+
 _everywhere: dict[str, Any] = {}
+_task: ContextVar[tuple[str, str, Callable[[], Mapping[str, Any]]] | None] = ContextVar("task", default=None)
+_file: ContextVar[str] = ContextVar("file", default="")
 
 
 def _with_context(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    return {**_everywhere, **event}
+    said = dict(_everywhere)
+    if (at_hand := _task.get()) is not None:
+        job, task, more = at_hand
+        said |= {"job": job, "task": task, **more()}
+    if key := _file.get():
+        said["path"] = key
+    return {**said, **event}
 
 
 def _process(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

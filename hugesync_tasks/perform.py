@@ -8,9 +8,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
-from hugesync_tasks import perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -34,15 +35,19 @@ from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun, Report
 from hugesync_tasks.stages.intents import abandon, put_intent
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
-from hugesync_tasks.state.base import Claimed, PartAnswer
+from hugesync_tasks.state.base import Claim, Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
+from hugesync_tasks.tracing import task_span
+from hugesync_tasks.words import about
 from hugesync_tasks.work import UploadLost, Work
 
 log = logging.getLogger(__name__)
 
 
 def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
-    """Run one task to its end. Returns what happened, for logs and Flower. ``process``: by default this worker child's."""
+    """Run one task to its end. Returns what happened, for logs and Flower: no file is named in it. ``process``: by default this
+    worker child's."""
+    logs.of_task(job_id, task_id)
     process = process or Process.current()
     ledger = process.ledger
     lease_ms = COMMIT_LEASE_MS if task_id.endswith((":commit", ":abandon")) else LEASE_MS
@@ -51,6 +56,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
+    logs.of_task(job_id, task_id, cache(lambda task=claim.task, file=claim.file: about(task, file).fields()))
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
     if claim.task.kind not in _HANDLERS:
@@ -60,7 +66,7 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
-        return _HANDLERS[claim.task.kind](work)
+        return task_span(job_id, lambda: _attributes(claim), lambda: _HANDLERS[work.task.kind](work))
     except Returned:
         log.info("task %s goes back to the queue: this worker ends", task_id)
         lease.give_back()
@@ -76,6 +82,13 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
             log.exception("task %s failed in an unexpected way", task_id)
         work.settle({"error": failed(error).wire()})
         return "failed"
+
+
+def _attributes(claim: Claim) -> dict[str, Any]:
+    assert claim.task is not None
+    said = about(claim.task, claim.file)
+    size = {} if said.size is None else {"bytes": said.size}
+    return {"task": claim.task.id, "attempt": claim.attempt, **said.fields(), **size}
 
 
 def _strange(work: Work) -> str:
@@ -131,7 +144,7 @@ def _begin(work: Work) -> str:
     if large.delta is not None and not stands["upload"]:
         steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
         work.settle({"file": mine, "steps": steps})
-        return f"{large.upload.key}: a delta is looked for"
+        return "a delta is looked for"
     if stands["upload"] != mine["upload"] and not mine["upload"]:
         large, listed = LargeFile.of(stands), []  # another coordinator's delta was laid out: it goes on
     elif stands["upload"] != mine["upload"]:
@@ -141,7 +154,7 @@ def _begin(work: Work) -> str:
             put_intent(job.dest, LargeFile.of(stands).upload, token)
         large, listed = LargeFile.of(stands), []
     work.settle({"file": large.fields(), "listed": [p.wire() for p in listed]})
-    return f"{large.upload.key} in {large.fields()['total']} parts"
+    return f"{large.fields()['total']} parts"
 
 
 def _part(work: Work) -> str:
@@ -176,7 +189,7 @@ def _part(work: Work) -> str:
         return work.replan("source_changed", "the same part was read twice with different bytes")
     if answer is PartAnswer.FENCED:
         return work.replan("upload_lost", "another upload of this file has begun")
-    return f"{large.upload.key} part {part.number}: {answer.lower()}"
+    return f"part {part.number}: {answer.lower()}"
 
 
 def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
@@ -204,7 +217,7 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
-    return f"{large.upload.key}: {outcome.state}"
+    return outcome.state
 
 
 def _abandon(work: Work) -> str:

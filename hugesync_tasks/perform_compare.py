@@ -60,7 +60,7 @@ def begin(work: Work) -> str:
     work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
     count = part_count(upload.size, upload.part_size)
     work.settle({"file": mine, "steps": [("compare", count), ("conclude", 1)]})
-    return f"{transfer.key}: {count} ranges of {how}"
+    return f"{count} ranges of {how}"
 
 
 def compare(work: Work) -> str:
@@ -88,7 +88,7 @@ def _of_file(work: Work, step: Callable[[Work, LargeFile, End, End], Found | Non
         return _over(work, found)
     number = int(json.loads(work.task.payload)["range"])
     work.settle({"noted": number})
-    return f"{large.upload.key}: range {number}"
+    return f"range {number}"
 
 
 def _range(work: Work, large: LargeFile, ours: End, theirs: End) -> Found | None:

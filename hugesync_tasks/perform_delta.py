@@ -49,7 +49,7 @@ def _found(work: Work, kind: str) -> str:
     except (UploadLost, Unusable) as error:
         return work.replan("upload_lost", str(error))
     work.settle({"noted": number})
-    return f"{key}: range {number}, {sum(c.length for c in found.copies)} of {found.end - found.start} bytes are known"
+    return f"range {number}, {sum(c.length for c in found.copies)} of {found.end - found.start} bytes are known"
 
 
 def lay_out(work: Work) -> str:
@@ -79,4 +79,4 @@ def lay_out(work: Work) -> str:
             job.dest.abort(opened, work.lease.token)
         return work.replan("upload_lost", "another upload of this file was begun")
     work.settle({"file": mine, "listed": [p.wire() for p in listed]})
-    return f"{upload.key}: {large.total or mine['total']} parts"
+    return f"{large.total or mine['total']} parts"

@@ -98,6 +98,7 @@ class Process:
                     links=spec.selection.links,
                     rates=self.rates,
                     reads_only=spec.compares,
+                    job=job_id,
                 ),
                 self._dest(spec),
             )
@@ -120,7 +121,9 @@ class Process:
     def _dest(self, spec: Spec) -> Store:
         place, limits = self.placed(spec.dest), spec.dest_limits
         only = spec.compares
-        store = open_store(place, limits, spec.options, role="destination", rates=self.rates, reads_only=only)
+        store = open_store(
+            place, limits, spec.options, role="destination", rates=self.rates, reads_only=only, job=spec.job
+        )
         return BackingUp(store, spec.options.backup_dir) if spec.options.backup_dir else store
 
     def max_attempts(self, job_id: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
+LONGEST = 160  # characters of a name as ``plain`` gives it; of a longer one the beginning and the end
 
 _SECRET_NAME = (
     r"(?:[\w-]*(?:password|passwd|secret|token|credential|accountkey|access[_-]?key|signature|api[_-]?key)[\w-]*|sig)"
@@ -32,6 +33,16 @@ def redact(text: str) -> str:
     text = _USER_INFO.sub(rf"\g<1>{HIDDEN}@", text)
     text = _HEADER.sub(rf"\g<1>\g<2>{HIDDEN}", text)
     return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
+
+
+def plain(text: str) -> str:
+    """``text`` as anyone may read it: no secret, no control character, at most ``LONGEST`` characters."""
+    text = redact(text[: 8 * LONGEST] + text[-LONGEST:] if len(text) > 9 * LONGEST else text)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > LONGEST:
+        end = LONGEST // 2
+        text = text[: LONGEST - end - 1] + "…" + text[-end:]
+    return text
 
 
 def redact_value(name: str, value: Any) -> Any:

@@ -428,7 +428,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a worker that ends begins no further file of a batch", "hugesync_tasks/stages/execute.py",
-        "            if draining.leaving():\n                return None\n", "",
+        "                if draining.leaving():\n                    return None\n", "",
         "tests/test_draining.py",
     ),
     Mutation(

@@ -80,6 +80,7 @@ def test_every_key_is_taken_from_its_variable_and_from_the_file(key: str, monkey
         "bwlimit": "5MiB/s", "retries": "9", "retry_max_wait": "5s", "conflict_retries": "1", "stall_timeout": "1m", "modify_window": "2s", "part_size": "64MiB", "start_timeout": "5m",
         "log_format": "json", "state_dir": "/s", "runtime_dir": "/r", "worker_roots": "/w", "worker_concurrency": "3",
         "drain_timeout": "7s", "autoscale_min": "2", "autoscale_max": "5",
+        "task_event_names": "hidden",
     }  # fmt: skip
 
     quoted = f'["{values[key]}"]' if key == "worker_roots" else f'"{values[key]}"'

@@ -177,7 +177,7 @@ def test_a_ledger_flushed_in_a_delta_is_made_anew_and_nothing_is_left_of_what_it
 
 
 def ranges_matched(worker: Running) -> list[int]:
-    return [int(n) for n in re.findall(r"large: range (\d+), \d+ of \d+ bytes are known", worker.said())]
+    return [int(n) for n in re.findall(r"range (\d+), \d+ of \d+ bytes are known", worker.said())]
 
 
 def test_two_workers_match_one_file_each_its_ranges(

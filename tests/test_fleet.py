@@ -140,7 +140,7 @@ def test_workers_share_a_comparison_and_leave_nothing_at_its_ends(
 
     same = verify()
     assert (same.code, same.summary["verified"], same.summary["failures"]) == (0, 4, []), same.err
-    took = [re.findall(r"large: range (\d+)", w.said()) for w in workers]
+    took = [re.findall(r"'range (\d+)", w.said()) for w in workers]
     ranges = range(-(-LARGE // (4 * PART)))
     assert sorted(int(n) for some in took for n in some) == [*ranges], "each range once"
 

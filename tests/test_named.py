@@ -214,7 +214,8 @@ def test_a_list_gives_the_listing_of_what_it_names_and_goes_on_after_any_key(
     wanted: set[str] = set()
     for name in names:
         below = {k for k in listed if name.endswith("/") and k.startswith(name)}
-        alone = not name.endswith("/") and name + "/" not in names  # else a store lists no such folder
+        within = any(n.endswith("/") and f"{name}/".startswith(n) for n in names)
+        alone = not name.endswith("/") and not within  # else a store lists no such folder
         itself = {k for k in (name, name + "/") if k in listed or (alone and k in folders)}
         wanted |= below | itself
         covered = not alone and any(k.startswith(name + "/") for k in listed)

@@ -148,6 +148,18 @@ def test_meta_fields_are_set_one_by_one(ledger: Ledger) -> None:
     assert ledger.meta("j") == {"state": "done", "paused": "0", "cancel": "1"}
 
 
+def test_a_task_is_read_with_its_files_record_and_stays_as_it_was(ledger: Ledger) -> None:
+    assert ledger.task("j", "F:1") is None
+    ledger.put_tasks("j", [part_task(1), batch(1)])
+    assert ledger.task("j", "F:1") == (part_task(1), {})
+    fields = open_file(ledger, 2)
+    assert ledger.task("j", "F:1") == (part_task(1), fields)
+    assert ledger.task("j", "b0.1") == (batch(1), {})
+    assert [s.state for s in ledger.statuses("j", ["F:1", "b0.1"])] == ["queued", "queued"]
+    assert ledger.claim("j", "F:1", "w", LONG, 5).attempt == 1
+    assert ledger.task("j", "F:1") == (part_task(1), fields), "of one that runs, too"
+
+
 @pytest.mark.parametrize("history", [True, False])
 def test_forgetting_a_job_leaves_its_history_or_nothing(bench: Bench, history: bool) -> None:
     ledger = bench.ledger

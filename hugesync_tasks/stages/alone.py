@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from awscrt.checksums import crc64nvme
 
+from hugesync_tasks import logs
 from hugesync_tasks.decide import Decision
 from hugesync_tasks.errors import NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
@@ -86,6 +87,7 @@ class Alone:
         """Another version is there than was planned against (design §2, Conflict). Ours, from an attempt whose reply was lost:
         done. Else compare afresh, and plan against it at most ``conflict_retries`` times."""
         transfer, options, conflicts = pending.transfer, self._job.options, 0
+        logs.of_file(transfer.key)
         against, keep_both = transfer.expected, options.on_conflict == "keep-both"
         try:
             for tries in range(1 + (most := max(options.conflict_retries, int(keep_both)))):
@@ -124,6 +126,8 @@ class Alone:
             raise
         except Exception as error:  # whatever it is, it fails one file
             return failed(known(error), conflicts=conflicts)
+        finally:
+            logs.of_file()
         return Outcome("failed", "conflict", "the destination kept changing", conflicts=conflicts)
 
     def _put_beside(self, transfer: Transfer, rival: Entry) -> Outcome:

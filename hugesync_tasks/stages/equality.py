@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from hugesync_tasks import logs
 from hugesync_tasks.errors import FailureClass, Stopped, StoreError
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.spec import Options
@@ -40,7 +41,7 @@ def compare_batch(
     """Compare each of ``items``; ``report`` is called with those that are finished. Raises only Stopped: everything else is
     some file's outcome."""
     numbered, told = list(items.items()), time.monotonic()
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="compare") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="compare", **logs.carry()) as pool:
         for at in range(0, len(numbered), RECEIPTS_EVERY):
             group = numbered[at : at + RECEIPTS_EVERY]
             done: dict[int, Outcome] = {}
@@ -54,6 +55,7 @@ def compare_batch(
 
 
 def _one(job: JobContext, transfer: Transfer, token: Token) -> Outcome:
+    logs.of_file(transfer.key)
     try:
         if transfer.dest is None:
             return _in_its_place(job, transfer.source, token)
@@ -65,6 +67,7 @@ def _one(job: JobContext, transfer: Transfer, token: Token) -> Outcome:
             log.exception("%s could not be compared", transfer.key)
         return failed(error)
     finally:
+        logs.of_file()
         token.moved(0)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from hugesync_tasks import draining
+from hugesync_tasks import draining, logs
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Returned, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
@@ -47,7 +47,7 @@ class BatchRun:
         """Raises only ``Stopped``: everything else is some file's outcome."""
         step = self._job.dest.limits.finish_every
         numbered = list(items.items())
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="file") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="file", **logs.carry()) as pool:
             for at in range(0, len(numbered), step):
                 self._run_group(numbered[at : at + step], pool)
 
@@ -135,6 +135,7 @@ class BatchRun:
     def _landed(self, landed: tuple[Pending, Commit]) -> Outcome:
         """What becomes of a put that the store took."""
         pending, commit = landed
+        logs.of_file(pending.transfer.key)
         try:
             size = 0 if pending.transfer.source.kind is Kind.DIR else pending.transfer.source.size
             done = Outcome("done", verified=check_commit(commit, size, pending.proven), notes=commit.notes)
@@ -143,14 +144,17 @@ class BatchRun:
             raise
         except Exception as error:  # whatever it is, it fails one file
             return failed(known(error))
+        finally:
+            logs.of_file()
 
     def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending | None:
         """None: this worker ends, and the file was not begun, or had to be left."""
         index, transfer = item
+        logs.of_file(transfer.key)
         with self._budget.hold(self._in_hand(transfer.source)):
-            if draining.leaving():
-                return None
             try:
+                if draining.leaving():
+                    return None
                 return self._start(index, transfer, puts)
             except Returned:
                 return None
@@ -159,6 +163,7 @@ class BatchRun:
             except Exception as error:  # whatever it is, it fails one file
                 return failed(known(error))
             finally:
+                logs.of_file()
                 with suppress(Returned):  # this one is brought; the next is not begun
                     self._token.moved(0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from hugesync_tasks import logs
 from hugesync_tasks.errors import NotEmpty, Stopped, VersionMismatch
 from hugesync_tasks.model import LINK_SUFFIX, Head, Kind, Outcome, Removal, failed
 from hugesync_tasks.stages.context import JobContext
@@ -32,7 +33,7 @@ class RemoveRun:
     def run(self, items: Mapping[int, Removal]) -> None:
         """Real folders in the order given, so that one comes after what lay in it. Raises only ``Stopped``."""
         numbered = list(items.items())
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="delete") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="delete", **logs.carry()) as pool:
             for at in range(0, len(numbered), GROUP):
                 group = numbered[at : at + GROUP]
                 self._report(dict(zip((n for n, _ in group), self._group([r for _, r in group], pool), strict=True)))
@@ -47,6 +48,7 @@ class RemoveRun:
 
     def _remove(self, removal: Removal) -> Outcome:
         token = self._token
+        logs.of_file(removal.key)
         try:
             if not removal.version:
                 return Outcome(
@@ -67,6 +69,7 @@ class RemoveRun:
         except Exception as error:  # whatever it is, it keeps one key
             return failed(error)
         finally:
+            logs.of_file()
             token.moved(0)
 
     def _remove_sidecar(self, key: str) -> None:

@@ -172,6 +172,10 @@ class Ledger(Protocol):
         """Take back those that nobody has begun; they are answered, also by a repeat. A claim finds them GONE until they are put
         again, attempts and receipts kept. What runs, or ran under a lease that has expired, is left as it is."""
 
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        """The task and the record of its file ({} where there is none), None where it is gone. Changes nothing. Answers within
+        a second or two or raises Unreachable: it is asked where others wait."""
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         """OK and POISON make the caller the owner of a new attempt; all other answers change nothing."""
 

@@ -37,6 +37,14 @@ class MemoryLedger(MemoryJobs):
                 records[task].recalled = True
             return taken
 
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        with self._changed:
+            j = self._job(job)
+            if (record := j.tasks.get(task)) is None:
+                return None
+            upload = j.files.get(record.task.file)
+            return record.task, dict(upload.fields) if upload else {}
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         with self._changed:
             j, now = self._job(job), self.clock()

@@ -45,6 +45,15 @@ class RedisLedger(RedisJobs):
             taken += self._server.run("recall", [self._key(job, "t", "")], some)
         return taken
 
+    def task(self, job: str, task: str) -> tuple[Task, Mapping[str, str]] | None:
+        names = ["kind", "queue", "seq", "payload", "file"]
+        found: Any = self._rates.call(partial(_some_of, self._key(job, "t", task), names))
+        if found[0] is None:
+            return None
+        kind, queue, seq, payload, file = found
+        record: Any = self._rates.call(lambda r: r.hgetall(self._key(job, "f", file))) if file else {}
+        return Task(task, kind, queue, int(seq), payload, file), record
+
     def claim(self, job: str, task: str, owner: str, lease_ms: int, max_attempts: int) -> Claim:
         keys = [*self._task_keys(job, task), self._key(job, "meta")]
         call = f"{owner} {secrets.token_hex(4)}"  # the client may send it twice, the script takes it once

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 import blake3
 
+from hugesync_tasks import logs
 from hugesync_tasks.errors import NotFound, StoreError
 from hugesync_tasks.model import RESERVED_SEGMENT, Part, Upload
 from hugesync_tasks.stores.gcs_meta import CRC64, crc32c_of_base64, crc64_of, version_of
@@ -142,7 +143,7 @@ def at_once(call: Callable[[T], R], over: list[T], alive: Callable[[], None]) ->
     """``call`` of each, a few at the same time, in order. The first error is raised when those under way have ended."""
     if len(over) <= 1:
         return [call(one) for one in over]
-    with ThreadPoolExecutor(min(AT_ONCE, len(over))) as pool:
+    with ThreadPoolExecutor(min(AT_ONCE, len(over)), **logs.carry()) as pool:
         futures = [pool.submit(call, one) for one in over]
         try:
             done = []

@@ -16,6 +16,8 @@ from hugesync_tasks.stores.readonly import ReadOnlyStore
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.shared_rate import SharedRates
 from hugesync_tasks.stores.throttle import ThrottledStore
+from hugesync_tasks.stores.traced import TracedStore
+from hugesync_tasks.tracing import active
 
 _LIMITS = frozenset(f.name for f in fields(Limits))
 
@@ -128,15 +130,16 @@ def open_store(
     rates: SharedRates | None = None,
     patience: float = float("inf"),
     reads_only: bool = False,
+    job: str = "",
 ) -> Store:
-    """The complete stack over ``location``; from the inside: adapter, throttle, the fleet's rate, retry, so that a repeat is
+    """The complete stack over ``location``; from the inside: adapter, traces, throttle, the fleet's rate, retry, so that a repeat is
     throttled too, and the one that says in errors which end (``role``: source or destination) it is.
 
     ``location.local`` is where a local location lies on this host; stores find their profile in this process's own files.
     ``limits``: ``Limits.wire()`` of what the producer probed; empty or None = not probed. ``rates``: this
     process's part in what a fleet keeps to when a store asks to slow down, which no mounted folder does; None = no part.
     ``patience``: seconds from a call's first failure to its last repeat. ``reads_only``: whatever would write is refused, at
-    whichever end.
+    whichever end. ``job``: whose calls these are, for traces where they are wanted.
     Raises UsageError for a scheme nobody serves, and whatever the adapter raises for a profile it lacks.
     """
     opener = _OPENERS.get(location.scheme)
@@ -147,6 +150,8 @@ def open_store(
         raise UsageError(f"{role}: this process does not see the root {location.root!r}")
     known = Limits(**{k: v for k, v in limits.items() if k in _LIMITS}) if limits else None
     store: Store = opener(Opening(location, known, links, role))
+    if job and (tracer := active()) is not None:
+        store = TracedStore(store, tracer, job, role)
     if reads_only:
         store = ReadOnlyStore(store)
     if bytes_per_second is not None or requests_per_second is not None:

@@ -216,7 +216,10 @@ class _Seen:
             self.on_file = inner.on_file
 
     def on_start(self, job_id: str, resumed: bool) -> None:
+        from hugesync_tasks.logs import on_every_line
+
         self.job_id = job_id
+        on_every_line(job=job_id)
         self._inner.on_start(job_id, resumed)
 
     def on_progress(self, snapshot: Snapshot) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from hugesync_producer.embedded_server import EmbeddedServer
 from hugesync_producer.pool import Stalled
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Unreachable
+from hugesync_tasks.tracing import wanted
 
+LAST_SPANS, SPANS_MS = 0.5, 200  # seconds; ms between two deliveries of spans
 RESTARTS = 20  # a worker that ends so often in one job has a cause that starting again does not mend
 
 
@@ -72,6 +75,8 @@ class Embedded:
 
     def stop(self) -> None:
         """End everything at once: after the last verdict nothing is left to drain. May be called twice."""
+        if self._worker is not None and wanted() and self._worker.poll() is None:
+            time.sleep(LAST_SPANS)  # of its last tasks: they are sent while the verdicts come in
         if self._worker is not None:
             _kill_group(self._worker)
         self._server.stop()
@@ -94,6 +99,8 @@ class Embedded:
             command += ["--concurrency", str(self.settings.jobs or self.settings.worker_concurrency)]
         environment = {k: v for k, v in os.environ.items() if k not in ("HUGESYNC_BROKER_URL", "HUGESYNC_STATE_URL")}
         environment["TMPDIR"] = str(self._server.temporary)  # what Celery makes there does not go with its kill
+        if wanted():
+            environment.setdefault("OTEL_BSP_SCHEDULE_DELAY", str(SPANS_MS))
         paths = [
             str(Path(__file__).parents[1]),
             str(Path(__file__).parents[2]),

@@ -88,11 +88,13 @@ def open_end(
     links: str = "keep",
     rates: SharedRates | None = None,
     reads_only: bool = False,
+    job: str = "",
 ) -> Store:
     """The stack for the producer's own use (listing, first contact)."""
     return open_store(
-        location, limits, options, role=role, links=links, rates=rates, patience=PATIENCE, reads_only=reads_only
-    )
+        location, limits, options, role=role, links=links, rates=rates, patience=PATIENCE, reads_only=reads_only,
+        job=job,
+    )  # fmt: skip
 
 
 def measured(store: Store, location: Location, writes: bool, meter: Meter) -> Limits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
 from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
 from hugesync_producer.jobmap import JobMap
+from hugesync_producer.jobtrace import JobTrace
 from hugesync_producer.keptnames import give, kept_names, refuse_large
 from hugesync_producer.lasttries import LastTries
 from hugesync_producer.leadership import keep_lock, place_of
@@ -80,13 +81,29 @@ def run_job(
         spec = until(spec, began)
     mapped = JobMap(spec, settings.state_dir, given) if spec.map_digest else None
     with ExitStack() as stack:
+        trace = stack.enter_context(JobTrace(spec))
         source = open_end(
-            spec.source, spec.source_limits, spec.options, "source", spec.selection.links, rates, spec.compares
+            spec.source,
+            spec.source_limits,
+            spec.options,
+            "source",
+            spec.selection.links,
+            rates,
+            spec.compares,
+            spec.job,
         )
         job = JobContext(
             spec,
             mapped.over(source, spec) if mapped is not None else source,
-            open_end(spec.dest, spec.dest_limits, spec.options, "destination", rates=rates, reads_only=spec.compares),
+            open_end(
+                spec.dest,
+                spec.dest_limits,
+                spec.options,
+                "destination",
+                rates=rates,
+                reads_only=spec.compares,
+                job=spec.job,
+            ),
         )
         stack.callback(job.close)
         stack.enter_context(telling(observer, spec, job.dest.limits.remote))
@@ -111,7 +128,7 @@ def run_job(
             if mapped is not None:
                 mapped.keep()
             tend = _nothing_to_tend
-        publish = _publisher(stack.enter_context(publishing(settings)))
+        publish = _publisher(stack.enter_context(publishing(settings)), trace.headers)
         ledger = open_ledger(settings)
         stack.callback(ledger.close)
         ledger.check_server()
@@ -122,7 +139,7 @@ def run_job(
         )
         if mapped is not None and folder is None and not summary.resumable:
             mapped.forget()
-        return summary
+        return trace.ended(summary)
 
 
 def _coordinate(
@@ -267,12 +284,13 @@ def _roots(spec: Spec) -> dict[str, str]:
     return {end.root: end.local for end in (spec.source, spec.dest) if end.scheme == "file"}
 
 
-def _publisher(sender: Celery | None = None) -> Publish:
+def _publisher(sender: Celery | None = None, headers: Mapping[str, str] | None = None) -> Publish:
     sender = sender or app
+    more = {"headers": dict(headers)} if headers else {}
 
     def publish(name: str, queue: str, job: str, task: str) -> None:
         try:
-            sender.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False)
+            sender.send_task(name, args=(job, task), queue=queue, ignore_result=True, retry=False, **more)
         except (OperationalError, *sender.connection_for_write().connection_errors) as error:
             raise Unreachable(f"the broker cannot be reached: {type(error).__name__}") from error
 

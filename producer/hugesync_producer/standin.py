@@ -23,7 +23,7 @@ from hugesync_producer.run import run_job
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError, UsageError
 from hugesync_tasks.leading import DECLINED
-from hugesync_tasks.logs import OURS, configure, get_logger
+from hugesync_tasks.logs import OURS, configure, get_logger, on_every_line
 from hugesync_tasks.process import open_ledger, roots_of
 from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Spec
@@ -44,7 +44,8 @@ def main(job: str, owner: str, level: str = "WARNING") -> int:
     logging.getLogger(OURS).setLevel(logging.INFO)  # that it begins and ends
     if level == "WARNING":  # what failed is in the summary
         logging.getLogger("hugesync_producer.filelog").setLevel(logging.ERROR)
-    log = get_logger(OURS, job=job)
+    on_every_line(job=job)
+    log = get_logger(OURS)
     try:
         if os.getppid() != worker:
             raise KeyboardInterrupt  # the worker died before it could be bound to it

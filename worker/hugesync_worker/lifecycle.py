@@ -30,6 +30,8 @@ def _start_logging(level: int, log_format: str) -> None:
     """Ours and Celery's lines through one handler, so that none passes by the redaction."""
     logs.configure(logging.getLevelName(level), log_format, with_process=True)
     logging.getLogger("celery").setLevel(level)
+    if level > logging.DEBUG:  # "received": of a task that is only a pair of ids yet
+        logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     for ours in (*SAID, __name__):
         logging.getLogger(ours).setLevel(min(level, logging.INFO))
 
