@@ -105,7 +105,9 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 cls.scaler = Scaler(cls.slots, settings.autoscale_min, cls.most or settings.autoscale_max)
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
-                cls.leaving = Leaving(name, settings.drain_timeout, lambda: _children(consumer), last_ledger)
+                cls.leaving = Leaving(
+                    name, settings.drain_timeout, cls.slots.close, lambda: _children(consumer), last_ledger
+                )
                 cls.leaving.listen()
         assert cls.slots is not None
         cls.slots.attach(consumer)
@@ -124,8 +126,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _leave(self) -> None:
         assert self.slots is not None
         assert self.leaving is not None
-        if self.slots.now:
-            self.slots.now = 0  # and the pool stays as it is
+        if not self.leaving.said:
             signals.worker_shutting_down.send(sender=self, sig=self.leaving.told, how="Warm", exitcode=0)
         self.leaving.step(self.slots.idle())
 

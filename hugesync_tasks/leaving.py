@@ -34,16 +34,22 @@ log = logging.getLogger(__name__)
 
 
 class Leaving:
-    """``children``: the pids of the pool. ``ledger`` opens one of its own: a signal may come in the middle of another's call."""
+    """``close``: nothing more is taken from a queue. ``children``: the pids of the pool. ``ledger`` opens one of its own: a
+    signal may come in the middle of another's call."""
 
     def __init__(
-        self, name: str, timeout: float, children: Callable[[], list[int]], ledger: Callable[[], Ledger]
+        self,
+        name: str,
+        timeout: float,
+        close: Callable[[], None],
+        children: Callable[[], list[int]],
+        ledger: Callable[[], Ledger],
     ) -> None:
         self.told = 0  # the signal by which it was told to end
         self.connected = True  # to the broker: ``step`` is called
-        self._name, self._timeout, self._children, self._ledger = name, timeout, children, ledger
+        self.said = False
+        self._name, self._timeout, self._close, self._children, self._ledger = name, timeout, close, children, ledger
         self._until = 0.0
-        self._said = False
 
     def listen(self) -> None:
         """In place of Celery's handlers."""
@@ -54,8 +60,8 @@ class Leaving:
 
     def step(self, idle: bool) -> None:
         """While ``told``, several times a second: ends the worker as soon as it can."""
-        if not self._said:
-            self._said = True
+        if not self.said:
+            self.said = True
             n = len(state.reserved_requests)
             log.info(
                 "told to end by %s: takes nothing more; in hand: %d, may finish within %g s",
@@ -71,6 +77,7 @@ class Leaving:
         if self.told:
             self._end(128 + signum)
         self.told, self._until = signum, time.monotonic() + self._timeout
+        self._close()
         draining.leave_at(self._until)
         signal.setitimer(signal.ITIMER_REAL, self._timeout + END_AFTER)
         if not self.connected:

@@ -55,6 +55,10 @@ class Slots:
 
         qos.can_consume = can_consume
 
+    def close(self) -> None:
+        """Take nothing more; the pool stays as it is."""
+        self.now = 0
+
     def idle(self) -> bool:
         """Whether nothing is in hand, and nothing on its way."""
         return not self._in_hand() and not self._consumer.task_consumer.channel._in_poll

@@ -110,12 +110,12 @@ def test_a_part_in_hand_goes_back_at_once_and_its_file_is_not_begun_anew() -> No
     fleet.ledger.set_upload(JOB, "F", large.fields())
     for number in (1, 2, 3):
         fleet.put(f"F:{number}", "part", {"number": number}, "F")
-    assert fleet.work("F:1") == "f part 1: more"
+    assert fleet.work("F:1") == "part 1: more"
     on_call(fleet.bench.faulty, "put_part", now())
     assert fleet.work("F:2") == "given back"
     assert fleet.free("F:2")
     draining.leave_at(0)
-    assert (fleet.work("F:2"), fleet.work("F:3")) == ("f part 2: more", "f part 3: all")
+    assert (fleet.work("F:2"), fleet.work("F:3")) == ("part 2: more", "part 3: all")
     assert len(fleet.bench.bucket.list_uploads("d/")) == 1
 
 
