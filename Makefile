@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock manifests dist bench bench-profile bench-threads bench-growth bench-scaling bench-delta clean
+.PHONY: help run test test-full test-system fuzz mutations seeds chaos check format docs lock manifests dist bench bench-profile bench-threads bench-growth bench-scaling bench-buffers bench-delta clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -125,12 +125,13 @@ format: $(DEV) ## Format the source and apply the safe fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-docs: $(DEV) ## Write docs/configuration.md, docs/commands.md and the table in docs/stores.md from the code
+docs: $(DEV) ## Write docs/configuration.md, docs/commands.md and the tables in docs/stores.md and docs/metrics.md from the code
 	$(PY) -m hugesync_tasks.config_docs > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
 	$(PY) docs/commands_page.py > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
 	$(PY) -m hugesync_tasks.stores.limits_docs docs/stores.md
+	$(PY) -m hugesync_tasks.metric_docs docs/metrics.md
 
 UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hashes, never an address
@@ -164,6 +165,9 @@ bench-growth: $(DEV) $(BENCH) ## Growth with the number of files and with their 
 
 bench-scaling: $(DEV) $(BENCH) ## 1, 2, 4, 8 worker processes on a store that is far away
 	$(BENCHED) benchmarks/scaling.py $(ARGS)
+
+bench-buffers: $(DEV) ## What the buffers cost and gain, 4 KiB to 64 MiB (docs/buffers.md)
+	$(PY) benchmarks/buffers.py $(ARGS)
 
 bench-delta: $(DEV) ## The delta engine by itself, beside rdiff and rsync where they are installed
 	$(PY) benchmarks/delta.py $(ARGS)

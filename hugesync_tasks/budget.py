@@ -5,11 +5,17 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Condition
+from typing import Protocol
+
+from hugesync_tasks.errors import TooLarge
+from hugesync_tasks.token import Token
 
 HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
 LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
+OF_PROCESS, OF_WORKER = "--memory", "--buffer-budget"  # what bounds the bytes in hand
+ALIVE_EVERY = 1.0  # seconds
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 _MAPPED = 2 << 20  # bytes; above the chunks of a stream, which are reused, and below the bodies of parts
 
@@ -19,22 +25,56 @@ def in_hand(memory: int, resident: int) -> int:
     return max(LEAST, int((memory - resident) * HEADROOM))
 
 
-class Budget:
-    """``hold(n)`` waits until ``n`` bytes fit. More than the whole is let in alone, so that nobody waits for ever."""
+class Holds(Protocol):
+    """What bounds the bytes in hand: a ``Budget``, or the pool of ``buffers``."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    @property
+    def total(self) -> int:
+        """The most that can be held at once."""
+        ...
+
+    @property
+    def limit(self) -> str:
+        """The option that keeps ``total`` from being more."""
+        ...
+
+    def hold(
+        self, n: int, token: Token | None = None, memory: bool = False
+    ) -> AbstractContextManager[memoryview | None]:
+        """Wait until ``n`` bytes fit, and hold them. ``token`` keeps the task alive meanwhile. Where ``memory`` is asked for and
+        lent, a view of exactly ``n`` bytes, until the end; None: whoever asked allocates by itself. Raises TooLarge where they
+        never will fit."""
+        ...
+
+    def reserve(self, n: int) -> None:
+        """``n`` bytes are the process's own from now on."""
+        ...
+
+
+class Budget:
+    """A process's own bound, without a pool. What fitted before something was reserved is let in alone, so that nobody waits for
+    ever."""
+
+    def __init__(self, total: int, limit: str = OF_PROCESS) -> None:
+        self.total, self.limit = total, limit
+        self._whole = total
         self._held = 0
         self._free = Condition()
 
     @contextmanager
-    def hold(self, n: int) -> Iterator[None]:
+    def hold(self, n: int, token: Token | None = None, memory: bool = False) -> Iterator[memoryview | None]:
+        """As ``Holds``; no memory is lent."""
+        if n > self._whole:
+            raise TooLarge(f"{n} bytes are more than the {self._whole} that {self.limit} leaves to a process")
         with self._free:
-            self._free.wait_for(lambda: self._held + min(n, self.total) <= self.total)
+            while self._held + min(n, self.total) > self.total:
+                self._free.wait(ALIVE_EVERY)
+                if token is not None:
+                    token.alive()
             n = min(n, self.total)
             self._held += n
         try:
-            yield
+            yield None
         finally:
             with self._free:
                 self._held -= n

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Celery
+from kombu.entity import Exchange, Queue
 
 from hugesync_tasks.config import Settings, load
 
@@ -78,6 +79,11 @@ def publishing(settings: Settings) -> Iterator[Celery]:
         with suppress(Exception):  # the job has ended; how its connections end is no news
             mine.pool.force_close_all()
         mine.close()
+
+
+def queue_alone(name: str) -> Queue:
+    """A queue without an exchange: nothing of it stays at the broker while it is empty."""
+    return Queue(name, Exchange(""), no_declare=True)  # type: ignore[no-untyped-call]
 
 
 app = Celery("hugesync")

@@ -146,7 +146,9 @@ def _reason(key: str, detail: ErrorDetails) -> str:
 
 
 def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
-    key = str(detail["loc"][0]) if detail["loc"] else ""
+    if not detail["loc"]:  # of several keys together
+        return detail["msg"].removeprefix("Value error, ")
+    key = str(detail["loc"][0])
     where = _source(key, layers)
     if detail["type"] == "extra_forbidden":
         return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import textwrap
 
-from hugesync_tasks.config_model import ENV_PREFIX, OPTIONS, Settings, default_text
+from hugesync_tasks.config_model import ENV_PREFIX, OPTIONS, TABLES, Settings, default_text
 
 _HEAD = """\
 # Configuration
@@ -37,7 +37,12 @@ broker_url = "redis://redis.example:6379/0"
 memory = "1GiB"
 stall_timeout = "2h"
 worker_roots = ["data=/mnt/data", "/srv/export"]
+
+[buffers]
+budget = "2GiB"
 ```
+
+Keys that begin with `buffers_` stand in the file in the table `[buffers]`, without that ([buffers.md](buffers.md)).
 
 Endpoints and credentials of stores are not among these keys: they come from where the clouds' own tools look for them (`AWS_PROFILE`,
 `AWS_ENDPOINT_URL_S3` and `~/.aws`; Google's default credentials; `AZURE_STORAGE_*`). For Google Cloud Storage and Azure Blob the file may
@@ -72,7 +77,17 @@ def page() -> str:
 
 def commented_file() -> str:
     """The configuration file with every key as a comment, in the model's order."""
-    return _FILE_HEAD + "".join(map(_commented, Settings.model_fields)) + _FILE_TAIL
+    keys = [key for key in Settings.model_fields if table_of(key) is None]
+    text = _FILE_HEAD + "".join(map(_commented, keys))
+    for table in TABLES:
+        keys = [key for key in Settings.model_fields if table_of(key) == table]
+        text += f"\n[{table}]\n" + "".join(map(_commented, keys))
+    return text + _FILE_TAIL
+
+
+def table_of(key: str) -> str | None:
+    """The table of the file that the key stands in, there without the table's name before it."""
+    return next((table for table in TABLES if key.startswith(f"{table}_")), None)
 
 
 def _commented(key: str) -> str:
@@ -83,12 +98,13 @@ def _commented(key: str) -> str:
     if isinstance(extra, dict):  # no two machines have the same
         said += f" Default: {extra['default_text']}"
         value = '"/an/absolute/path"'
-    elif isinstance(field.default, int) and default_text(key).isdigit():
+    elif isinstance(field.default, bool) or (isinstance(field.default, int) and default_text(key).isdigit()):
         value = default_text(key)
     lines = textwrap.wrap(
         said, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
     )
-    return "\n".join(["", *lines, f"# {key} = {value}", ""])
+    name = key.removeprefix(f"{table_of(key)}_")
+    return "\n".join(["", *lines, f"# {name} = {value}", ""])
 
 
 def _option(key: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from hugesync_tasks.budget import LEAST
 from hugesync_tasks.config_units import parse_duration, parse_rate, parse_size, show_duration, show_rate, show_size
 from hugesync_tasks.config_url import check_redis_url
 from hugesync_tasks.errors import UsageError
@@ -26,12 +27,14 @@ from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Options
 
 ENV_PREFIX = "HUGESYNC_"
+TABLES = ("buffers",)  # of the configuration file: ``[buffers] size`` is the key ``buffers_size``
 PROFILES = "profiles"  # the table of the configuration file that says how to reach a store
 _JOB = Options()  # the defaults of a job are written down once, there
 
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
 Rate = Annotated[int, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
+Switch = Annotated[bool, PlainSerializer(lambda on: "true" if on else "false")]
 Url = Annotated[str, BeforeValidator(check_redis_url), PlainSerializer(redact)]
 
 
@@ -68,10 +71,16 @@ def config_file() -> Path:
 
 
 class FileSource(TomlConfigSettingsSource):
-    """The configuration file without its ``[profiles.NAME]`` tables, which are ``profiles``' to read: they hold secrets."""
+    """The configuration file without its ``[profiles.NAME]`` tables, which are ``profiles``' to read: they hold secrets. The keys
+    of a table of ``TABLES`` get its name before theirs."""
 
     def __call__(self) -> dict[str, Any]:
-        return {key: value for key, value in super().__call__().items() if key != PROFILES}
+        found = {key: value for key, value in super().__call__().items() if key != PROFILES}
+        for table in TABLES:
+            if isinstance(keys := found.get(table), dict):
+                del found[table]
+                found |= {f"{table}_{key}": value for key, value in keys.items()}
+        return found
 
 
 class Settings(BaseSettings):
@@ -184,6 +193,18 @@ class Settings(BaseSettings):
         le=1024,
         description="Most child processes to which a worker adds while that makes it faster. 0: their number stays.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker answers /metrics, /livez, /readyz, /consuming and /work. 0: it does not; "
+        "hugesync-exporter then takes 9464.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address for that port, 0.0.0.0 for every one of this machine's. Whoever reaches it can read it.",
+    )
 
     task_event_names: Literal["shown", "hidden"] = Field(
         default="shown",
@@ -191,10 +212,56 @@ class Settings(BaseSettings):
         "parts, numbers and sizes.",
     )
 
+    # The table [buffers] of the file: there they are named without the prefix.
+    buffers_enabled: Switch = Field(
+        default=True,
+        description="Whether a worker's processes share one budget of bytes in hand, and lend large memory again. false: each "
+        "keeps to its own part of it, with the same results.",
+    )
+    buffers_budget: Size = Field(
+        default=0,
+        description="Most bytes in hand of all child processes of a worker together, at least 32MiB, at most --memory for each of "
+        "them. 0: half of the memory that the machine or its cgroup gives to the worker.",
+    )
+    buffers_size: Size = Field(
+        default=1 << 20,
+        description="Bytes that are read at once from a local file, and that are lent where nobody says how many.",
+    )
+    buffers_min: Size = Field(
+        default=64 << 10, ge=4 << 10, description="The least size in which memory is lent, at least 4KiB."
+    )
+    buffers_max: Size = Field(
+        default=64 << 20,
+        le=1 << 30,
+        description="The greatest size in which memory is lent, at most 1GiB; what is larger is counted, and allocated anew each time.",
+    )
+    buffers_reuse_from: Size = Field(
+        default=4 << 20, description="From this size on memory that was returned is kept and lent again."
+    )
+    buffers_log_interval: Seconds = Field(
+        default=0.0, description="How often a worker logs what its buffers did. 0: never."
+    )
+
+    @field_validator("buffers_budget")
+    @classmethod
+    def _one_part_must_fit(cls, value: int) -> int:
+        if 0 < value < LEAST:
+            raise ValueError(f"must be 0 or at least {show_size(LEAST)}, or no part fits")
+        return value
+
+    @model_validator(mode="after")
+    def _sizes_are_in_order(self) -> Self:
+        if not self.buffers_min <= self.buffers_size <= self.buffers_max:
+            least, size, most = map(show_size, (self.buffers_min, self.buffers_size, self.buffers_max))
+            raise ValueError(f"buffers_min <= buffers_size <= buffers_max does not hold: {least}, {size}, {most}")
+        return self
+
     @field_validator("*", mode="before")
     @classmethod
-    def _no_key_is_a_truth_value(cls, value: object) -> object:
-        if isinstance(value, bool):  # else pydantic would read ``jobs = true`` as 1
+    def _no_key_is_a_truth_value(cls, value: object, info: ValidationInfo) -> object:
+        if (
+            isinstance(value, bool) and info.field_name != "buffers_enabled"
+        ):  # else pydantic would read ``jobs = true`` as 1
             raise ValueError("true and false mean nothing here")
         return value
 
@@ -240,6 +307,9 @@ OPTIONS = {
     "drain_timeout": "hugesync-worker --drain-timeout",
     "autoscale_min": "hugesync-worker --autoscale-min",
     "autoscale_max": "hugesync-worker --autoscale-max",
+    "buffers_budget": "hugesync-worker --buffer-budget",
+    "metrics_port": "hugesync-worker --metrics-port",
+    "metrics_host": "hugesync-worker --metrics-host",
 }
 
 

@@ -24,9 +24,11 @@ from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, gauges, logs, process, taskevents, tracing
+from hugesync_tasks import __version__, gauges, logs, measuring, process, taskevents, tracing
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.register import Register, own_name
@@ -88,6 +90,15 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     scaler: Scaler | None = None  # where autoscaling is asked for
     most = 0  # children to which it may go, by ``hugesync-worker``; else as many as are set
     planned = 0  # children, by ``hugesync-worker``; else as many as Celery was told
+    tell_every = 0.0  # seconds between two lines on the buffers; 0: none
+    exporting: Exporting | None = None  # where ``metrics_port`` is set, and never in an embedded worker
+
+    def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        settings = load({})
+        type(self).tell_every = settings.buffers_log_interval
+        if not self.introduced:  # a plain Celery worker; its children are forked after this
+            sharing.share(settings, getattr(consumer.controller, "concurrency", None) or default_slots(settings))
 
     def start(self, consumer: Consumer) -> None:
         cls = type(self)
@@ -112,6 +123,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         assert cls.slots is not None
         cls.slots.attach(consumer)
         cls.register.restarted()
+        if cls.exporting is not None:
+            cls.exporting.consume(consumer)
         self._timers = [consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))]
         self._tick(consumer)
         if cls.leaving is not None:
@@ -133,6 +146,8 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
             os.killpg(os.getpgid(0), signal.SIGKILL)  # the producer is gone; nothing of it may go on
+        if self.exporting is not None:
+            self.exporting.tick()
         try:
             assert self.register is not None
             assert self.slots is not None
@@ -154,6 +169,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 consumer.cancel_task_queue(queue)
             if self.leading is not None and not leaves:
                 self.leading.tick()
+            sharing.tell(self.tell_every)
         except HugeSyncError as error:
             log.warning("the register could not be written: %s", error)
 
@@ -196,6 +212,19 @@ def _count_threads() -> None:
 os.register_at_fork(before=_count_threads)
 
 
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _worker_begins(**_: object) -> None:
+    """Before the first child is forked: where metrics are wanted, make what children and exporter share, and start that one."""
+    settings = load({})
+    if not settings.metrics_port or RegisterStep.life_fd is not None:
+        return
+    try:
+        RegisterStep.exporting = Exporting(settings)
+        RegisterStep.exporting.start()
+    except Exception as error:  # no job may fail for want of metrics
+        log.warning("metrics and health are not served: %s", error)
+
+
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _child_starts(**_: object) -> None:
     if process.Process._current is not None or "obstore" in sys.modules or _threads_at_fork > 1:
@@ -210,10 +239,14 @@ def _child_starts(**_: object) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.leave_to_parent()
+        measuring.start(getattr(current_process(), "index", 0))
 
 
 @signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _child_ends(**_: object) -> None:
+    sharing.end()
     tracing.end_of_process()
 
 
@@ -263,12 +296,16 @@ def _task_is_unknown(message: Any = None, name: str = "", **_: object) -> None:
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _worker_is_told_to_end(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.ending()
     if RegisterStep.leading is not None:
         RegisterStep.leading.stop()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _worker_ends(**_: object) -> None:
+    if RegisterStep.exporting is not None:
+        RegisterStep.exporting.stop()
     if RegisterStep.register is not None:
         try:
             RegisterStep.register.leave()

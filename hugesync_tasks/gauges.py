@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from threading import Lock
 
-from hugesync_tasks.token import Meter
+from hugesync_tasks.measuring import CountedMeter
 
 ROWS = 1024  # as many children as a worker may have
 CARRIED = ("bytes.sent", "bytes.received", "bytes.copied_server_side")
@@ -56,7 +56,7 @@ def total() -> Totals:
     return Totals(*map(sum, zip(*_ROW.iter_unpack(_page), strict=True)))
 
 
-class GaugedMeter(Meter):
+class GaugedMeter(CountedMeter):
     """What is taken of it is told here, too."""
 
     def take(self) -> dict[str, int]:

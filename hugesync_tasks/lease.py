@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TypeVar
 
-from hugesync_tasks import draining
+from hugesync_tasks import draining, measuring
 from hugesync_tasks.errors import Cancelled, LeaseLost, Returned, Unreachable
 from hugesync_tasks.gauges import GaugedMeter
 from hugesync_tasks.model import Outcome
@@ -44,6 +44,7 @@ class Lease:
         self._renewed = asked
         self._worked = 0  # bytes read, hashed or moved since the last renewal
         self.token = Token(GaugedMeter(), pulse=self._pulse, patience=PATIENCE, pace=pace)
+        measuring.leased(lease_ms)
 
     def _pulse(self, moved: int) -> None:
         if draining.leaving(self._stays):
@@ -56,7 +57,8 @@ class Lease:
             if time.monotonic() - self._renewed < RENEW_EVERY:
                 return
             asked = time.monotonic()
-            worked, self._worked = self._worked, 0
+            worked = self.worked()
+            measuring.worked(worked)
             traffic = self.token.meter.take() | ({"worked": worked} if worked else {})
             answer = self._ledger.renew(self._job, self._task, self._fence, self._lease_ms, traffic)
             answered = (
@@ -69,6 +71,11 @@ class Lease:
             log.warning("the ledger cannot be reached; going on with the task in hand")
         finally:
             self._lock.release()
+
+    def worked(self) -> int:
+        """Bytes read, hashed or moved since this was asked last."""
+        worked, self._worked = self._worked, 0
+        return worked
 
     def receipts(self, items: Mapping[int, Outcome]) -> None:
         """Record finished files of a batch; a crash after this repeats none of them."""
@@ -103,6 +110,8 @@ class Lease:
                 time.sleep(0.5)
 
     def _heard(self, answer: Renewed) -> None:
+        if answer is Renewed.OK:
+            measuring.leased(self._lease_ms)
         if answer is Renewed.LOST:
             self.token.cancel(LeaseLost("another worker has this task now"))
         elif answer is Renewed.CANCELLED:

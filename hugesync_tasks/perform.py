@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from hugesync_tasks import logs, perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, measuring, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -26,7 +26,8 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
-from hugesync_tasks.model import Entry, Outcome, Part, Transfer, failed
+from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer, failed
+from hugesync_tasks.parts import part_range
 from hugesync_tasks.process import Process
 from hugesync_tasks.stages.begin import LargeFile, begin
 from hugesync_tasks.stages.commit import UNPROVEN, commit
@@ -55,32 +56,46 @@ def perform(job_id: str, task_id: str, process: Process | None = None) -> str:
     asked = time.monotonic()
     claim = ledger.claim(job_id, task_id, owner, lease_ms, process.max_attempts(job_id))
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
+        measuring.task("", "not_taken")
         return claim.answer.lower()
     logs.of_task(job_id, task_id, cache(lambda task=claim.task, file=claim.file: about(task, file).fields()))
     lease = Lease(ledger, job_id, claim, lease_ms, asked, process.pace(job_id))
     work = Work(process, job_id, claim.task, claim, lease)
-    if claim.task.kind not in _HANDLERS:
+    with measuring.performing(claim.task.kind, lease.token.meter, lease.worked) as performed:
+        return _perform(work, performed)
+
+
+def _perform(work: Work, performed: measuring.Performed) -> str:
+    task, claim = work.task, work.claim
+    if task.kind not in _HANDLERS:
         return _strange(work)
     if claim.answer is Claimed.POISON:
+        performed.result = "failed"
         why = f"its task was attempted {claim.counted} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
-        return task_span(job_id, lambda: _attributes(claim), lambda: _HANDLERS[work.task.kind](work))
+        return task_span(work.job_id, lambda: _attributes(claim), lambda: _HANDLERS[task.kind](work))
     except Returned:
-        log.info("task %s goes back to the queue: this worker ends", task_id)
-        lease.give_back()
+        performed.result = "stopped"
+        log.info("task %s goes back to the queue: this worker ends", task.id)
+        work.lease.give_back()
         return "given back"
     except Stopped as stop:
-        log.info("task %s ended early: %s", task_id, stop)
+        performed.result = "stopped"
+        log.info("task %s ended early: %s", task.id, stop)
         return type(stop).__name__
     except Unreachable:
-        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task_id)
+        performed.result = "unreachable"
+        log.warning("task %s: the ledger cannot be reached; its lease will lapse", task.id)
         return "unreachable"
     except Exception as error:
+        performed.result = "failed"
         if not isinstance(error, HugeSyncError):
-            log.exception("task %s failed in an unexpected way", task_id)
-        work.settle({"error": failed(error).wire()})
+            log.exception("task %s failed in an unexpected way", task.id)
+        outcome = failed(error)
+        work.settle({"error": outcome.wire()})
+        measuring.finished(outcome, int(claim.file.get("size", "0")))
         return "failed"
 
 
@@ -115,6 +130,9 @@ def _files(work: Work, run: Callable[[Mapping[int, Transfer], Report], None]) ->
         done.update(finished)
         if len(done) < len(items):
             work.lease.receipts(finished)
+        for i, outcome in finished.items():
+            if items[i].source.kind is not Kind.DIR:
+                measuring.finished(outcome, items[i].source.size)
 
     run({i: t for i, t in items.items() if i not in done}, report)
     work.settle({"items": [done[i].wire() for i in range(len(items))]})
@@ -134,7 +152,8 @@ def _begin(work: Work) -> str:
     try:
         process, todo = work.process, json.loads(work.task.payload)
         transfer = Transfer.unwire(todo["transfer"])
-        large, listed = begin(job, transfer, token, process.budget.total, process.memory_for, todo["whole"])
+        holds = process.budget
+        large, listed = begin(job, transfer, token, holds.total, process.memory_for, todo["whole"], holds.limit)
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
     mine, before = large.fields(), dict(work.claim.file) or todo.get("former", {})
@@ -193,16 +212,21 @@ def _part(work: Work) -> str:
 
 
 def _made(work: Work, large: LargeFile, number: int, listed: Part | None) -> Part:
-    notes, job, hold = FileNotes(work, large), work.job, work.process.budget.hold
+    notes, job, hold, token = FileNotes(work, large), work.job, work.process.budget.hold, work.lease.token
     if large.delta is not None:
         row = notes.row(number)
-        with hold(row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0):
-            return make_part(job, large, number, row, listed, work.lease.token)
-    with hold(0 if job.copies_parts else large.upload.part_size):
-        part, hashes = send_part(job, large, number, listed, work.lease.token, notes.hashed())
+        needed = row.length if job.in_place or len(row.pieces) > 1 or row.fetched else 0
+        with hold(needed, token, memory=not job.in_place) as room:
+            return make_part(job, large, number, row, listed, token, room)
+    with hold(0 if job.copies_parts else _length(large, number), token, memory=True) as room:
+        part, hashes = send_part(job, large, number, listed, token, notes.hashed(), room)
         if hashes:
             notes.keep({f"h{number}": hashes})
         return part
+
+
+def _length(large: LargeFile, number: int) -> int:
+    return part_range(number, large.upload.size, large.upload.part_size)[1]
 
 
 def _commit(work: Work) -> str:
@@ -217,6 +241,7 @@ def _commit(work: Work) -> str:
         return work.replan("upload_lost", str(error))
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
+    measuring.finished(outcome, large.upload.size)
     return outcome.state
 
 

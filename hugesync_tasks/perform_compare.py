@@ -12,7 +12,7 @@ from contextlib import closing
 
 from awscrt.checksums import combine_crc64nvme
 
-from hugesync_tasks import identity
+from hugesync_tasks import identity, measuring
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.model import Entry, Meta, Outcome, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_range
@@ -46,12 +46,12 @@ def begin(work: Work) -> str:
     try:
         here, there = ours.digests(token), theirs.digests(token)
     except Moved as moved:
-        return _over(work, Found(moved.what))
+        return _over(work, Found(moved.what), source.size)
     found = held(here, there)
     if found is None and "crc64" not in here and "crc64" not in there and (here or there):
         found = compare_contents(work.job, source, dest, token)  # an MD5 is of the whole, and no sum of ranges
     if found is not None:
-        return _over(work, found)
+        return _over(work, found, source.size)
     how = "source" if "crc64" in there else "destination" if "crc64" in here else "both"
     generation = identity.generation(identity.fingerprint(source), dest.version, Meta(), RULES_VERSION)
     upload = Upload(transfer.key, "", generation, source.size, range_size(source.size, work.job.options))
@@ -85,7 +85,7 @@ def _of_file(work: Work, step: Callable[[Work, LargeFile, End, End], Found | Non
     except UploadLost as error:
         return work.replan("upload_lost", str(error))
     if found is not None:
-        return _over(work, found)
+        return _over(work, found, large.upload.size)
     number = int(json.loads(work.task.payload)["range"])
     work.settle({"noted": number})
     return f"range {number}"
@@ -124,7 +124,8 @@ def _whole(work: Work, large: LargeFile, ours: End, theirs: End) -> Found:
     return by_digest("crc64", holds["crc64"] == total)
 
 
-def _over(work: Work, found: Found) -> str:
+def _over(work: Work, found: Found, size: int) -> str:
     outcome: Outcome = verdict(found)
     work.settle({"error": outcome.wire()}, close_file=work.task.file if outcome.state == "skipped" else "")
+    measuring.finished(outcome, size)
     return f"{outcome.state} {outcome.message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hugesync_tasks import measuring
 from hugesync_tasks.model import Outcome, Removal
 from hugesync_tasks.stages.remove import RemoveRun
 from hugesync_tasks.work import Work
@@ -19,6 +20,9 @@ def delete(work: Work) -> str:
         done.update(finished)
         if len(done) < len(items):
             work.lease.receipts(finished)
+        for i, outcome in finished.items():
+            if items[i].counted:
+                measuring.finished(outcome, 0)
 
     RemoveRun(work.job, work.lease.token, report, todo["sidecars"]).run(
         {i: r for i, r in items.items() if i not in done}

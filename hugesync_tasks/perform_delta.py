@@ -36,7 +36,7 @@ def _found(work: Work, kind: str) -> str:
     if kind == "m":
         work.process.begin_to_match()
     try:
-        with work.process.budget.hold(BUFFERS * max(delta.block, 8 * MIB)):
+        with work.process.budget.hold(BUFFERS * max(delta.block, 8 * MIB), token):
             if kind == "s":
                 found = sign_range(work.job, key, delta, number, token)
             else:

@@ -16,7 +16,8 @@ from threading import Lock
 import psutil
 
 from hugesync_tasks.bandwidth import Bandwidth
-from hugesync_tasks.budget import HEADROOM, Budget, in_hand, return_freed_memory
+from hugesync_tasks.budget import HEADROOM, in_hand, return_freed_memory
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
 from hugesync_tasks.signature.format import Signature
@@ -24,7 +25,7 @@ from hugesync_tasks.spec import Location, Spec
 from hugesync_tasks.stages.basis import SLIDING
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Ledger
-from hugesync_tasks.state.redis import RedisLedger
+from hugesync_tasks.state.opening import open_ledger as open_ledger
 from hugesync_tasks.stores.backup import BackingUp
 from hugesync_tasks.stores.base import Store
 from hugesync_tasks.stores.opening import open_store
@@ -52,7 +53,7 @@ class Process:
         self.signatures: dict[str, list[Signature]] = {}  # of the file at hand
         self._lock = Lock()
         self._resident: int = psutil.Process().memory_info().rss
-        self.budget = Budget(in_hand(settings.memory, self._resident))
+        self.budget = sharing.budget_for(settings, in_hand(settings.memory, self._resident))
         self._matches = False
 
     @classmethod
@@ -147,16 +148,6 @@ class Process:
         if base is None:
             raise Permanent(f"this worker has no root named {location.root}")
         return replace(location, local=os.path.join(base, location.path) if location.path else base)
-
-
-def open_ledger(settings: Settings) -> RedisLedger:
-    """The ledger of these settings; queues lie where ``celery.configure`` puts them."""
-    return RedisLedger.from_url(
-        settings.ledger_url,
-        prefix=f"{settings.queue_prefix}:",
-        queue_prefix=f"{settings.queue_prefix}:q:",
-        broker_url=settings.broker_url,
-    )
 
 
 def roots_of(settings: Settings) -> dict[str, str]:

@@ -169,6 +169,7 @@ class Snapshot:
     skipped_by: Mapping[str, int] = field(default_factory=dict)  # adds up to the files skipped
     traffic: Mapping[str, int] = field(default_factory=dict)  # of this run, in bytes, by the names of ``MOVED``
     paused: bool = False  # nothing is sent until somebody resumes the job
+    counted: Mapping[str, int] = field(default_factory=dict)  # all traffic counters of this run, and ``conflicts``
 
 
 @dataclass(frozen=True, slots=True)

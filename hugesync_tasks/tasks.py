@@ -10,9 +10,11 @@ import logging
 
 from celery import current_task, signals
 
-from hugesync_tasks import logs, tracing
+import hugesync_tasks.consumer  # noqa: F401  # a plain Celery worker loads this module before it forks: its signals are connected then
+from hugesync_tasks import logs, measuring, tracing
 from hugesync_tasks.celery import app
 from hugesync_tasks.errors import HugeSyncError
+from hugesync_tasks.exporting import CANARY
 from hugesync_tasks.perform import KINDS, perform
 from hugesync_tasks.redact import plain
 
@@ -43,3 +45,9 @@ def _over(**_: object) -> None:
 
 for _kind in KINDS:
     app.task(name=f"hugesync.{_kind}", ignore_result=True)(_run)
+
+
+@app.task(name=CANARY, ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
+def canary(sent: float) -> None:
+    """A message of the exporter's, to see whether one comes through. It leaves nothing behind."""
+    measuring.canary(sent)

@@ -45,6 +45,61 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "the bytes of a killed process come back", "hugesync_tasks/buffers/row.py",
+        "if not granted and table.reap():", "if not granted and False:",
+        "tests/test_buffers_processes.py -k killed",
+    ),
+    Mutation(
+        "a worker's budget is never exceeded", "hugesync_tasks/buffers/row.py",
+        "        if n > room:\n            return 0\n        return n + min(more, room - n)", "        return n",
+        "tests/test_buffers_processes.py -k never_hold",
+    ),
+    Mutation(
+        "bytes are lent in the order of arrival", "hugesync_tasks/buffers/row.py",
+        "        if before:\n", "        if False:\n",
+        "tests/test_buffers_processes.py -k first",
+    ),
+    Mutation(
+        "memory that somebody still sees is not lent again", "hugesync_tasks/buffers/lease.py",
+        "        return True\n    except (SystemError", "        return False\n    except (SystemError",
+        "tests/test_buffers.py -k kept_a_view",
+    ),
+    Mutation(
+        "a Redis that does not answer is no fleet without work", "worker/hugesync_worker/figures.py",
+        "and self._clock() - self._at < STALE else None", "else None",
+        "tests/test_health.py -k stale",
+    ),
+    Mutation(
+        "a job that runs is work before its first task is out", "hugesync_tasks/state/load.py",
+        "max(self.unsettled, int(self.alive))", "self.unsettled",
+        "tests/test_load.py -k nobody_leads",
+    ),
+    Mutation(
+        "a Redis that is away is no worker's death", "worker/hugesync_worker/health.py",
+        "answered_for = min(seen.ledger_for, seen.broker_for)", "answered_for = 10_000.0",
+        "tests/test_health.py -k nobodys_death",
+    ),
+    Mutation(
+        "children that are busy are not deaf", "worker/hugesync_worker/health.py",
+        "if seen.children and seen.busy >= seen.children:", "if False:",
+        "tests/test_health.py -k no_canary",
+    ),
+    Mutation(
+        "what cannot be counted fails no task", "hugesync_tasks/measuring.py",
+        "        except Exception as error:\n            _measures = None", "        except KeyError as error:\n            _measures = None",
+        "tests/test_measuring.py -k tasks_go_on",
+    ),
+    Mutation(
+        "a full disk kills no child that counts", "hugesync_tasks/measuring.py",
+        "os.posix_fallocate(fd, 0, FILE_BYTES)", "os.truncate(fd, FILE_BYTES)",
+        "tests/test_measuring.py -k fits",
+    ),
+    Mutation(
+        "labels are bounded", "hugesync_tasks/job_figures.py",
+        "list(told.items())[:MOST_JOBS]", "list(told.items())",
+        "tests/test_health.py -k bounded",
+    ),
+    Mutation(
         "a line that was cut off is not continued", "producer/hugesync_producer/lines.py",
         '(b"\\n" if self._torn else b"")', 'b""',
         "tests/test_lines.py",
@@ -433,7 +488,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what a batch has finished when it is left has its receipts", "hugesync_tasks/stages/execute.py",
-        "            except Returned:\n                return None\n", "",
+        "        except Returned:\n            return None\n", "",
         "tests/test_draining.py",
     ),
     Mutation(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from hugesync_tasks.budget import LEAST, Budget
+from hugesync_tasks.errors import TooLarge
 
 
 def test_what_does_not_fit_waits_until_something_is_given_back() -> None:
@@ -32,9 +35,9 @@ def test_what_does_not_fit_waits_until_something_is_given_back() -> None:
     assert entered.is_set()
 
 
-def test_more_than_the_whole_is_let_in_alone_and_nobody_waits_for_ever() -> None:
+def test_more_than_the_whole_is_an_error_and_nobody_waits_for_ever() -> None:
     budget = Budget(10)
-    with budget.hold(1000):
+    with pytest.raises(TooLarge, match="--memory"), budget.hold(11):
         pass
     with budget.hold(10):
         pass

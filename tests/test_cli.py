@@ -320,6 +320,7 @@ def test_every_parameter_of_the_command_is_covered_by_a_test_of_its_effect() -> 
     tested |= {"--exclude-from", "--include-from", "--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--version"}
     tested |= {"--map", "--map-query"}  # above
     tested |= {"--progress", "--no-progress", "-P", "--events", "--log-file", "-i", "--itemize-changes"}
+    tested |= {"--metrics-port"}  # test_exporter.py
     tested |= {"--files-from", "--files-from0"}
     tested |= {"--preflight", "--auto"}  # tests/test_preflight.py
     declared = {
@@ -476,6 +477,7 @@ def test_standard_input_can_be_read_once(library: FakeLibrary, monkeypatch: pyte
         (["--broker", "redis://x", "--detach", "--events", "f", "/a", "/b"], "--detach and --events"),
         (["--broker", "redis://x", "--detach", "--log-file", "f", "/a", "/b"], "--detach and --log-file"),
         (["--broker", "redis://x", "--detach", "-i", "/a", "/b"], "--detach and --itemize-changes"),
+        (["--broker", "redis://x", "--detach", "--metrics-port", "9464", "/a", "/b"], "--detach and --metrics-port"),
     ],
 )
 def test_bad_usage_is_one_sentence_that_names_it_exit_2_and_one_json_object(

@@ -19,7 +19,7 @@ def test_the_page_says_what_the_commands_declare() -> None:
 
 def test_every_command_of_the_package_is_there_with_every_option() -> None:
     contexts = [context for name, command in COMMANDS for context in flat(command, name)]
-    assert {"hugesync-submit", "hugesync", "hugesync-worker", "hugesync uploads abort"} <= {
+    assert {"hugesync-submit", "hugesync", "hugesync-worker", "hugesync-exporter", "hugesync uploads abort"} <= {
         c.command_path for c in contexts
     }
     for context in contexts:

@@ -19,6 +19,7 @@ PROGRAMS = {
     "hugesync": "from hugesync_producer.cli import hugesync as main",
     "hugesync-submit": "from hugesync_producer.cli import submit as main",
     "hugesync-worker": "from hugesync_worker.__main__ import main",
+    "hugesync-exporter": "from hugesync_worker.exporter import main",
 }
 
 

@@ -26,8 +26,6 @@ from manifests import OURS, SCHEMAS, compose, quantity, seconds, texts
 from submit import ROOT
 
 SERVICES: dict[str, Any] = compose()["services"]
-PENDING_FOLDERS = {"./prometheus", "./grafana/provisioning", "./grafana/dashboards"}  # of issue 7's part "watching"
-PENDING_COMMANDS = {"hugesync-exporter"}
 MADE = {"users.acl", "broker.env", "flower.env", "grafana.env", "stores.env"}
 
 
@@ -68,7 +66,7 @@ def test_nothing_listens_outside_of_this_host_and_the_redis_not_even_there() -> 
 def test_what_a_service_mounts_is_a_volume_a_file_of_ours_or_the_persons(name: str) -> None:
     for mount in SERVICES[name].get("volumes", []):
         source = plain(mount.removeprefix("${DATA:?the folder that the worker serves}")).rsplit(":/", 1)[0]
-        if not source or source.startswith(":/") or source in compose()["volumes"] or source in PENDING_FOLDERS:
+        if not source or source.startswith(":/") or source in compose()["volumes"]:
             continue
         folder, _, file = source.rpartition("/")
         assert (folder, file in MADE) == ("./secrets", True) or (ROOT / "docker" / source).exists(), mount
@@ -88,7 +86,7 @@ def test_our_services_run_commands_of_the_package() -> None:
     ours = [service for service in SERVICES.values() if plain(service["image"]) == OURS]
     assert len(ours) == 3
     for service in ours:
-        assert service["command"][0] in {*scripts, "celery", *PENDING_COMMANDS}
+        assert service["command"][0] in {*scripts, "celery"}
 
 
 def test_a_worker_has_the_time_to_drain_and_the_redis_keeps_what_it_was_told() -> None:

@@ -80,7 +80,10 @@ def test_every_key_is_taken_from_its_variable_and_from_the_file(key: str, monkey
         "bwlimit": "5MiB/s", "retries": "9", "retry_max_wait": "5s", "conflict_retries": "1", "stall_timeout": "1m", "modify_window": "2s", "part_size": "64MiB", "start_timeout": "5m",
         "log_format": "json", "state_dir": "/s", "runtime_dir": "/r", "worker_roots": "/w", "worker_concurrency": "3",
         "drain_timeout": "7s", "autoscale_min": "2", "autoscale_max": "5",
+        "metrics_port": "9464", "metrics_host": "0.0.0.0",
         "task_event_names": "hidden",
+        "buffers_enabled": "false", "buffers_budget": "64MiB", "buffers_size": "2MiB", "buffers_min": "8KiB", "buffers_max": "32MiB",
+        "buffers_reuse_from": "8MiB", "buffers_log_interval": "1m",
     }  # fmt: skip
 
     quoted = f'["{values[key]}"]' if key == "worker_roots" else f'"{values[key]}"'
@@ -217,11 +220,40 @@ def test_every_mistake_is_told_at_once() -> None:
         load()
 
 
-@pytest.mark.parametrize("key", list(Settings.model_fields))
-def test_true_is_no_value_of_any_key(key: str) -> None:
+@pytest.mark.parametrize("key", [k for k, f in Settings.model_fields.items() if not isinstance(f.default, bool)])
+def test_true_is_no_value_of_a_key_that_is_no_switch(key: str) -> None:
     write(f"{key} = true\n")
 
     with pytest.raises(UsageError, match=key):
+        load()
+
+
+def test_the_keys_of_the_buffers_stand_in_a_table_of_the_file() -> None:
+    path = write("[buffers]\nenabled = false\nbudget = '64MiB'\n")
+    assert (load().buffers_enabled, load().buffers_budget) == (False, 64 << 20)
+    assert source_of("buffers_budget") == ("64MiB", str(path))
+    assert source_of("buffers_enabled") == ("false", str(path))
+
+    write("[buffers]\nbudgets = 1\n")
+    with pytest.raises(UsageError, match=r"unknown key 'buffers_budgets'.*did you mean buffers_budget"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("min = '2MiB'", "buffers_min <= buffers_size <= buffers_max does not hold: 2MiB, 1MiB, 64MiB"),
+        ("size = '128MiB'", "buffers_min <= buffers_size <= buffers_max does not hold"),
+        ("max = '512KiB'", "buffers_min <= buffers_size <= buffers_max does not hold"),
+        ("min = 100", "must be at least 4KiB"),
+        ("max = '2GiB'", "must be at most 1GiB"),
+        ("budget = '1MiB'", "must be 0 or at least 32MiB"),
+        ("enabled = 'perhaps'", "must be a boolean"),
+    ],
+)
+def test_sizes_of_buffers_that_contradict_each_other_are_refused(text: str, said: str) -> None:
+    write(f"[buffers]\n{text}\n")
+    with pytest.raises(UsageError, match=said):
         load()
 
 
@@ -371,11 +403,23 @@ def init(*args: str) -> int:
     return invoke(hugesync_commands, "hugesync", ["config", "--init", *args])
 
 
+def keys_of(text: str) -> list[tuple[str, str]]:
+    """(table, key) of each that is there as a comment; "" = in none."""
+    found, table = [], ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            table = line.strip("[]")
+        elif key := re.match(r"# (\w+) = ", line):
+            found.append((table, key[1]))
+    return found
+
+
 def test_a_new_file_holds_every_key_as_a_comment_and_sets_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert init() == 0
     assert str(config_file()) in capsys.readouterr().out
     text = config_file().read_text()
-    assert re.findall(r"(?m)^# (\w+) = ", text) == list(Settings.model_fields)
+    found = {f"{table}_{name}" if table else name for table, name in keys_of(text)}
+    assert found == set(Settings.model_fields)
     assert {p.source for p in provenance()} == {"default"}
     assert stat.S_IMODE(config_file().stat().st_mode) == 0o600
     assert [p.name for p in config_file().parent.iterdir()] == ["config.toml"]

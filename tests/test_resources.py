@@ -200,7 +200,8 @@ def test_the_memory_there_is_bounds_children_and_what_each_may_have(
 
 
 def test_the_buffers_are_half_of_the_memory_at_most_and_no_more_than_the_children_may_have() -> None:
-    assert plan(settings(), limited(4 * GIB)).buffers == plan(settings(), limited(4 * GIB)).usable // 2
+    assert plan(settings(), limited(4 * GIB)).buffers == 2 * GIB
+    assert plan(settings(buffers_budget="64MiB"), HOST).buffers == 64 * MIB
     assert plan(settings(worker_concurrency=2), HOST).buffers == GIB
 
 

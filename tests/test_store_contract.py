@@ -699,6 +699,20 @@ def test_parts_may_arrive_out_of_order_and_nothing_is_visible_before_the_commit(
     assert objects(store) == ["d/big"]
 
 
+def test_a_part_may_be_a_view_of_memory_that_holds_something_else_after_the_call(store: Store) -> None:
+    body = body_of(store, 1)
+    upload, meta = begin(store, "f", len(body))
+    memory, parts = bytearray(upload.part_size), []
+    for number, chunk in enumerate((body[: upload.part_size], body[upload.part_size :]), 1):
+        memory[: len(chunk)] = chunk
+        with memoryview(memory)[: len(chunk)] as view:
+            parts.append(store.put_part(upload, number, view, Token()))
+        memory[:] = bytes(len(memory))
+    memory.append(0)  # a view that somebody kept would refuse this
+    store.complete(upload, parts, meta, ABSENT, crc64nvme(body), Token())
+    assert read(store, "f") == body
+
+
 def test_an_upload_of_one_part_is_an_object(store: Store) -> None:
     upload, meta = begin(store, "f", 10)
     commit = store.complete(upload, send(store, upload, b"0123456789"), meta, ABSENT, None, Token())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -73,16 +74,20 @@ def test_a_plain_celery_worker_says_it_too(place: Place, url: str, tmp_path: Pat
     celery = [sys.executable, "-m", "celery", "-A", "hugesync_tasks", "worker", "--loglevel", "INFO", "-c", "1"]
     worker = place.start(celery, HUGESYNC_BROKER_URL=url, HUGESYNC_WORKER_ROOTS=f"data={tmp_path}")
     wait_until(lambda: f"roots, as soon as a job needs them: data={tmp_path}" in worker.said(), what="its roots")
+    (child,) = worker.children()
+    open_files = [os.readlink(fd) for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
+    assert [f for f in open_files if "hugesync-buffers" in f], "the budget of all children was made before this one"
     assert worker.stop() == 0
     assert "s3cret" not in worker.said() + worker.out.read_text()
 
 
-@pytest.mark.parametrize("command", ["hugesync", "hugesync-submit", "hugesync-worker"])
+@pytest.mark.parametrize("command", ["hugesync", "hugesync-submit", "hugesync-worker", "hugesync-exporter"])
 def test_each_command_tells_its_version(place: Place, command: str) -> None:
     entry = {
         "hugesync": "from hugesync_producer.cli import hugesync as main",
         "hugesync-submit": "from hugesync_producer.cli import submit as main",
         "hugesync-worker": "from hugesync_worker.__main__ import main",
+        "hugesync-exporter": "from hugesync_worker.exporter import main",
     }[command]
     ended = place.start([sys.executable, "-c", f"{entry}; import sys; sys.exit(main())", "--version"]).finish()
     assert (ended.code, ended.out) == (0, f"{command} {__version__}\n")

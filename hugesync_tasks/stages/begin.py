@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from hugesync_tasks.budget import OF_PROCESS, OF_WORKER
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import SourceChanged, StoreError, TooLarge
 from hugesync_tasks.model import Entry, Meta, Part, Transfer, Upload
@@ -76,11 +77,12 @@ def begin(
     in_hand: int | None = None,
     memory_for: Callable[[int], int] | None = None,
     whole: str = "",
+    limit: str = OF_PROCESS,
 ) -> tuple[LargeFile, list[Part]]:
     """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
 
     ``in_hand``: the bytes a worker may hold; a part must fit. ``memory_for``: the ``--memory`` that lets a worker hold so many
-    bytes, for the sentence where it does not. ``whole``: why it must go whole, whatever could be saved. An upload without an
+    bytes, for the sentence where it does not; ``limit``: the option that bounds ``in_hand``. ``whole``: why it must go whole, whatever could be saved. An upload without an
     id is not begun yet: its delta is to be found first. Raises SourceChanged where the source is not what was planned,
     TooLarge where its parts would not fit, and what the store raises.
     """
@@ -99,9 +101,9 @@ def begin(
     if keeps_sidecar(job, size):
         step = _whole_blocks(step, signed_block(job, size), job.dest.limits.max_part)
     if in_hand is not None and step > in_hand and not job.copies_parts:
-        remedy = f"; with --memory {show_size(memory_for(step))} they fit" if memory_for else ""
+        remedy = f"; with {_remedy(limit, step, memory_for)} they fit" if memory_for else ""
         raise TooLarge(
-            f"a file of {size} bytes needs parts of {step >> 20} MiB, and --memory leaves a worker only {in_hand >> 20} MiB "
+            f"a file of {size} bytes needs parts of {step >> 20} MiB, and {limit} leaves a worker only {in_hand >> 20} MiB "
             f"for them{remedy}",
             key,
         )
@@ -110,13 +112,19 @@ def begin(
     if delta is not None and in_hand is not None:
         needed = delta.in_hand(size, max(step, job.options.part_size))
         if needed > in_hand:
-            remedy = f", and {show_size(memory_for(needed))} would" if memory_for else ""
-            delta, why = None, f"--memory leaves no room to look for what changed{remedy}"
+            remedy = f", and {_remedy('', needed, memory_for)} would" if memory_for and limit == OF_PROCESS else ""
+            delta, why = None, f"{limit} leaves no room to look for what changed{remedy}"
     if delta is not None:
         upload = Upload(transfer.target, "", meta.generation, size, step)
         return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta, source_id=head.version_id), []
     upload, listed = open_upload(job, transfer.target, size, step, meta, token)
     return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why, source_id=head.version_id), listed
+
+
+def _remedy(limit: str, needed: int, memory_for: Callable[[int], int]) -> str:
+    if limit == OF_WORKER:
+        return f"{limit} {show_size(-(-needed // MIB) * MIB)}"
+    return f"{limit} {show_size(memory_for(needed))}".strip()
 
 
 def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, token: Token) -> tuple[Upload, list[Part]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hugesync_tasks import draining, logs
-from hugesync_tasks.budget import Budget
+from hugesync_tasks.budget import Holds
 from hugesync_tasks.errors import Returned, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.stages.alone import Alone, Pending, known
@@ -36,7 +36,7 @@ Report = Callable[[Mapping[int, Outcome]], None]
 class BatchRun:
     """One batch task: run it with the items that have no receipt yet; ``report`` is called with finished items."""
 
-    def __init__(self, job: JobContext, token: Token, report: Report, budget: Budget) -> None:
+    def __init__(self, job: JobContext, token: Token, report: Report, budget: Holds) -> None:
         self._job = job
         self._token = token
         self._report = report
@@ -151,21 +151,21 @@ class BatchRun:
         """None: this worker ends, and the file was not begun, or had to be left."""
         index, transfer = item
         logs.of_file(transfer.key)
-        with self._budget.hold(self._in_hand(transfer.source)):
-            try:
+        try:
+            with self._budget.hold(self._in_hand(transfer.source), self._token):
                 if draining.leaving():
                     return None
                 return self._start(index, transfer, puts)
-            except Returned:
-                return None
-            except Stopped:
-                raise
-            except Exception as error:  # whatever it is, it fails one file
-                return failed(known(error))
-            finally:
-                logs.of_file()
-                with suppress(Returned):  # this one is brought; the next is not begun
-                    self._token.moved(0)
+        except Returned:
+            return None
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, it fails one file
+            return failed(known(error))
+        finally:
+            logs.of_file()
+            with suppress(Returned):  # this one is brought; the next is not begun
+                self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:
         return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)

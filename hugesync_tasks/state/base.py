@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from hugesync_tasks import bucket
 from hugesync_tasks.aimd import Grant, Report
 from hugesync_tasks.model import Part
+from hugesync_tasks.state.load import Load
 
 Traffic = Mapping[str, int]
 # what of a renewal's traffic is payload that moved
@@ -265,6 +266,9 @@ class Ledger(Protocol):
     def retract(self, queue: str) -> None: ...
     def announced(self) -> dict[str, str]: ...
     def queue_length(self, queue: str) -> int: ...
+    def load(self) -> Load:
+        """What all jobs have to do, and who is there for it; on Redis as of at most ``LOAD_MS`` ago, however many ask."""
+
     def close(self) -> None: ...
 
 

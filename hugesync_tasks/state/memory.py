@@ -11,10 +11,11 @@ from typing import Any
 
 from hugesync_tasks.model import Part
 from hugesync_tasks.state.base import CARRIED, Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
-from hugesync_tasks.state.memory_jobs import JobRecord, MemoryJobs, TaskRecord, UploadRecord
+from hugesync_tasks.state.memory_jobs import JobRecord, TaskRecord, UploadRecord
+from hugesync_tasks.state.memory_load import MemoryLoad
 
 
-class MemoryLedger(MemoryJobs):
+class MemoryLedger(MemoryLoad):
     """``Ledger``; ``clock`` is in seconds. ``queues`` is what ``queue_length`` answers. Thread-safe.
 
     Only ``events`` with a time-out waits in real time; a simulation asks with 0.

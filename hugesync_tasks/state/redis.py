@@ -15,7 +15,8 @@ import redis
 from hugesync_tasks.model import Part
 from hugesync_tasks.state.base import Claim, Claimed, Event, PartAnswer, Renewed, Task, TaskStatus, Traffic
 from hugesync_tasks.state.redis_connect import SOCKET_TIMEOUT
-from hugesync_tasks.state.redis_jobs import RedisJobs, listed
+from hugesync_tasks.state.redis_jobs import listed
+from hugesync_tasks.state.redis_load import RedisLoad
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ _NOTES_PER_CALL = 64  # of up to 40 KB, and some of the large ones of 150 KB
 _LONGEST_WAIT = SOCKET_TIMEOUT - 10  # s; a blocking call must end well before its socket gives up
 
 
-class RedisLedger(RedisJobs):
+class RedisLedger(RedisLoad):
     """``Ledger`` on one server, or two: the state's, and the broker's where the queues lie.
 
     ``queue_prefix`` equals Celery's ``global_keyprefix``; queue ``q`` is the list ``queue_prefix + q``.

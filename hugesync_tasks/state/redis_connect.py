@@ -28,7 +28,7 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)  # s before each repeat of a call whose conn
 SCRIPTS = (
     "hold", "release", "lead", "take_up", "checkpoint", "take_over", "put_tasks", "recall", "claim", "renew", "give_back", "settle", "statuses", "finished",
     "set_upload", "put_notes",
-    "put_parts", "part_done", "forget_job", "heartbeat", "rate", "draw",
+    "put_parts", "part_done", "forget_job", "heartbeat", "rate", "draw", "load",
 )  # fmt: skip
 
 _BAD_URL = "a Redis URL must read redis://, rediss:// or unix://, with %-escapes for special characters of a password"

@@ -30,7 +30,7 @@ from hugesync_tasks.stores.azure_errors import BlocksGone
 from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_recovery import with_room
 from hugesync_tasks.stores.azure_root import AzureRoot, base64_of, condition
-from hugesync_tasks.stores.base import ANY, NotInPlace, Parts
+from hugesync_tasks.stores.base import ANY, Body, NotInPlace, Parts
 from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import crc64_of
@@ -51,12 +51,12 @@ class AzureUploads(AzureRoot, NotInPlace):
         token.check()
         return Upload(key, _upload_id(meta.generation), meta.generation, size, part_size)
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         block = Block(upload.id, number, len(body), crc64_of(body))
         with_room(self, upload.key, upload.id, token, lambda: self._put_block(upload, block, body, token))
         return block.part(block.id())
 
-    def _put_block(self, upload: Upload, block: Block, body: bytes, token: Token) -> None:
+    def _put_block(self, upload: Upload, block: Block, body: Body, token: Token) -> None:
         assert block.crc64 is not None
         token.requested("part")
         answer = self._ask(

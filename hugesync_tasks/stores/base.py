@@ -12,7 +12,7 @@ Lost replies. Any call may take effect and raise ``Transient``. What a repeat th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from hugesync_tasks.errors import Unsupported
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
@@ -23,15 +23,23 @@ if TYPE_CHECKING:
     from hugesync_tasks.stores.findings import Findings
 
 __all__ = [
-    "ABSENT", "ANY", "GIB", "KIB", "MIB", "TIB",
-    "Limits", "NotInPlace", "Parts", "PutBatch", "Reader", "Store", "Stretch", "NoBlocks",
+    "ABSENT", "ANY", "Body", "GIB", "KIB", "MIB", "TIB",
+    "Limits", "NotInPlace", "Parts", "PutBatch", "Reader", "Store", "Stretch", "NoBlocks", "filling",
 ]  # fmt: skip
 
 ABSENT = None  # ``expected=ABSENT``: the call succeeds only where nothing is
 ANY = "*"  # ``expected=ANY``: unconditional; only where the user chose ``--unsafe-no-conflict-check``
 
+Body = bytes | memoryview  # a view may be of memory that is lent: nobody keeps it after the call
 Parts = list[Part]  # inside a Store, ``list`` is its method
 Stretch = tuple[int, int]  # offset and length in bytes
+
+
+def filling(reader: Reader, room: memoryview) -> Iterator[int] | None:
+    """Read all of ``reader`` straight into ``room``, which must be exactly as long: how many bytes came, piece by piece, under the
+    rules of iteration. None where it gives only chunks. A reader that can has the method ``fill``, with the same arguments."""
+    fill = getattr(reader, "fill", None)
+    return None if fill is None else cast("Iterator[int] | None", fill(room))
 
 
 @runtime_checkable
@@ -67,7 +75,7 @@ class PutBatch(Protocol):
 class NotInPlace:
     """For adapters whose objects are only ever replaced whole."""
 
-    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, Body]], token: Token) -> Part:
         raise Unsupported("this store writes nothing in place", upload.key)
 
     def overwrite(
@@ -174,7 +182,7 @@ class Store(Protocol):
         ``meta.generation`` and a repeat finds the same; elsewhere every call opens a new one."""
         ...
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         """Write part ``number`` (offset ``(number-1) * part_size``), with its CRC64NVME sent and checked where the store
         can. Durable on return. A repeat with the same bytes replaces it. Raises NoSuchUpload."""
         ...
@@ -208,7 +216,7 @@ class Store(Protocol):
         """
         ...
 
-    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, Body]], token: Token) -> Part:
         """Write of part ``number`` only some pieces (offset in the file, bytes), for ``overwrite``; durable on return. Nobody
         lists such a part: it is proven with the whole. Only where ``limits.in_place``, else Unsupported."""
         ...

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import Any
 
+from hugesync_tasks.stores.base import Body
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.token import Token
 
@@ -15,7 +16,7 @@ _NO_LINES = {ord("\r"): None, ord("\n"): None}
 class RelatedBody:
     """File-like over description and bytes; renews the lease as the bytes go out, never holds them twice."""
 
-    def __init__(self, about: dict[str, Any], body: bytes, token: Token, overhead: bool = False) -> None:
+    def __init__(self, about: dict[str, Any], body: Body, token: Token, overhead: bool = False) -> None:
         edge = uuid.uuid4().hex
         kind = str(about.get("contentType", "")).encode("ascii", "ignore").decode().translate(_NO_LINES)
         described = json.dumps(about, separators=(",", ":"), ensure_ascii=True)

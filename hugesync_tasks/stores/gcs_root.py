@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any, Self
 
 from hugesync_tasks.errors import BadName, Corrupted, NotFound, StoreError, Transient, VersionMismatch
-from hugesync_tasks.stores.base import ANY, GIB, TIB, Limits
+from hugesync_tasks.stores.base import ANY, GIB, TIB, Body, Limits
 from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.gcs_body import RelatedBody
 from hugesync_tasks.stores.gcs_client import GcsClients, segment
@@ -90,7 +90,7 @@ class GcsRoot:
         )
 
     def _write(
-        self, name: str, whole: str, body: bytes, about: dict[str, Any], expected: str | None, token: Token, doing: str,
+        self, name: str, whole: str, body: Body, about: dict[str, Any], expected: str | None, token: Token, doing: str,
         key: str, *, overhead: bool = False, kms: str | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """One object in one request, its CRC32C sent and compared with what the store says it holds."""

@@ -19,7 +19,7 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ABSENT, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.base import ABSENT, Body, NoBlocks, NotInPlace, Parts, Store
 from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.gcs_compose import GcsCompose, checked, combined
 from hugesync_tasks.stores.gcs_listing import GcsListing
@@ -61,7 +61,7 @@ class GcsUploads(GcsCompose, NotInPlace, NoBlocks):
             key, upload_id(key, made_for, size, part_size, meta.sse_kms_key), meta.generation, size, part_size
         )
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         crc64, crc32c, whole = crc64_of(body), crc32c_of(body), self._temporary(upload, name_of(number))
         said, kms, doing = about(upload, note_of(crc64, crc32c, len(body))), kms_of(upload), f"send part {number}"
         try:

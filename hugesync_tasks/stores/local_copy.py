@@ -5,44 +5,43 @@ from __future__ import annotations
 import errno
 import os
 
+from hugesync_tasks.buffers.copying import CANNOT, Counting, copy, write
 from hugesync_tasks.errors import SourceChanged
 from hugesync_tasks.stores import local_kernel as kernel
+from hugesync_tasks.stores.base import Body
 from hugesync_tasks.token import Token
 
 HOLE = 64 << 10  # a run of zeros this long, so aligned, is left out of a new file
 _ZEROS = bytes(HOLE)
 _STEP = 8 << 20  # bytes between two looks at the token
-_CANNOT = {
-    errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.EBADF,
-    errno.ETXTBSY,
-}  # fmt: skip
 
 
-def write_at(fd: int, body: bytes, offset: int) -> None:
+def write_at(fd: int, body: Body, offset: int) -> None:
     """All of ``body`` at ``offset``."""
-    view = memoryview(body)
-    while view:
-        n = os.pwrite(fd, view, offset)
-        view, offset = view[n:], offset + n
+    write(fd, body, offset)
 
 
-def write_sparse(fd: int, body: bytes, offset: int) -> None:
+def write_sparse(fd: int, body: Body, offset: int) -> None:
     """Like ``write_at``, but blocks of zeros become (or stay) holes whatever the range held before."""
     view, at, end = memoryview(body), 0, len(body)
     while at < end:
         stop = at
-        while stop + HOLE <= end and body.startswith(_ZEROS, stop):
+        while stop + HOLE <= end and _is_zeros(body, stop):
             stop += HOLE
         if stop > at:
             make_zeros(fd, offset + at, stop - at)
             at = stop
             continue
-        while stop < end and not (stop + HOLE <= end and body.startswith(_ZEROS, stop)):
+        while stop < end and not (stop + HOLE <= end and _is_zeros(body, stop)):
             stop = min(stop + HOLE, end)
-        run = view[at:stop]
-        while run:
-            n = os.pwrite(fd, run, offset + at)
-            run, at = run[n:], at + n
+        write(fd, view[at:stop], offset + at)
+        at = stop
+
+
+def _is_zeros(body: Body, at: int) -> bool:
+    if isinstance(body, bytes):
+        return body.startswith(_ZEROS, at)
+    return body[at] == 0 and bytes(body[at : at + HOLE]) == _ZEROS  # views compare byte by byte
 
 
 def make_zeros(fd: int, offset: int, length: int) -> None:
@@ -53,7 +52,7 @@ def make_zeros(fd: int, offset: int, length: int) -> None:
     try:
         kernel.punch_hole(fd, offset, length)
     except OSError as e:
-        if e.errno not in _CANNOT:
+        if e.errno not in CANNOT:
             raise
         for at in range(offset, end, _STEP):
             write_at(fd, bytes(min(_STEP, end - at)), at)
@@ -84,12 +83,17 @@ def copy_range(
         _copied(length, token)
         return
     except OSError as e:
-        if e.errno not in _CANNOT:
+        if e.errno not in CANNOT:
             raise
     end = start + length
     if os.fstat(source).st_size < end:
         raise SourceChanged(f"{key}: shrank while it was read", key)
-    by_kernel = hasattr(os, "copy_file_range")
+
+    def moved(n: int) -> None:
+        if paid:
+            token.pay(n)
+        _copied(n, token)
+
     at = start
     while at < end:
         data = next_data(source, at, end)
@@ -102,23 +106,9 @@ def copy_range(
         step = min(most, _next_hole(source, at, end) - at)
         if step <= 0:
             step = min(most, end - at)  # the file changed under the two seeks; the caller's check will tell
-        done = 0
-        if by_kernel:
-            try:
-                done = os.copy_file_range(source, dest, step, at, offset + at - start)
-            except OSError as e:
-                if e.errno not in _CANNOT:
-                    raise
-                by_kernel = False
-        if done == 0:  # it cannot, or says nothing of why it stopped
-            chunk = os.pread(source, min(step, 1 << 20), at)
-            if not chunk:
-                raise SourceChanged(f"{key}: shrank while it was read", key)
-            write_at(dest, chunk, offset + at - start)
-            done = len(chunk)
-        if paid:
-            token.pay(done)
-        _copied(done, token)
+        done = copy(source, dest, length=step, at=at, to=offset + at - start, sinks=[Counting(moved)])
+        if done == 0:
+            raise SourceChanged(f"{key}: shrank while it was read", key)
         at += done
 
 

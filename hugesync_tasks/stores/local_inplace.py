@@ -16,6 +16,7 @@ from hashlib import blake2b
 
 from awscrt.checksums import crc64nvme
 
+from hugesync_tasks.buffers.copying import Chunk, Counting, tee
 from hugesync_tasks.errors import Corrupted, Permanent, VersionMismatch
 from hugesync_tasks.model import Meta, Upload
 from hugesync_tasks.stores import local_meta, local_ranges
@@ -27,7 +28,6 @@ from hugesync_tasks.token import Token
 NOTE = "written in place: the conflict guard was best effort, and a crash would have left a mixture until the next run"
 _MARK = struct.Struct(">Q8s")  # inode of the file that is being changed, checksum
 _AT = 400  # behind the header of the ``.ranges``, before its first slot
-_CHUNK = 1 << 20
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 assert local_ranges.HEADER <= _AT <= local_ranges.FIRST - _MARK.size
@@ -72,14 +72,17 @@ def change(
 
 def _prove(file: int, temp: int, kept: Sequence[Stretch], upload: Upload, crc64: int, token: Token) -> None:
     crc, at = 0, 0
+
+    def digest(chunk: Chunk) -> None:
+        nonlocal crc
+        crc = crc64nvme(chunk, crc)
+
     for start, length in (*kept, (upload.size, 0)):
         for fd, end in ((temp, start), (file, start + length)):
-            while at < end:
-                chunk = os.pread(fd, min(_CHUNK, end - at), at)
-                if not chunk:
-                    raise Corrupted(f"{upload.key}: ends at {at} of {end} bytes", upload.key)
-                crc, at = crc64nvme(chunk, crc), at + len(chunk)
-                token.moved(len(chunk))
+            if at < end:
+                at += tee(fd, digest, Counting(token.moved), at=at, length=end - at)
+            if at < end:
+                raise Corrupted(f"{upload.key}: ends at {at} of {end} bytes", upload.key)
     if crc != crc64:
         raise Corrupted(f"{upload.key}: what is there and what was fetched are not the file that was sent", upload.key)
 

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from hugesync_tasks.buffers import copying
 from hugesync_tasks.errors import NotFound, Permanent, SourceChanged, VersionMismatch
 from hugesync_tasks.model import Entry, Head
 from hugesync_tasks.stores.base import MIB
@@ -81,6 +82,26 @@ class FileReader:
             if self._end == 0 == self._st.st_size:
                 self._token.check()
                 unchanged(self._fd, self._st, self._key)
+
+    def fill(self, room: memoryview) -> Iterator[int] | None:
+        """The range into ``room``, without a copy in between."""
+        return self._filled(room) if len(room) == self._end - self._at and len(room) else None
+
+    def _filled(self, room: memoryview) -> Iterator[int]:
+        first, step = self._at, copying.piece()
+        with translated(self._key):
+            while self._at < self._end:
+                at = self._at - first
+                n = os.preadv(self._fd, [room[at : at + step]], self._at)
+                if n == 0:
+                    raise SourceChanged(f"{self._key}: shrank while it was read", self._key)
+                self._at += n
+                if self._at == self._end:
+                    if self._end == self._st.st_size and os.pread(self._fd, 1, self._end):
+                        raise SourceChanged(f"{self._key}: grew while it was read", self._key)
+                    unchanged(self._fd, self._st, self._key)
+                self._token.moved(n)
+                yield n
 
     def close(self) -> None:
         if self._fd >= 0:

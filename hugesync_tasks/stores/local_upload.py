@@ -16,7 +16,7 @@ from secrets import token_hex
 from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Permanent
 from hugesync_tasks.model import Commit, Kind, Meta, Part, Upload
 from hugesync_tasks.stores import local_litter, local_meta, local_ranges, local_temporary
-from hugesync_tasks.stores.base import Stretch
+from hugesync_tasks.stores.base import Body, Stretch
 from hugesync_tasks.stores.beneath import Beneath
 from hugesync_tasks.stores.local_commit import Publisher
 from hugesync_tasks.stores.local_copy import copy_range, write_at, write_sparse
@@ -61,7 +61,7 @@ class LocalUploads:
                 raise
         return upload
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         from awscrt.checksums import crc64nvme
 
         token.check()
@@ -115,7 +115,7 @@ class LocalUploads:
             sync_folder(self.place, name.parent)
         return Commit(upload.key, version_of(st), upload.size, notes=(*notes, *self.publisher.notes))
 
-    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, Body]], token: Token) -> Part:
         token.check()
         length = local_ranges.part_length(upload, number)
         _check_length(upload, number, length)

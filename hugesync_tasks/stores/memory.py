@@ -13,7 +13,7 @@ from awscrt.checksums import crc64nvme
 from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent, TooLarge, Unsupported, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
 from hugesync_tasks.names import is_ours
-from hugesync_tasks.stores.base import ANY, MIB, Limits, NoBlocks, NotInPlace, Parts, PutBatch, Store
+from hugesync_tasks.stores.base import ANY, MIB, Body, Limits, NoBlocks, NotInPlace, Parts, PutBatch, Store
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.borrowed import borrowed
 from hugesync_tasks.stores.findings import Findings
@@ -173,7 +173,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
         token.requested("create")
         return Upload(key, self.bucket.create_upload(whole, meta), meta.generation, size, part_size)
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         token.requested("part")
         token.pay(len(body))
         token.sent(len(body))
@@ -249,7 +249,7 @@ class MemoryStore(KeepsByCopy, NotInPlace, NoBlocks):
         if expected != ANY and self.limits.conditional_commit == "none":
             raise Unsupported("this store cannot make a commit conditional", key)
 
-    def _crc64(self, body: bytes) -> int | None:
+    def _crc64(self, body: Body) -> int | None:
         return crc64nvme(body) if self.limits.full_crc64 else None
 
     def _as_commit(self, key: str, made: StoredObject) -> Commit:

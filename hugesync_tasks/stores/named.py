@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hugesync_tasks.errors import StoreError
 from hugesync_tasks.model import Commit, Entry
-from hugesync_tasks.stores.base import PutBatch, Reader, Store
+from hugesync_tasks.stores.base import PutBatch, Reader, Store, filling
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.stores.wrapper import WrappedBatch, Wrapper
@@ -80,6 +80,14 @@ class _NamedReader:
     def __iter__(self) -> Iterator[bytes]:
         with self._naming():
             yield from self._inner
+
+    def fill(self, room: memoryview) -> Iterator[int] | None:
+        pieces = filling(self._inner, room)
+        return None if pieces is None else self._named(pieces)
+
+    def _named(self, pieces: Iterator[int]) -> Iterator[int]:
+        with self._naming():
+            yield from pieces
 
     def __enter__(self) -> Reader:
         self._inner.__enter__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from hugesync_tasks.errors import Stopped
+from hugesync_tasks.stores.base import Body
 from hugesync_tasks.token import Token
 
 # Bytes handed to the socket at once. Measured with 16 MiB parts (CPU per part, unsigned): `bytes` 5.5 ms; this class with
@@ -23,7 +24,7 @@ class PacedBody:
     by a reader that takes no more than it asked for; that counts as nothing, and waits for nothing.
     """
 
-    def __init__(self, body: bytes, token: Token, overhead: bool = False, signed: bool = False) -> None:
+    def __init__(self, body: Body, token: Token, overhead: bool = False, signed: bool = False) -> None:
         self._view = memoryview(body)
         self._at = 0
         self._token = token

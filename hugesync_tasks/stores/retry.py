@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from hugesync_tasks.errors import Corrupted, NoSuchUpload, NotFound, Throttled, Transient, VersionMismatch
+from hugesync_tasks.errors import NoSuchUpload, NotFound, Throttled, Transient, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Meta, Upload
 from hugesync_tasks.stores.base import Parts, Reader, Store
+from hugesync_tasks.stores.resuming import ResumingReader
 from hugesync_tasks.stores.wrapper import Wrapper, innermost
 from hugesync_tasks.token import Token
 
@@ -203,80 +204,3 @@ def _count(state: RetryCallState, token: Token) -> None:
 
 def _too_late(state: RetryCallState, token: Token) -> bool:
     return token.remaining(state.upcoming_sleep) < state.upcoming_sleep
-
-
-class ResumingReader:
-    """A stream that, when it breaks, goes on at the byte it had reached, of the same version.
-
-    Corrupted is not healed: what was handed out is wrong already. Nor is an object without a version, of which the
-    rest could be another's.
-    """
-
-    def __init__(
-        self,
-        store: RetryingStore,
-        reader: Reader,
-        key: str,
-        token: Token,
-        start: int,
-        length: int | None,
-        overhead: bool,
-    ) -> None:
-        self.head = reader.head
-        self._store = store
-        self._reader = reader
-        self._key = key
-        self._token = token
-        self._start = start
-        self._wanted = length if length is not None else max(0, reader.head.entry.size - start)
-        self._overhead = overhead
-        self._done = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        chunks = iter(self._reader)
-        while True:
-            try:
-                for chunk in chunks:
-                    self._done += len(chunk)
-                    yield chunk
-                if self._done >= self._wanted:
-                    return
-                error = self._short()
-            except Corrupted:
-                raise
-            except Transient as broken:
-                error = broken
-            if self._done >= self._wanted:
-                return  # it broke after its last byte
-            if not self.head.entry.version:
-                raise error
-            chunks, chunk = self._store.again(error, self._token, self._resume)
-            self._done += len(chunk)
-            yield chunk
-
-    def __enter__(self) -> ResumingReader:
-        self._reader.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._reader.__exit__(*exc)
-
-    def _resume(self) -> tuple[Iterator[bytes], bytes]:
-        self._reader.__exit__(None, None, None)
-        self._reader = self._store.inner.open(
-            self._key,
-            self.head.entry.version,
-            self._token,
-            self._start + self._done,
-            self._wanted - self._done,
-            self._overhead,
-        )
-        self._reader.__enter__()
-        chunks = iter(self._reader)
-        chunk = next(chunks, b"")
-        if not chunk:
-            raise self._short()
-        return chunks, chunk
-
-    def _short(self) -> Transient:
-        return Transient(f"the stream ended after {self._done} of {self._wanted} bytes", self._key)

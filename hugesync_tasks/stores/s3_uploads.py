@@ -17,7 +17,7 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.model import Commit, Meta, Part, Upload
-from hugesync_tasks.stores.base import ANY, NoBlocks, NotInPlace, Parts, Store
+from hugesync_tasks.stores.base import ANY, Body, NoBlocks, NotInPlace, Parts, Store
 from hugesync_tasks.stores.covering import check_cover
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.stores.s3_checksum import base64_of, crc64_of, crc64_of_base64
@@ -46,7 +46,7 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
             raise translated(exc, "begin an upload", key) from exc
         return Upload(key, str(answer["UploadId"]), meta.generation, size, part_size)
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         crc64 = crc64_of(body)
         checked = self.limits.full_crc64
         more = self._of(upload) | {"PartNumber": number}

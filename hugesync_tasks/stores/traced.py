@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from hugesync_tasks.model import Entry
-from hugesync_tasks.stores.base import Reader, Store
+from hugesync_tasks.stores.base import Reader, Store, filling
 from hugesync_tasks.stores.wrapper import Wrapper
 from hugesync_tasks.token import Token
 from hugesync_tasks.tracing import Tracer
@@ -74,10 +74,17 @@ class _TracedReader:
         self._over = False
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._watched(self._inner, len)
+
+    def fill(self, room: memoryview) -> Iterator[int] | None:
+        pieces = filling(self._inner, room)
+        return None if pieces is None else self._watched(pieces, int)
+
+    def _watched(self, pieces: Iterable[T], size: Callable[[T], int]) -> Iterator[T]:
         try:
-            for chunk in self._inner:
-                self._bytes += len(chunk)
-                yield chunk
+            for piece in pieces:
+                self._bytes += size(piece)
+                yield piece
         except GeneratorExit:
             raise
         except BaseException as error:  # a reader that broke may be left as it is

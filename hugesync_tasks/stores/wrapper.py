@@ -7,7 +7,7 @@ from copy import copy
 from typing import Self, TypeVar
 
 from hugesync_tasks.model import Commit, Entry, Head, Meta, Part, Upload
-from hugesync_tasks.stores.base import Limits, Parts, PutBatch, Reader, Store, Stretch
+from hugesync_tasks.stores.base import Body, Limits, Parts, PutBatch, Reader, Store, Stretch
 from hugesync_tasks.stores.batches import PromptBatch
 from hugesync_tasks.stores.findings import Findings
 from hugesync_tasks.token import Token
@@ -132,7 +132,7 @@ class Wrapper:
             "create_upload", key, token, lambda: self.inner.create_upload(key, size, part_size, meta, token)
         )
 
-    def put_part(self, upload: Upload, number: int, body: bytes, token: Token) -> Part:
+    def put_part(self, upload: Upload, number: int, body: Body, token: Token) -> Part:
         def call() -> Part:
             return self.inner.put_part(upload, number, body, token)
 
@@ -165,7 +165,7 @@ class Wrapper:
 
         return self._do("complete", upload.key, token, call)
 
-    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, bytes]], token: Token) -> Part:
+    def put_pieces(self, upload: Upload, number: int, pieces: Sequence[tuple[int, Body]], token: Token) -> Part:
         def call() -> Part:
             return self.inner.put_pieces(upload, number, pieces, token)
 

@@ -27,7 +27,7 @@ from hugesync_producer.cli_options import (
     filters_given,
 )
 from hugesync_producer.cli_run import Output, conclude, lost, run
-from hugesync_producer.cli_showing import ITEMIZE, SHOWING
+from hugesync_producer.cli_showing import EXPOSED, ITEMIZE, SHOWING
 from hugesync_producer.cli_types import PLACE
 from hugesync_producer.streams import stand_in, unwritten
 from hugesync_tasks import __version__
@@ -51,6 +51,7 @@ SUBMIT = "hugesync-submit"
 @FLEET
 @SHOWING
 @ITEMIZE
+@EXPOSED
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def submit_command(ctx: click.Context, /, source: str, dest: str, **given: Any) -> int:

@@ -53,6 +53,7 @@ _CONTRADICTIONS = (
     ("detach", "events"),
     ("detach", "log_file"),
     ("detach", "itemize"),
+    ("detach", "exposed"),
     ("quiet", "itemize"),
     ("fail_on_conflict", "on_conflict"),
     ("fail_on_conflict", "unsafe_no_conflict_check"),
@@ -280,4 +281,5 @@ def _duration(name: str, given: Given) -> float:
 
 
 def _option(name: str) -> str:
-    return "--itemize-changes" if name == "itemize" else "--" + name.replace("_", "-")
+    names = {"itemize": "--itemize-changes", "exposed": "--metrics-port"}
+    return names.get(name) or "--" + name.replace("_", "-")

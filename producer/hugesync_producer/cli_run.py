@@ -44,13 +44,14 @@ class Output:
     events: str = ""
     log_file: str = ""
     itemize: bool = False
+    exposed: int = 0  # the port at which its figures are served; 0: nowhere
 
     @classmethod
     def of(cls, command: str, given: Mapping[str, Any]) -> Output:
         """From a command's parameters; what it has no option for is at its default."""
         from hugesync_tasks.config import log_format
 
-        names = [n for n in cls.__slots__ if n not in ("command", "log_format") and n in given]
+        names = [n for n in cls.__slots__ if n not in ("command", "log_format") and given.get(n) is not None]
         return cls(command, **{n: given[n] for n in names}, log_format=log_format(given.get("log_format")))
 
     @property

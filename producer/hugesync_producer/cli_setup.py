@@ -17,7 +17,7 @@ from hugesync_producer.streams import show
 from hugesync_producer.table import print_table
 
 NAME = "hugesync"
-COMMANDS = ("hugesync", "hugesync-submit", "hugesync-worker")
+COMMANDS = ("hugesync", "hugesync-submit", "hugesync-worker", "hugesync-exporter")
 SHELLS = ("bash", "zsh", "fish")
 _DEBUG = grouped(click.option("--debug", is_flag=True, help="Show tracebacks."), section=SHOWN)
 

@@ -21,6 +21,17 @@ ITEMIZE = grouped(
     section=SHOWN,
 )
 
+EXPOSED = grouped(
+    click.option(
+        "--metrics-port",
+        "exposed",  # the key of that name is a worker's
+        type=click.IntRange(1, 65535),
+        metavar="N",
+        help="While the job runs, serve its figures to Prometheus on port N of metrics_host, by default this machine's own.",
+    ),
+    section=SHOWN,
+)
+
 SPEAKING = grouped(
     JSON,
     flag("-q", "--quiet", help="Say nothing unless something went wrong; log errors only."),

@@ -80,6 +80,8 @@ class Following:
             this._log(Lines(fds["--log-file"], lambda n: f"({human.counted(n, 'line')} not written)"), out)
         if out.itemize:
             this._itemize(Itemized())
+        if out.exposed:
+            this._expose(out)
         return this
 
     def _write_events(self, events: EventFile) -> None:
@@ -103,6 +105,17 @@ class Following:
             return f"log: {human.name(out.log_file)} lacks {human.counted(lines.lost, 'line')}: {lines.why}"
 
         self._ends.append(end)
+
+    def _expose(self, out: Output) -> None:
+        from hugesync_producer.exposing import Exposing
+        from hugesync_tasks.config import load
+
+        exposing = Exposing(load().metrics_host, out.exposed)
+        if missing := exposing.begin():
+            out.notice(missing)
+            return
+        self._observers.append(exposing)
+        self._ends.append(exposing.end)
 
     def _itemize(self, itemized: Itemized) -> None:
         self._observers.append(itemized)

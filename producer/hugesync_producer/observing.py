@@ -86,6 +86,7 @@ class Observing:
             skipped_by=total.tally.skipped_by,
             traffic=told,
             paused=paused,
+            counted={**self.traffic, "conflicts": total.conflicts},
         )
         return shot, total
 

@@ -11,6 +11,7 @@ from celery import signals
 from celery.exceptions import SecurityWarning
 
 from hugesync_tasks import logs
+from hugesync_tasks.buffers import sharing
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_model import ENV_PREFIX
@@ -32,7 +33,7 @@ def _start_logging(level: int, log_format: str) -> None:
     logging.getLogger("celery").setLevel(level)
     if level > logging.DEBUG:  # "received": of a task that is only a pair of ids yet
         logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
-    for ours in (*SAID, __name__):
+    for ours in (*SAID, "hugesync_tasks.buffers", __name__):
         logging.getLogger(ours).setLevel(min(level, logging.INFO))
 
 
@@ -67,6 +68,7 @@ def run(
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
     RegisterStep.planned, RegisterStep.most = size.slots, size.most
+    sharing.share(settings.model_copy(update={"memory": size.memory}), size.most)  # before any child is forked
     introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
     for line in size.lines:

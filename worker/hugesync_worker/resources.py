@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from hugesync_tasks.buffers.sizing import budget_of
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import UsageError
@@ -98,9 +99,10 @@ def plan(settings: Settings, machine: Machine) -> Plan:
         most = max(low, min(high, usable // memory))
         slots = min(max(slots, low), most)
         scales.append(f"autoscale: {low} to {most} ({'as it is set' if most == high else why_usable})")
-    given = getattr(settings, "buffers_budget", 0)
-    buffers = given or min(usable // 2, most * memory)
-    why_buffers = "as it is set" if given else "half of the memory, at most that of all children"
+    limit = machine.limits.memory
+    total = min(machine.memory, int(limit.value)) if limit is not None else machine.memory
+    buffers = budget_of(settings.buffers_budget, memory, most, total)
+    why_buffers = "as it is set" if settings.buffers_budget else "half of the memory, at most that of all children"
     files = min(machine.open_files, max(FILES_WANTED, FILES_OF_MAIN + FILES_PER_CHILD * most))
     warnings = []
     if slots * memory > usable:
