@@ -195,7 +195,24 @@ class Settings(BaseSettings):
         "as in PATH, or a JSON list.",
     )
     worker_concurrency: int = Field(
-        default=0, ge=0, le=1024, description="Child processes of a worker. 0: one for each CPU that it may use."
+        default=0,
+        ge=0,
+        le=1024,
+        description="Child processes of a worker. 0: as many as its CPUs, memory and other limits bear; it says which at its start.",
+    )
+    drain_timeout: Seconds = Field(
+        default=50.0,
+        description="How long after SIGTERM what a worker has in hand may finish; then it goes back to the queue. The worker "
+        "has ended 8s later at the latest, so a grace period should be 10s longer than this.",
+    )
+    autoscale_min: int = Field(
+        default=1, ge=1, le=1024, description="Fewest child processes that autoscaling leaves a worker."
+    )
+    autoscale_max: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Most child processes to which a worker adds while that makes it faster. 0: their number stays.",
     )
     metrics_port: int = Field(
         default=0,
@@ -310,6 +327,9 @@ OPTIONS = {
     "log_format": "--log-format",
     "worker_roots": "hugesync-worker --root",
     "worker_concurrency": "hugesync-worker --concurrency",
+    "drain_timeout": "hugesync-worker --drain-timeout",
+    "autoscale_min": "hugesync-worker --autoscale-min",
+    "autoscale_max": "hugesync-worker --autoscale-max",
     "buffers_budget": "hugesync-worker --buffer-budget",
     "metrics_port": "hugesync-worker --metrics-port",
     "metrics_host": "hugesync-worker --metrics-host",

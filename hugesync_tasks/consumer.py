@@ -24,20 +24,24 @@ from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, logs, measuring, process, taskevents, tracing
+from hugesync_tasks import __version__, gauges, logs, measuring, process, taskevents, tracing
 from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.exporting import Exporting
 from hugesync_tasks.leading import Leading
+from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.register import Register, own_name
-from hugesync_tasks.state.base import expire_leases
+from hugesync_tasks.scaler import Scaler
+from hugesync_tasks.slots import Slots
+from hugesync_tasks.state.base import Ledger, expire_leases
 from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
 from hugesync_tasks.words import fields_of
 
 PR_SET_PDEATHSIG = 1
 REGISTER_EVERY = 1.0  # seconds; a heartbeat outlives many misses
+LEAVE_EVERY = 0.1  # seconds between two looks whether a worker that was told to end can
 UNCLEAN = 70  # EX_SOFTWARE: exit code of a child that must not start
 
 MAIN = os.getpid()  # Celery loads this module in the process that forks, before it does
@@ -58,7 +62,7 @@ def default_slots(settings: Settings) -> int:
     )
 
 
-def introduce(settings: Settings, slots: int) -> None:
+def introduce(settings: Settings, slots: int, memory: int) -> None:
     """Say once who this worker is and what it can serve."""
     roots = [
         f"{name}={path}{'' if os.path.isdir(path) else ' (no folder is there now)'}"
@@ -66,7 +70,7 @@ def introduce(settings: Settings, slots: int) -> None:
     ]
     log.info(
         "HugeSync %s, broker %s, %d children of at most %d MiB each",
-        __version__, Address.parse(settings.broker_url).name, slots, settings.memory >> 20,
+        __version__, Address.parse(settings.broker_url).name, slots, memory >> 20,
     )  # fmt: skip
     log.info("serves queue hs.any; roots, as soon as a job needs them: %s", ", ".join(roots) or "none (--root)")
 
@@ -75,12 +79,17 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Keeps this worker in the ledger's register, takes up queues it can serve, and watches the life pipe."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    _timer: Any = None
+    _timers: Sequence[Any] = ()
     life_fd: int | None = None  # set by an embedded worker's entry point before the consumer starts
     introduced = False  # by ``hugesync-worker``, before it connects
     register: Register | None = None  # survives the consumer's restarts after a lost broker
     event_names = True  # events for Flower name files
     leading: Leading | None = None  # None in an embedded worker: its producer is there, or nothing is
+    slots: Slots | None = None
+    leaving: Leaving | None = None  # None in an embedded worker: it is killed
+    scaler: Scaler | None = None  # where autoscaling is asked for
+    most = 0  # children to which it may go, by ``hugesync-worker``; else as many as are set
+    planned = 0  # children, by ``hugesync-worker``; else as many as Celery was told
     tell_every = 0.0  # seconds between two lines on the buffers; 0: none
     exporting: Exporting | None = None  # where ``metrics_port`` is set, and never in an embedded worker
 
@@ -95,25 +104,44 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         cls = type(self)
         if cls.register is None:
             settings = load({})
-            slots = getattr(consumer.controller, "concurrency", None) or default_slots(settings)
+            slots = cls.planned or getattr(consumer.controller, "concurrency", None) or default_slots(settings)
             if not cls.introduced:
-                introduce(settings, slots)
+                introduce(settings, slots, settings.memory)
+            name = own_name()
             ledger = process.open_ledger(settings)
             cls.event_names = settings.task_event_names == "shown"
-            cls.register = Register(
-                ledger, own_name(), slots, process.roots_of(settings), embedded=cls.life_fd is not None
-            )
+            cls.register = Register(ledger, name, slots, process.roots_of(settings), embedded=cls.life_fd is not None)
+            cls.slots = Slots(slots, scales=settings.autoscale_max > 0)
+            if cls.slots.scales and cls.life_fd is None:
+                cls.scaler = Scaler(cls.slots, settings.autoscale_min, cls.most or settings.autoscale_max)
             if cls.life_fd is None:
                 cls.leading = Leading(cls.register, start_coordinator)
+                cls.leaving = Leaving(
+                    name, settings.drain_timeout, cls.slots.close, lambda: _children(consumer), last_ledger
+                )
+                cls.leaving.listen()
+        assert cls.slots is not None
+        cls.slots.attach(consumer)
         cls.register.restarted()
         if cls.exporting is not None:
             cls.exporting.consume(consumer)
+        self._timers = [consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))]
         self._tick(consumer)
-        self._timer = consumer.timer.call_repeatedly(REGISTER_EVERY, self._tick, (consumer,))
+        if cls.leaving is not None:
+            cls.leaving.connected = True
 
     def stop(self, consumer: Consumer) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        if self.leaving is not None:
+            self.leaving.connected = False
+
+    def _leave(self) -> None:
+        assert self.slots is not None
+        assert self.leaving is not None
+        if not self.leaving.said:
+            signals.worker_shutting_down.send(sender=self, sig=self.leaving.told, how="Warm", exitcode=0)
+        self.leaving.step(self.slots.idle())
 
     def _tick(self, consumer: Consumer) -> None:
         if self.life_fd is not None and _closed(self.life_fd):
@@ -122,6 +150,16 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self.exporting.tick()
         try:
             assert self.register is not None
+            assert self.slots is not None
+            leaves = self.leaving is not None and bool(self.leaving.told)
+            if leaves and len(self._timers) == 1:
+                self._timers = [*self._timers, consumer.timer.call_repeatedly(LEAVE_EVERY, self._leave)]
+            if self.life_fd is None and not leaves:
+                self.slots.heed(self.register.ledger.wished_slots(), self.register.name)
+                if self.scaler is not None:
+                    self.scaler.tick()
+                self.slots.follow()
+            self.register.slots, self.register.paused = self.slots.now, self.slots.wished and not self.slots.now
             fresh, left = self.register.tick()
             for queue in fresh:
                 log.info("serves queue %s from now on", queue)
@@ -129,7 +167,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
             for queue in left:
                 log.info("serves queue %s no longer", queue)
                 consumer.cancel_task_queue(queue)
-            if self.leading is not None:
+            if self.leading is not None and not leaves:
                 self.leading.tick()
             sharing.tell(self.tell_every)
         except HugeSyncError as error:
@@ -142,6 +180,14 @@ def start_coordinator(job: str, owner: str) -> subprocess.Popen[bytes]:
     level = "INFO" if logging.getLogger("hugesync_tasks").isEnabledFor(logging.INFO) else "WARNING"
     command = [sys.executable, "-P", "-m", "hugesync_producer.standin", job, owner, level]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _children(consumer: Consumer) -> list[int]:
+    return [child.pid for child in consumer.pool._pool._pool if child.pid]
+
+
+def last_ledger() -> Ledger:
+    return process.open_ledger(load({}))
 
 
 def _closed(fd: int) -> bool:
@@ -186,7 +232,11 @@ def _child_starts(**_: object) -> None:
         os._exit(UNCLEAN)
     if RegisterStep.life_fd is not None:
         os.close(RegisterStep.life_fd)
+    gauges.begin(getattr(current_process(), "index", -1))
     die_with_parent()
+    # A service manager sends it to all processes of a service: the main process sees to its children.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     if os.getppid() != MAIN:
         os._exit(UNCLEAN)  # the parent died before the line above
     if RegisterStep.exporting is not None:

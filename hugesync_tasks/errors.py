@@ -8,6 +8,7 @@ HugeSyncError
 ├── Stopped                what a running call raises when it must end
 │   ├── Cancelled          the job was cancelled
 │   ├── LeaseLost          another worker owns the task now
+│   ├── Returned           this worker ends: the task goes back, for another to go on with
 │   └── DeadlineExceeded   the call's own deadline passed
 └── StoreError             one operation on one key
     ├── Transient          may succeed when repeated: the retry wrapper repeats these and nothing else does
@@ -86,6 +87,10 @@ class Cancelled(Stopped):
 
 
 class LeaseLost(Stopped):
+    pass
+
+
+class Returned(Stopped):
     pass
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TypeVar
 
-from hugesync_tasks import measuring
-from hugesync_tasks.errors import Cancelled, LeaseLost, Unreachable
+from hugesync_tasks import draining, measuring
+from hugesync_tasks.errors import Cancelled, LeaseLost, Returned, Unreachable
+from hugesync_tasks.gauges import GaugedMeter
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.state.base import Claim, Ledger, Renewed
 from hugesync_tasks.token import Pace, Token
@@ -20,6 +21,8 @@ LEDGER_PATIENCE = 25.0  # seconds; shorter than a lease
 RENEW_EVERY = 1.0  # seconds; also how soon a cancel is seen
 SLOW_ANSWER = 5.0  # seconds; what took longer to hear may be old, and is asked again before anything is done
 PATIENCE = 930.0  # seconds without a byte moved: longer than the longest silent call, a Complete's 900
+
+LONG_KINDS = frozenset(("part", "sign", "match", "compare"))  # what they have done of a task is lost when they leave it
 
 T = TypeVar("T")
 
@@ -36,13 +39,17 @@ class Lease:
         assert claim.task is not None
         self._ledger, self._job, self._task = ledger, job, claim.task.id
         self._fence, self._lease_ms = claim.attempt, lease_ms
+        self._stays = 0.0 if claim.task.kind in LONG_KINDS else draining.FINISH
         self._lock = Lock()
         self._renewed = asked
         self._worked = 0  # bytes read, hashed or moved since the last renewal
-        self.token = Token(measuring.CountedMeter(), pulse=self._pulse, patience=PATIENCE, pace=pace)
+        self.token = Token(GaugedMeter(), pulse=self._pulse, patience=PATIENCE, pace=pace)
         measuring.leased(lease_ms)
 
     def _pulse(self, moved: int) -> None:
+        if draining.leaving(self._stays):
+            self.token.cancel(Returned("this worker ends, another goes on with it"))
+            self.token.check()
         self._worked += moved  # of several threads a count may get lost: it tells that something moves, not how much
         if time.monotonic() - self._renewed < RENEW_EVERY or not self._lock.acquire(blocking=False):
             return
@@ -82,6 +89,14 @@ class Lease:
                 self.token.meter.take(),
             )
         )
+
+    def give_back(self) -> None:
+        """The task is left as far as it has come; whoever is sent it goes on at once."""
+        traffic = self.token.meter.take()
+        try:
+            self.insist(lambda: self._ledger.give_back(self._job, self._task, self._fence, traffic))
+        except Unreachable:
+            log.warning("task %s cannot be given back, the ledger cannot be reached; its lease will lapse", self._task)
 
     def insist(self, record: Callable[[], T]) -> T:
         """Record work that is done. A ledger that restarts is waited for, or the work would be thrown away."""

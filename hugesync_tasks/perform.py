@@ -18,6 +18,7 @@ from hugesync_tasks.errors import (
     HugeSyncError,
     NoSuchUpload,
     NotFound,
+    Returned,
     SourceChanged,
     Stopped,
     Unreachable,
@@ -70,11 +71,16 @@ def _perform(work: Work, performed: measuring.Performed) -> str:
         return _strange(work)
     if claim.answer is Claimed.POISON:
         performed.result = "failed"
-        why = f"its task was attempted {claim.attempt - 1} times and never ended"
+        why = f"its task was attempted {claim.counted} times and never ended"
         work.settle(_failure(FailureClass.PERMANENT, why) | {"receipts": dict(claim.receipts)})
         return "poison"
     try:
         return task_span(work.job_id, lambda: _attributes(claim), lambda: _HANDLERS[task.kind](work))
+    except Returned:
+        performed.result = "stopped"
+        log.info("task %s goes back to the queue: this worker ends", task.id)
+        work.lease.give_back()
+        return "given back"
     except Stopped as stop:
         performed.result = "stopped"
         log.info("task %s ended early: %s", task.id, stop)
@@ -104,7 +110,7 @@ def _strange(work: Work) -> str:
     """A task of another release, under a name that this one knows."""
     kind = work.task.kind
     if work.claim.answer is Claimed.POISON:
-        work.settle(unknown(kind, work.claim.attempt - 1))
+        work.settle(unknown(kind, work.claim.counted))
         return "given up"
     log.warning("task %s is of the kind %s, which this release does not know; it is left to others", work.task.id, kind)
     work.process.ledger.renew(work.job_id, work.task.id, work.claim.attempt, DECLINED_MS, {})

@@ -37,6 +37,12 @@ def own_name(pid: int = 0) -> str:
     return f"{socket.gethostname()}{inside}-{pid or os.getpid()}"
 
 
+def known_as(name: str) -> tuple[str, ...]:
+    """What a person may call the worker ``name``: that, or its host, with or without a container's namespace."""
+    place = name.rpartition("-")[0]
+    return tuple(dict.fromkeys((name, place, re.sub(r"\.\d+$", "", place))))
+
+
 class Register:
     """This worker's heartbeat, and the decision which announced queues it can serve."""
 
@@ -44,7 +50,8 @@ class Register:
         self.ledger = ledger
         self.name, self.roots = name, roots
         self.declines: dict[str, str] = {}  # job that nobody leads -> why no coordinator of it can be started here
-        self._slots = slots
+        self.slots = slots  # child processes that take tasks now
+        self.paused = False  # by a person
         self._embedded = embedded
         self._serving: set[str] = set()
         self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
@@ -91,7 +98,8 @@ class Register:
 
     def _row(self) -> dict[str, Any]:
         return {
-            "slots": self._slots,
+            "slots": self.slots,
+            "paused": self.paused,
             "pid": os.getpid(),
             "queues": ["hs.any", *sorted(self._serving)],
             "refuses": self._refuses,

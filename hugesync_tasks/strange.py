@@ -30,7 +30,7 @@ def decline(ledger: Ledger, job: str, task: str, owner: str) -> str:
     if claim.task is None or claim.answer not in (Claimed.OK, Claimed.POISON):
         return claim.answer.lower()
     if claim.answer is Claimed.POISON:
-        ledger.settle(job, task, unknown(claim.task.kind, claim.attempt - 1), {}, fence=claim.attempt)
+        ledger.settle(job, task, unknown(claim.task.kind, claim.counted), {}, fence=claim.attempt)
         return "given up"
     log.warning(
         "task %s of job %s is of a kind that release %s does not know: %s", task, job, __version__, claim.task.kind

@@ -22,6 +22,7 @@ class Chaos:
     rival: float = 0.0  # somebody else writes to the destination, per turn
     edit: float = 0.0  # somebody changes the source, per turn
     failover: float = 0.0  # the ledger, and the queues with it, are as they were up to a second ago, per turn
+    drain: float = 0.0  # a worker's time to let go of what it has in hand comes, per call
 
 
 CALM = Chaos()
@@ -33,7 +34,8 @@ CRASHING = Chaos(drop=0.03, duplicate=0.05, reorder=0.2, kill=0.003, crash=0.004
 FAILOVER = Chaos(drop=0.02, duplicate=0.05, reorder=0.2, kill=0.003, crash=0.002, failover=0.02)
 CONTESTED = Chaos(duplicate=0.05, reorder=0.2, kill=0.002, rival=0.02, edit=0.01)
 ALL = Chaos(0.03, 0.05, 0.2, 0.005, 0.001, 0.01, 0.005, 0.001, 0.002, 0.002, 0.005, 0.003)
+DRAINED = Chaos(duplicate=0.05, reorder=0.2, drain=0.05)
 KINDS = {
     "calm": CALM, "lossy": LOSSY, "deadly": DEADLY, "flaky": FLAKY, "flushed": FLUSHED, "crashing": CRASHING,
-    "contested": CONTESTED, "failover": FAILOVER, "all": ALL,
+    "contested": CONTESTED, "failover": FAILOVER, "all": ALL, "drained": DRAINED,
 }  # fmt: skip

@@ -267,7 +267,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fence of a renewal", "hugesync_tasks/state/renew.lua",
-        "if not attempts or tonumber(ARGV[1]) < tonumber(attempts) then", "if not attempts then",
+        "if not had[1] or tonumber(ARGV[1]) < tonumber(had[1]) or had[2] == ARGV[1] then", "if not had[1] then",
         "tests/test_state_contract.py -k 'zombie or renew'",
     ),
     Mutation(
@@ -470,6 +470,61 @@ MUTATIONS = (
         "--delete with a list of names is refused", "producer/hugesync_producer/selecting.py",
         "    if selection.listed and options.delete:", "    if False:",
         "tests/test_job_identity.py -k list",
+    ),
+    Mutation(
+        "what was given back is no attempt", "hugesync_tasks/state/memory.py",
+        "record.attempts - record.given >= max_attempts", "record.attempts >= max_attempts",
+        "tests/test_state_contract.py tests/test_simulation.py -k 'given_back or drained'",
+    ),
+    Mutation(
+        "a renewal that is under way takes nothing back", "hugesync_tasks/state/renew.lua",
+        " or had[2] == ARGV[1] then", " then",
+        "tests/test_state_contract.py -k given_back",
+    ),
+    Mutation(
+        "a worker that ends begins no further file of a batch", "hugesync_tasks/stages/execute.py",
+        "                if draining.leaving():\n                    return None\n", "",
+        "tests/test_draining.py",
+    ),
+    Mutation(
+        "what a batch has finished when it is left has its receipts", "hugesync_tasks/stages/execute.py",
+        "        except Returned:\n            return None\n", "",
+        "tests/test_draining.py",
+    ),
+    Mutation(
+        "a part in hand is let go in time", "hugesync_tasks/lease.py",
+        "if draining.leaving(self._stays):", "if False:",
+        "tests/test_draining.py",
+    ),
+    Mutation(
+        "a signal to all of a worker leaves its children to their parent", "hugesync_tasks/consumer.py",
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", "",
+        "tests/test_drain_live.py -k does_not_finish",
+    ),
+    Mutation(
+        "what is killed at a second signal is free at once", "hugesync_tasks/leaving.py",
+        "expire_leases(ledger, job, [task])", "pass",
+        "tests/test_drain_live.py -k does_not_finish",
+    ),
+    Mutation(
+        "a paused worker takes nothing", "hugesync_tasks/slots.py",
+        "< min(self.now, staying)", "< staying",
+        "tests/test_scale.py -k grows",
+    ),
+    Mutation(
+        "a job whose workers are paused is not stalled", "producer/hugesync_producer/pool.py",
+        "or not out or paused:", "or not out:",
+        "tests/test_scale.py -k all_paused",
+    ),
+    Mutation(
+        "the limit of an ancestor's control group holds", "worker/hugesync_worker/cgroups.py",
+        "            if level == mount:\n", "            if True:\n",
+        "tests/test_resources.py",
+    ),
+    Mutation(
+        "what a person said stands above autoscaling", "hugesync_tasks/scaler.py",
+        "if self._slots.wished:", "if False:",
+        "tests/test_autoscale.py",
     ),
 )  # fmt: skip
 

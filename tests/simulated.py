@@ -58,6 +58,7 @@ class Baton:
         self.ended = False
         self.doomed = False
         self.until = 0.0  # on the simulation's clock: stands still so long
+        self.leaves = float("inf")  # when it lets go of what it has in hand
         self.error: BaseException | None = None
         self._go, self._back = Lock(), Lock()
         self._go.acquire()

@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from chaos import CALM, Chaos
+from chaos import CALM, DRAINED, Chaos
 from hugesync_producer import coordinator as coordinator_module
 from hugesync_producer import ending, leadership, openjob, planfeed, replan, run
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
-from hugesync_tasks import lease
+from hugesync_tasks import draining, lease
 from hugesync_tasks import perform as perform_module
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import Refused, Unreachable
@@ -97,7 +97,7 @@ class Simulation(World):
                 small_file=PART // 2,
                 batch_files=5,
                 batch_bytes=3 * PART,
-                retries=20,
+                retries=1 if self.chaos == DRAINED else 20,  # what is given back is no attempt
                 stall_timeout=1e9,  # a commit's lease is long, and here many die in one
                 on_conflict="skip" if self.seed % 3 == 1 else "retry",
             ),
@@ -141,6 +141,9 @@ class Simulation(World):
             raise error("simulated, before the effect")
         result = call()
         self.note(what)
+        if self.chaos.drain and rng.random() < self.chaos.drain:
+            me.leaves = min(me.leaves, self.now)
+            self.note("its worker ends")
         if kill or fault:
             self.note(f"{'killed' if kill else 'reply lost'} after {what}")
             if kill:
@@ -171,6 +174,10 @@ class Simulation(World):
             self.lost_events += name == "events" and bool(result)
             raise Unreachable("simulated")
         return result
+
+    def leaving(self, after: float = 0.0) -> bool:
+        """``draining.leaving`` of the process that runs."""
+        return self.running is not None and self.now >= self.running.leaves + after
 
     def crash(self) -> None:
         self.crashes += 1
@@ -295,6 +302,8 @@ class Simulation(World):
             monkeypatch.setattr(module, "time", clock)
         for module in (lease, perform_module):
             monkeypatch.setattr(module, "time", clock)
+        for module in (lease, execute):
+            monkeypatch.setattr(module, "draining", SimpleNamespace(FINISH=draining.FINISH, leaving=self.leaving))
         monkeypatch.setattr(coordinator_module, "OBSERVE_EVERY", self.observe_every)
         for stage in (execute, remove):
             monkeypatch.setattr(stage, "ThreadPoolExecutor", Inline)

@@ -79,6 +79,7 @@ def test_every_key_is_taken_from_its_variable_and_from_the_file(key: str, monkey
         "broker_url": "redis://a/1", "state_url": "rediss://b/2", "queue_prefix": "blue", "jobs": "7", "memory": "1GiB",
         "bwlimit": "5MiB/s", "tpslimit": "2.5/s", "weight": "4", "retries": "9", "retry_max_wait": "5s", "conflict_retries": "1", "stall_timeout": "1m", "modify_window": "2s", "part_size": "64MiB", "start_timeout": "5m",
         "log_format": "json", "state_dir": "/s", "runtime_dir": "/r", "worker_roots": "/w", "worker_concurrency": "3",
+        "drain_timeout": "7s", "autoscale_min": "2", "autoscale_max": "5",
         "metrics_port": "9464", "metrics_host": "0.0.0.0",
         "task_event_names": "hidden",
         "buffers_enabled": "false", "buffers_budget": "64MiB", "buffers_size": "2MiB", "buffers_min": "8KiB", "buffers_max": "32MiB",

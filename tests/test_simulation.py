@@ -33,6 +33,10 @@ def replay(kind: str, seed: int, path: Path) -> None:
         try:
             summary = sim.play(monkeypatch)
             check(sim, summary)
+            if kind == "drained":
+                assert not any("never ended" in failure.message for failure in summary.failures), (
+                    "a drain is no attempt"
+                )
             if sim.recorded and not (sim.rivals or sim.edits or summary.failures):
                 check_second_run(sim, sim.play(monkeypatch))
         except BaseException as error:

@@ -17,7 +17,19 @@ import pytest
 from hugesync_producer.embedded_server import EmbeddedServer
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import SHARES_MS, Claimed, Event, Ledger, PartAnswer, Renewed, TakenUp, Task, TaskStatus
+from hugesync_tasks.state.base import (
+    AS_PLANNED,
+    EVERYONE,
+    SHARES_MS,
+    Claimed,
+    Event,
+    Ledger,
+    PartAnswer,
+    Renewed,
+    TakenUp,
+    Task,
+    TaskStatus,
+)
 from hugesync_tasks.state.memory import MemoryLedger
 from hugesync_tasks.state.redis import RedisLedger
 
@@ -424,6 +436,43 @@ def test_a_task_attempted_too_often_is_handed_over_to_be_settled_as_failed(ledge
     assert not ledger.settle("j", "b0.1", {"done": 1}, {}, fence=2)
     assert ledger.settle("j", "b0.1", {"failed": 1}, {}, fence=3)
     assert ledger.events("j", 0) == [Event("b0.1", {"failed": 1})]
+
+
+def test_a_task_that_is_given_back_is_free_at_once_and_the_attempt_is_not_counted(ledger: Ledger) -> None:
+    ledger.put_tasks("j", [batch(1)])
+    for n in range(1, 4):
+        claim = ledger.claim("j", "b0.1", "w", LONG, 1)
+        assert (claim.answer, claim.attempt, claim.given, claim.counted) == (Claimed.OK, n, n - 1, 0)
+        ledger.receipts("j", "b0.1", n, {n: "done"}, LONG, {})
+        for _ in range(2):  # a reply that was lost: the same again
+            assert ledger.give_back("j", "b0.1", n, {"n": 1})
+        (status,) = ledger.statuses("j", ["b0.1"])
+        assert (status.state, status.lease_left_ms < 0) == ("running", True), "what the coordinator sends again at once"
+        assert ledger.renew("j", "b0.1", n, LONG, {}) is Renewed.LOST, "a renewal that was under way takes nothing back"
+        ledger.put_tasks("j", [batch(1, seq=n)])
+    assert ledger.traffic("j") == {"n": 3}
+    claim = ledger.claim("j", "b0.1", "w", GONE_AT_ONCE, 1)
+    assert claim.receipts == {1: "done", 2: "done", 3: "done"}
+    assert ledger.claim("j", "b0.1", "w", LONG, 1).answer is Claimed.POISON, "that one counted"
+
+
+def test_only_the_latest_attempt_gives_a_task_back(ledger: Ledger) -> None:
+    ledger.put_tasks("j", [batch(1)])
+    ledger.claim("j", "b0.1", "w1", GONE_AT_ONCE, 5)
+    ledger.claim("j", "b0.1", "w2", LONG, 5)
+    assert not ledger.give_back("j", "b0.1", 1, {})
+    assert ledger.claim("j", "b0.1", "w3", LONG, 5).answer is Claimed.BUSY
+    assert ledger.settle("j", "b0.1", {}, {}, fence=2)
+    assert not ledger.give_back("j", "b0.1", 2, {})
+
+
+def test_what_is_wished_of_everyone_takes_back_what_was_wished_of_one(ledger: Ledger) -> None:
+    assert ledger.wished_slots() == {}
+    ledger.wish_slots(EVERYONE, 4)
+    ledger.wish_slots("h-1", 0)
+    assert ledger.wished_slots() == {EVERYONE: 4, "h-1": 0}
+    ledger.wish_slots(EVERYONE, AS_PLANNED)
+    assert ledger.wished_slots() == {EVERYONE: AS_PLANNED}
 
 
 def test_a_cancelled_job_gives_no_task_and_tells_those_who_run(ledger: Ledger) -> None:
@@ -878,6 +927,7 @@ def test_memory_and_redis_answer_alike_to_any_sequence(server: EmbeddedServer, s
             lambda x: x.claim("j", task.id, who, ms, 3),
             lambda x: x.renew("j", task.id, fence, ms, {"n": n, "bytes.sent": n, "bytes.overhead": 9}),
             lambda x: x.receipts("j", task.id, fence, {n: [fence, who]}, ms, {"n": n}),
+            lambda x: x.give_back("j", task.id, fence, {"n": n}),
             lambda x: x.settle("j", task.id, {"by": who}, {"n": 1}, rnd_close, fence=rnd_fence),
             lambda x: x.set_upload("j", "F", {"gen": gen, "upload": up, "total": "3"}),
             lambda x: x.put_parts("j", "F", gen, [some], up),

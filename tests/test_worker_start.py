@@ -41,20 +41,23 @@ def test_a_worker_says_who_it_is_and_what_it_serves_and_nothing_else(place: Plac
     command = [sys.executable, "-m", "hugesync_worker", "--broker", url, "-c", "2", "--memory", "300MiB"]
     worker = place.start([*command, "--root", f"data={tmp_path}", "--root", "/nowhere/at/all"])
     wait_until(lambda: len(worker.children()) == 2, what="its children")
+    with redis.Redis.from_url(url) as r:
+        wait_until(lambda: r.keys("hs:{workers}:*"), what="its entry in the register")
 
     assert worker.stop() == 0
 
-    first, second = worker.said().splitlines()
+    first, second, *size, last = worker.said().splitlines()
     assert f"HugeSync {__version__}, broker redis://127.0.0.1:" in first
     assert "2 children of at most 300 MiB each" in first
     assert f"data={tmp_path}, /nowhere/at/all=/nowhere/at/all (no folder is there now)" in second
     assert "hs.any" in second
-    assert worker.out.read_text().split() == [
-        "worker:",
-        "Warm",
-        "shutdown",
-        "(MainProcess)",
-    ]  # Celery's answer to SIGTERM
+    for line, said in zip(
+        size, ["children: 2 (as it is set)", "memory: 300MiB each (as it is set)", "buffers: ", "open files: "]
+    ):
+        assert said in line
+    assert len(size) == 4
+    assert "told to end by SIGTERM: takes nothing more; in hand: 0, may finish within 50 s" in last
+    assert worker.out.read_text() == ""
     assert "s3cret" not in worker.said()
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
-from hugesync_tasks import logs
+from hugesync_tasks import draining, logs
 from hugesync_tasks.budget import Holds
-from hugesync_tasks.errors import Stopped, StoreError, VersionMismatch
+from hugesync_tasks.errors import Returned, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.stages.alone import Alone, Pending, known
 from hugesync_tasks.stages.compare import as_outcome, look_again
@@ -52,8 +53,8 @@ class BatchRun:
 
     def _begin_all(
         self, group: list[tuple[int, Transfer]], puts: PutBatch, pool: ThreadPoolExecutor
-    ) -> Iterator[Outcome | Pending]:
-        """The group's answers in its order. From folder to folder one after another, as long as nothing waits: 11,000
+    ) -> Iterator[Outcome | Pending | None]:
+        """The group's answers in its order, None for what was left to another worker. From folder to folder one after another, as long as nothing waits: 11,000
         files/s (tmpfs) against 7,500 with two threads, which spend the rest on handing over; a slow one (a cold disk, a
         network) sends those after it to the threads."""
         waits = self._job.source.limits.remote or self._job.dest.limits.remote
@@ -70,10 +71,12 @@ class BatchRun:
         done: dict[int, Outcome] = {}
         waiting: dict[str, Pending] = {}
         answers: dict[str, Commit | Exception] = {}
-        told = time.monotonic() if self._prompt else float("inf")
+        told, left = time.monotonic() if self._prompt else float("inf"), False
         try:
             for (index, _), result in zip(group, self._begin_all(group, puts, pool), strict=True):
-                if isinstance(result, Pending):
+                if result is None:
+                    left = True
+                elif isinstance(result, Pending):
                     waiting[result.transfer.key] = result
                 else:
                     done[index] = result
@@ -99,6 +102,8 @@ class BatchRun:
         done.update(zip((p.index for p, _ in landed), pool.map(self._landed, landed), strict=True))
         done.update(zip((p.index for p in conflicts), pool.map(self._alone.resolve, conflicts), strict=True))
         self._report(done)
+        if left:
+            raise Returned("this worker ends, another goes on with the rest of the batch")
 
     @property
     def _prompt(self) -> bool:
@@ -142,19 +147,25 @@ class BatchRun:
         finally:
             logs.of_file()
 
-    def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending:
+    def _begin(self, item: tuple[int, Transfer], puts: PutBatch) -> Outcome | Pending | None:
+        """None: this worker ends, and the file was not begun, or had to be left."""
         index, transfer = item
         logs.of_file(transfer.key)
         try:
             with self._budget.hold(self._in_hand(transfer.source), self._token):
+                if draining.leaving():
+                    return None
                 return self._start(index, transfer, puts)
+        except Returned:
+            return None
         except Stopped:
             raise
         except Exception as error:  # whatever it is, it fails one file
             return failed(known(error))
         finally:
             logs.of_file()
-            self._token.moved(0)
+            with suppress(Returned):  # this one is brought; the next is not begun
+                self._token.moved(0)
 
     def _in_hand(self, source: Entry) -> int:
         return 0 if self._job.server_copy else min(source.size, self._job.options.part_size)

@@ -23,6 +23,8 @@ Traffic = Mapping[str, int]
 CARRIED = ("bytes.sent", "bytes.received", "bytes.copied_server_side")
 TOLD_MS = 3_600_000  # how a job stood is kept so long
 SHARES_MS = 10_000  # the same of its stake in the workers
+EVERYONE = "*"  # of whom slots are wished
+AS_PLANNED = -1
 
 
 class Claimed(StrEnum):
@@ -74,6 +76,12 @@ class Claim:
     attempt: int = 0  # the fence
     receipts: Mapping[int, Any] = field(default_factory=dict)
     file: Mapping[str, str] = field(default_factory=dict)  # the ``f:`` record, for begin, part and commit
+    given: int = 0  # earlier attempts that gave the task back; they do not count against ``max_attempts``
+
+    @property
+    def counted(self) -> int:
+        """Attempts before this one that came to nothing."""
+        return self.attempt - 1 - self.given
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,10 @@ class Ledger(Protocol):
     ) -> Renewed:
         """``renew`` that also records finished files of a batch; they are recorded when it answers CANCELLED, too."""
 
+    def give_back(self, job: str, task: str, fence: int, traffic: Traffic) -> bool:
+        """The attempt ends here, unfinished: whoever is sent the task may begin at once, its receipts stand, and the attempt is
+        not counted. False, and nothing changed, where the task is gone or a later attempt has begun."""
+
     def settle(
         self,
         job: str,
@@ -243,6 +255,12 @@ class Ledger(Protocol):
 
     def heads(self) -> dict[str, str]:
         """Job -> what ``share`` told as its head, of each that has one."""
+
+    def wish_slots(self, whom: str, slots: int) -> None:
+        """What a person wants of a worker, of a host's workers, or of ``EVERYONE``, which takes back what was wanted of single
+        ones: so many child processes, 0 = none takes a task, ``AS_PLANNED`` = what each finds right."""
+
+    def wished_slots(self) -> dict[str, int]: ...
 
     # rates
     def share_rate(self, place: str, sharer: str, report: Report) -> Grant:

@@ -56,13 +56,13 @@ class MemoryLedger(MemoryLoad):
                 return Claim(Claimed.BUSY)
             if j.meta.get("cancel") == "1":
                 return Claim(Claimed.CANCELLED)
-            answer = Claimed.POISON if record.attempts >= max_attempts else Claimed.OK
+            answer = Claimed.POISON if record.attempts - record.given >= max_attempts else Claimed.OK
             record.attempts += 1
             record.running, record.until, record.since = True, now + lease_ms / 1000, now
             record.moved = 0
             upload = j.files.get(record.task.file)
             file = dict(upload.fields) if upload else {}
-            return Claim(answer, record.task, record.attempts, dict(record.receipts), file)
+            return Claim(answer, record.task, record.attempts, dict(record.receipts), file, record.given)
 
     def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed:
         return self.receipts(job, task, fence, {}, lease_ms, traffic)
@@ -73,7 +73,7 @@ class MemoryLedger(MemoryLoad):
         with self._changed:
             j, now = self._job(job), self.clock()
             record = j.tasks.get(task)
-            if record is None or fence < record.attempts:
+            if record is None or fence < record.attempts or fence == record.gave:
                 return Renewed.LOST
             record.attempts, record.running, record.until = fence, True, now + lease_ms / 1000
             record.recalled = False
@@ -82,6 +82,19 @@ class MemoryLedger(MemoryLoad):
             record.moved += sum(traffic.get(name, 0) for name in CARRIED)
             j.traffic.update(traffic)
             return Renewed.CANCELLED if j.meta.get("cancel") == "1" else Renewed.OK
+
+    def give_back(self, job: str, task: str, fence: int, traffic: Traffic) -> bool:
+        with self._changed:
+            j = self._job(job)
+            record = j.tasks.get(task)
+            if record is None or fence < record.attempts:
+                return False
+            if record.gave != fence:
+                record.attempts = record.gave = fence
+                record.given += 1
+                record.running, record.recalled, record.until = True, False, self.clock() - 0.001
+                j.traffic.update(traffic)
+            return True
 
     def settle(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 from hugesync_tasks.errors import Refused
 from hugesync_tasks.model import Part
-from hugesync_tasks.state.base import TOLD_MS, TakenUp, Task
+from hugesync_tasks.state.base import EVERYONE, TOLD_MS, TakenUp, Task
 from hugesync_tasks.state.memory_rates import MemoryRates
 
 
@@ -24,6 +24,8 @@ class TaskRecord:
     until: float = 0.0
     since: float | None = None
     moved: int = 0
+    gave: int = 0  # the attempt that gave it back last
+    given: int = 0  # how many did
     receipts: dict[int, Any] = field(default_factory=dict)
 
 
@@ -65,6 +67,7 @@ class MemoryJobs(MemoryRates):
             self._announced: dict[str, str] = {}
             self._offers: dict[str, str] = {}
             self._heard: dict[str, float] = {}  # worker -> its last heartbeat
+            self._wishes: dict[str, int] = {}
             self._flush_rates()
 
     def _job(self, job: str) -> JobRecord:
@@ -238,6 +241,16 @@ class MemoryJobs(MemoryRates):
                 for (what, who), (info, until) in self._leases.items()
                 if what == "worker" and until > now and self._heard[who] >= since
             }
+
+    def wish_slots(self, whom: str, slots: int) -> None:
+        with self._changed:
+            if whom == EVERYONE:
+                self._wishes.clear()
+            self._wishes[whom] = slots
+
+    def wished_slots(self) -> dict[str, int]:
+        with self._changed:
+            return dict(self._wishes)
 
     def announce(self, queue: str, needs: str) -> None:
         with self._changed:

@@ -61,13 +61,14 @@ class RedisLedger(RedisLoad):
         answer = self._server.run("claim", keys, [call, lease_ms, max_attempts, self._key(job, "f", "")])
         if len(answer) == 1:
             return Claim(Claimed(answer[0]))
-        _, attempt, (kind, queue, seq, payload, file), receipts, record = answer
+        _, attempt, (kind, queue, seq, payload, file), receipts, record, given = answer
         return Claim(
             Claimed(answer[0]),
             Task(task, kind, queue, int(seq), payload, file),
             int(attempt),
             {int(index): json.loads(outcome) for index, outcome in _pairs(receipts)},
             dict(_pairs(record)),
+            int(given),
         )
 
     def renew(self, job: str, task: str, fence: int, lease_ms: int, traffic: Traffic) -> Renewed:
@@ -79,6 +80,10 @@ class RedisLedger(RedisLoad):
         finished = chain.from_iterable((str(index), _json(outcome)) for index, outcome in items.items())
         keys = [*self._task_keys(job, task), *self._keys(job, "meta", "traffic")]
         return Renewed(self._server.run("renew", keys, [fence, lease_ms, len(items), *finished, *_flat(traffic)]))
+
+    def give_back(self, job: str, task: str, fence: int, traffic: Traffic) -> bool:
+        keys = [self._key(job, "t", task), self._key(job, "traffic")]
+        return bool(self._server.run("give_back", keys, [fence, *_flat(traffic)]))
 
     def settle(
         self,

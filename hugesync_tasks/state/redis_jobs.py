@@ -13,7 +13,7 @@ import redis
 from hugesync_tasks import bucket, identity
 from hugesync_tasks.aimd import CONSTANTS, Grant, Limit, Report
 from hugesync_tasks.errors import Refused
-from hugesync_tasks.state.base import SHARES_MS, TOLD_MS, TakenUp
+from hugesync_tasks.state.base import EVERYONE, SHARES_MS, TOLD_MS, TakenUp
 from hugesync_tasks.state.redis_connect import Server, check
 
 RATE_TIMEOUT = 1.0  # s; requests to a store wait for the answer, and there is one without it
@@ -180,6 +180,19 @@ class RedisJobs:
             return {}
         infos = listed(self._server.call(lambda r: r.mget([self._worker_key(worker) for worker in ids])))
         return {worker: info for worker, info in zip(ids, infos, strict=True) if info is not None}
+
+    def wish_slots(self, whom: str, slots: int) -> None:
+        def write(r: redis.Redis) -> None:
+            p = r.pipeline(transaction=True)
+            if whom == EVERYONE:
+                p.unlink(f"{self._prefix}scale")
+            p.hset(f"{self._prefix}scale", whom, str(slots))
+            p.execute()
+
+        self._server.call(write)
+
+    def wished_slots(self) -> dict[str, int]:
+        return {whom: int(slots) for whom, slots in self._hash(f"{self._prefix}scale").items()}
 
     def _worker_key(self, *worker: str) -> str:
         return ":".join((f"{self._prefix}{{workers}}", *worker))

@@ -2,8 +2,8 @@
 -- An attempt whose lease had run out, and nobody else's began, takes its task back. So does one whose record was
 -- lost and made anew (attempts start again below its fence). What of the traffic is payload is the task's progress, too.
 -- KEYS t, r, meta, traffic   ARGV fence, lease ms, number of receipts, index and outcome of each, then traffic
-local attempts = redis.call('HGET', KEYS[1], 'attempts')
-if not attempts or tonumber(ARGV[1]) < tonumber(attempts) then return 'LOST' end
+local had = redis.call('HMGET', KEYS[1], 'attempts', 'gave')
+if not had[1] or tonumber(ARGV[1]) < tonumber(had[1]) or had[2] == ARGV[1] then return 'LOST' end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempts', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from hugesync_tasks import gauges
 from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.errors import Throttled
 from hugesync_tasks.model import Commit, Entry, Meta, Part, Upload
@@ -31,11 +33,14 @@ class LimitedStore(Wrapper):
     def _do(self, op: str, key: str, token: Token, call: Callable[[], T], size: int = 0) -> T:
         rate = self._rate or self._find()
         began = self._turn(rate, token)
+        asked = time.monotonic()
         try:
             return call()
         except Throttled:
             rate.complained(began)
             raise
+        finally:
+            gauges.answered(time.monotonic() - asked)
 
     def list(self, token: Token, start_after: str = "", enter: Callable[[str], bool] | None = None) -> Iterator[Entry]:
         rate = self._rate or self._find()

@@ -27,6 +27,7 @@ from hugesync_producer.cli_options import FLEET, grouped
 from hugesync_producer.cli_preflight import preflight_command
 from hugesync_producer.cli_providers import providers_command
 from hugesync_producer.cli_run import Output, answer, run
+from hugesync_producer.cli_scale import scale_command
 from hugesync_producer.cli_setup import completion_command, config_command
 from hugesync_producer.cli_showing import ITEMIZE, JSON, SHOWING, SHOWN
 from hugesync_producer.cli_steer import errors_command, pause_command, retry_command
@@ -50,6 +51,7 @@ VERBOSE = grouped(click.option("-v", "--verbose", is_flag=True, help="List every
 class HugesyncCommands(SectionedGroup):
     sections = {
         "Jobs": ("jobs", "status", "watch", "pause", "resume", "cancel", "limit", "retry", "errors"),
+        "Fleet": ("scale",),
         "Two places compared": ("verify", "manifest"),
         "Before a job": ("preflight", "validate-endpoint", "providers"),
         "What was left behind": ("uploads",),
@@ -67,7 +69,7 @@ def hugesync_commands() -> None:
 for _command in (
     sign_command, delta_command, patch_command, preflight_command, providers_command, uploads_commands, validate_command,
     verify_command, manifest_command, config_command, completion_command, pause_command, errors_command, retry_command,
-    watch_command, limit_command,
+    watch_command, limit_command, scale_command,
 ):  # fmt: skip
     hugesync_commands.add_command(_command)
 

@@ -23,9 +23,17 @@ def described(workers: Mapping[str, Mapping[str, Any]], queue: str = "") -> str:
 
 
 def standing(workers: Mapping[str, Mapping[str, Any]], queue: str) -> list[dict[str, Any]]:
-    """Each worker as ``hugesync status --json`` shows it: name, roots, whether it serves ``queue``, and if not, why."""
+    """Each worker as ``hugesync status --json`` shows it: name, roots, whether it serves ``queue``, and if not, why; how many
+    child processes it has for tasks, and whether a person paused it."""
     return [
-        {"name": name, "roots": row.get("roots", {}), "serves": queue in row.get("queues", []), "why": _why(row, queue)}
+        {
+            "name": name,
+            "roots": row.get("roots", {}),
+            "serves": queue in row.get("queues", []),
+            "why": _why(row, queue),
+            "slots": row.get("slots", 0),
+            "paused": bool(row.get("paused")),
+        }
         for name, row in sorted(workers.items())
     ]
 
@@ -33,7 +41,8 @@ def standing(workers: Mapping[str, Mapping[str, Any]], queue: str) -> list[dict[
 def standing_lines(workers: list[dict[str, Any]]) -> list[str]:
     """``standing``, for a person."""
     lines = [
-        f"worker {w['name']} " + ("works for it" if w["serves"] else f"does not work for it: {w['why']}")
+        f"worker {w['name']} "
+        + (f"does not work for it: {w['why']}" if not w["serves"] else "is paused" if w["paused"] else "works for it")
         for w in workers
     ]
     return lines or ["no worker is there"]

@@ -28,6 +28,7 @@ log = get_logger(__name__)
 LEAST_OUT = 64  # tasks out per queue, whatever the slots: keeps a lone worker busy between two looks
 PER_SLOT = 4
 SAY_AFTER = 30.0  # seconds in which nothing moved before a person is told so
+PAUSED = "every worker that could go on is paused (hugesync scale N starts them again)"
 
 
 class Stalled(Unreachable):
@@ -172,9 +173,12 @@ class Pool:
         slots, self._slots = self._slots, sum(int(w["slots"]) for w in consumers.values())
         if slots != self._slots:
             log.info("workers counted", queue=self.queue, workers=len(consumers), slots=self._slots, window=self.window)
-        if progress != self._progress or not out:
+        paused = bool(consumers) and all(w.get("paused") for w in consumers.values())
+        if progress != self._progress or not out or paused:  # a person wants it so: that is no standstill
             self._progress, self._moved_at = progress, now
-        if consumers:
+        if paused:
+            self._seen_at, self.waiting_for = now, PAUSED
+        elif consumers:
             self._seen_at, self.waiting_for = now, self._still(now - self._moved_at, out, at_work)
         elif out:
             ours = self._embedded and self._seen_at is None and now - self._began <= self._patience

@@ -14,10 +14,17 @@ from hugesync_tasks import logs
 from hugesync_tasks.buffers import sharing
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
-from hugesync_tasks.consumer import RegisterStep, default_slots, die_with_parent, introduce
+from hugesync_tasks.config_model import ENV_PREFIX
+from hugesync_tasks.consumer import RegisterStep, die_with_parent, introduce
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.register import own_name
 from hugesync_tasks.stores.opening import preload
+from hugesync_worker.resources import Machine, Plan, plan, raise_open_files
+
+# Who it is, what it serves, how many children it has, and that it ends.
+SAID = ("hugesync_tasks.consumer", "hugesync_tasks.slots", "hugesync_tasks.leaving")
+
+log = logging.getLogger(__name__)
 
 
 def _start_logging(level: int, log_format: str) -> None:
@@ -26,8 +33,8 @@ def _start_logging(level: int, log_format: str) -> None:
     logging.getLogger("celery").setLevel(level)
     if level > logging.DEBUG:  # "received": of a task that is only a pair of ids yet
         logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
-    for told in ("hugesync_tasks.consumer", "hugesync_tasks.buffers"):  # who it is, what it serves; what was asked for
-        logging.getLogger(told).setLevel(min(level, logging.INFO))
+    for ours in (*SAID, "hugesync_tasks.buffers", __name__):
+        logging.getLogger(ours).setLevel(min(level, logging.INFO))
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
@@ -56,17 +63,22 @@ def run(
     configure(app, settings)
     for scheme in schemes:
         preload(scheme)
+    size = _sized(settings)
     # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
-    slots = default_slots(settings)
-    sharing.share(settings, slots)  # before any child is forked
-    introduce(settings, slots)
+    RegisterStep.planned, RegisterStep.most = size.slots, size.most
+    sharing.share(settings.model_copy(update={"memory": size.memory}), size.most)  # before any child is forked
+    introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
+    for line in size.lines:
+        log.info("%s", line)
+    for warning in size.warnings:
+        log.warning("%s", warning)
     worker: Any = app.Worker(
         hostname=f"hs@{own_name()}",
         pool="prefork",
-        concurrency=slots,
+        concurrency=size.slots,
         queues=["hs.any", "hs.any.commit"],
         loglevel=level,
         without_gossip=True,
@@ -79,3 +91,11 @@ def run(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _sized(settings: Settings) -> Plan:
+    """Make this process, and with it the children that it will fork, as large as planned."""
+    size = plan(settings, Machine.read(settings))
+    os.environ[f"{ENV_PREFIX}MEMORY"] = str(size.memory)
+    raise_open_files(size)
+    return size
