@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from hugesync_tasks.config_model import ENV_PREFIX, FileSource, Settings, config_file, option_help, show
+from hugesync_tasks.config_model import ENV_PREFIX, FileSource, Settings
+from hugesync_tasks.config_places import config_file
+from hugesync_tasks.config_words import option_help, show
 from hugesync_tasks.errors import UsageError
 
 __all__ = ["Provenance", "Settings", "config_file", "environment", "load", "log_format", "option_help", "provenance"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import textwrap
 
-from hugesync_tasks.config_model import ENV_PREFIX, OPTIONS, TABLES, Settings, default_text
+from hugesync_tasks.config_model import ENV_PREFIX, TABLES, Settings
+from hugesync_tasks.config_words import OPTIONS, default_text
 
 _HEAD = """\
 # Configuration

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from hugesync_tasks.budget import LEAST
+from hugesync_tasks.config_places import config_file, runtime_dir, xdg
 from hugesync_tasks.config_units import (
     parse_duration,
     parse_rate,
@@ -31,7 +32,6 @@ from hugesync_tasks.config_units import (
     show_size,
 )
 from hugesync_tasks.config_url import check_redis_url
-from hugesync_tasks.errors import UsageError
 from hugesync_tasks.redact import redact
 from hugesync_tasks.spec import Options
 
@@ -58,26 +58,6 @@ def _split(value: object) -> object:
         except ValueError:
             raise ValueError("begins with [ but is not a JSON list of strings") from None
     return tuple(part for part in value.split(os.pathsep) if part)
-
-
-def _xdg(variable: str, fallback: str) -> Path:
-    folder = os.environ.get(variable, "")
-    if Path(folder).is_absolute():  # the XDG specification says that a relative one is to be ignored
-        return Path(folder)
-    try:
-        return Path.home() / fallback
-    except RuntimeError as error:
-        raise UsageError(f"set HOME or {variable}: this user has no home folder") from error
-
-
-def _runtime_dir() -> Path | None:
-    folder = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(folder) if Path(folder).is_absolute() and Path(folder).is_dir() else None
-
-
-def config_file() -> Path:
-    """Where the configuration file is read from, whether or not it is there."""
-    return _xdg("XDG_CONFIG_HOME", ".config") / "hugesync" / "config.toml"
 
 
 class FileSource(TomlConfigSettingsSource):
@@ -180,12 +160,12 @@ class Settings(BaseSettings):
         description="How stderr is written: text, or json (one object with time, level and event on each line).",
     )
     state_dir: Path = Field(
-        default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state") / "hugesync",
+        default_factory=lambda: xdg("XDG_STATE_HOME", ".local/state") / "hugesync",
         description="Folder of embedded jobs: checkpoints, failures, history.",
         json_schema_extra={"default_text": "$XDG_STATE_HOME/hugesync, else ~/.local/state/hugesync"},
     )
     runtime_dir: Path | None = Field(
-        default_factory=_runtime_dir,
+        default_factory=runtime_dir,
         description="Folder for the embedded server's socket and the temporary files of its worker.",
         json_schema_extra={"default_text": "$XDG_RUNTIME_DIR, else a private temporary folder"},
     )
@@ -308,54 +288,3 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, FileSource(settings_cls, toml_file=config_file())
-
-
-# The option that sets each key; the others have none. Those of hugesync-worker alone say so.
-OPTIONS = {
-    "broker_url": "--broker",
-    "state_url": "--state",
-    "jobs": "--jobs",
-    "bwlimit": "--bwlimit",
-    "tpslimit": "--tpslimit",
-    "weight": "--weight",
-    "memory": "--memory",
-    "retries": "--retries",
-    "retry_max_wait": "--retry-max-wait",
-    "conflict_retries": "--conflict-retries",
-    "stall_timeout": "--stall-timeout",
-    "modify_window": "--modify-window",
-    "log_format": "--log-format",
-    "worker_roots": "hugesync-worker --root",
-    "worker_concurrency": "hugesync-worker --concurrency",
-    "drain_timeout": "hugesync-worker --drain-timeout",
-    "autoscale_min": "hugesync-worker --autoscale-min",
-    "autoscale_max": "hugesync-worker --autoscale-max",
-    "buffers_budget": "hugesync-worker --buffer-budget",
-    "metrics_port": "hugesync-worker --metrics-port",
-    "metrics_host": "hugesync-worker --metrics-host",
-}
-
-
-def option_help(key: str) -> str:
-    """The help sentence of the option that sets ``key``, default included; so that page, help and model cannot differ."""
-    return f"{Settings.model_fields[key].description}  [default: {default_text(key) or 'empty'}]"
-
-
-def default_text(key: str) -> str:
-    """The default of ``key`` as a person would write it; "" = empty. The same on every machine."""
-    field = Settings.model_fields[key]
-    extra = field.json_schema_extra
-    if isinstance(extra, dict):
-        return str(extra["default_text"])
-    return show(key, field.default)
-
-
-def show(key: str, value: Any) -> str:
-    """A value of ``key`` as it would be written in the environment, secrets replaced."""
-    if isinstance(value, tuple):
-        plain = not any(os.pathsep in part or part.startswith("[") for part in value)
-        return os.pathsep.join(value) if plain else json.dumps(value, ensure_ascii=False)
-    for tool in Settings.model_fields[key].metadata:
-        if isinstance(tool, PlainSerializer):
-            return str(tool.func(value))  # type: ignore[call-arg]
-    return "" if value is None else str(value)

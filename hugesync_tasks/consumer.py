@@ -18,24 +18,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 from billiard.exceptions import WorkerLostError
 from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
-from hugesync_tasks import __version__, gauges, logs, measuring, process, taskevents, tracing
+from hugesync_tasks import gauges, logs, measuring, process, taskevents, tracing
 from hugesync_tasks.buffers import sharing
-from hugesync_tasks.config import Settings, load
+from hugesync_tasks.config import load
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.exporting import Exporting
+from hugesync_tasks.introducing import default_slots, introduce
 from hugesync_tasks.leading import Leading
 from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.register import Register, own_name
 from hugesync_tasks.scaler import Scaler
 from hugesync_tasks.slots import Slots
 from hugesync_tasks.state.base import Ledger, expire_leases
-from hugesync_tasks.state.redis_connect import Address
 from hugesync_tasks.strange import decline
 from hugesync_tasks.words import fields_of
 
@@ -53,26 +52,6 @@ def die_with_parent() -> None:
     """SIGKILL for this process when its parent is gone (Linux; elsewhere the life pipe alone does it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def default_slots(settings: Settings) -> int:
-    """Child processes: as configured, else one for each CPU this process may use."""
-    return settings.worker_concurrency or len(
-        os.sched_getaffinity(0) if sys.platform == "linux" else range(psutil.cpu_count() or 1)
-    )
-
-
-def introduce(settings: Settings, slots: int, memory: int) -> None:
-    """Say once who this worker is and what it can serve."""
-    roots = [
-        f"{name}={path}{'' if os.path.isdir(path) else ' (no folder is there now)'}"
-        for name, path in process.roots_of(settings).items()
-    ]
-    log.info(
-        "HugeSync %s, broker %s, %d children of at most %d MiB each",
-        __version__, Address.parse(settings.broker_url).name, slots, memory >> 20,
-    )  # fmt: skip
-    log.info("serves queue hs.any; roots, as soon as a job needs them: %s", ", ".join(roots) or "none (--root)")
 
 
 class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]

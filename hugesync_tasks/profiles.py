@@ -11,7 +11,8 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from hugesync_tasks.config_model import PROFILES, config_file
+from hugesync_tasks.config_model import PROFILES
+from hugesync_tasks.config_places import config_file
 from hugesync_tasks.errors import UsageError
 
 SECRETS = frozenset({"connection_string", "key", "sas_token"})

@@ -20,7 +20,7 @@ import pytest
 from hugesync_producer import cli, cli_jobs
 from hugesync_tasks import errors
 from hugesync_tasks.caps import Caps
-from hugesync_tasks.config_model import default_text
+from hugesync_tasks.config_words import default_text
 from hugesync_tasks.spec import Options, Rules, Selection
 from hugesync_tasks.summary import FILES, Failure, JobLine, Snapshot, State, Summary
 

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from hugesync_tasks import config_docs
 from hugesync_tasks.config import Settings, config_file, environment, load, option_help, provenance
-from hugesync_tasks.config_model import OPTIONS, default_text
 from hugesync_tasks.config_units import parse_duration, parse_size, show_duration, show_size
+from hugesync_tasks.config_words import OPTIONS, default_text
 from hugesync_tasks.errors import UsageError
 from hugesync_tasks.spec import Options
 

@@ -274,7 +274,9 @@ def test_an_sdk_is_imported_only_by_its_own_adapter() -> None:
 
 
 def test_celery_stays_out_of_stages_stores_state_and_values() -> None:
-    thin = {f"hugesync_tasks.{name}" for name in ("celery", "consumer", "process", "tasks")}
+    thin = {
+        f"hugesync_tasks.{name}" for name in ("celery", "consumer", "leaving", "process", "scaler", "slots", "tasks")
+    }
     strangers = [
         module
         for module, path in modules()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,17 @@ from hugesync_producer.ending import end, forget, hand_over, summarise
 from hugesync_producer.ends import open_end
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.filelog import telling
-from hugesync_producer.jobfolder import CannotSave, DestinationLock, JobFolder
+from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.jobmap import JobMap
 from hugesync_producer.jobtrace import JobTrace
 from hugesync_producer.keptnames import give, kept_names, refuse_large
 from hugesync_producer.lasttries import LastTries
-from hugesync_producer.leadership import keep_lock, place_of
+from hugesync_producer.leadership import keep_lock
 from hugesync_producer.mapped import MappedStore
 from hugesync_producer.mapping import Map
 from hugesync_producer.namelist import NameList
-from hugesync_producer.openjob import UNFINISHED, open_job
+from hugesync_producer.openjob import open_job
+from hugesync_producer.ownfolder import own_folder
 from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.pool import Pool
 from hugesync_producer.runtimefolder import refuse_unusable
@@ -42,7 +43,7 @@ from hugesync_producer.window import Counters, Window
 from hugesync_tasks.bandwidth import Bandwidth
 from hugesync_tasks.celery import app, publishing
 from hugesync_tasks.config import Settings
-from hugesync_tasks.errors import HugeSyncError, Unreachable, UsageError
+from hugesync_tasks.errors import HugeSyncError, Unreachable
 from hugesync_tasks.logs import get_logger
 from hugesync_tasks.model import Entry, Kind
 from hugesync_tasks.process import open_ledger
@@ -115,7 +116,7 @@ def run_job(
         if not settings.broker_url:
             if settings.runtime_dir is not None and "runtime_dir" in settings.model_fields_set:
                 refuse_unusable(settings.runtime_dir)
-            folder = stack.enter_context(_folder(spec, settings, fresh))
+            folder = stack.enter_context(own_folder(spec, settings, fresh))
             if mapped is not None:
                 mapped.keep()
             embedded = Embedded(folder.path, settings, _roots(spec), (spec.source.scheme, spec.dest.scheme))
@@ -252,35 +253,6 @@ def _tidy(job: JobContext, ledger: Ledger, resumed: bool, started: float, token:
     sweep_uploads(job, ledger, token)
     if resumed:
         sweep(job, started, token)
-
-
-@contextmanager
-def _folder(spec: Spec, settings: Settings, fresh: bool) -> Iterator[JobFolder]:
-    try:
-        lock = DestinationLock(settings.state_dir, place_of(spec))
-        lock.take(spec.job)
-    except OSError as error:
-        raise _no_state(settings, error) from error
-    try:
-        folder = JobFolder(settings.state_dir, spec.job)
-        try:
-            if fresh or folder.open().get("state") not in UNFINISHED:
-                folder.open()
-                folder.forget_work()
-            folder.save()
-        except OSError as error:
-            raise _no_state(settings, error) from error
-        except CannotSave as error:  # nothing has begun
-            raise UsageError(f"{error} (HUGESYNC_STATE_DIR)") from error
-        yield folder
-        if folder.data.get("state") not in UNFINISHED:
-            folder.forget_work()
-    finally:
-        lock.release()
-
-
-def _no_state(settings: Settings, error: OSError) -> UsageError:
-    return UsageError(f"cannot write the state folder {settings.state_dir} (HUGESYNC_STATE_DIR): {error.strerror}")
 
 
 def _roots(spec: Spec) -> dict[str, str]:

@@ -15,7 +15,8 @@ from hugesync_tasks.buffers import sharing
 from hugesync_tasks.celery import app, configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_model import ENV_PREFIX
-from hugesync_tasks.consumer import RegisterStep, die_with_parent, introduce
+from hugesync_tasks.consumer import RegisterStep, die_with_parent
+from hugesync_tasks.introducing import introduce
 from hugesync_tasks.process import open_ledger
 from hugesync_tasks.register import own_name
 from hugesync_tasks.stores.opening import preload
