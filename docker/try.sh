@@ -96,8 +96,9 @@ start prometheus --user 10003:10003 -v "$work/etc:/etc/prometheus:ro" -v "$work/
   prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/prometheus \
   "--web.listen-address=127.0.0.1:$prometheus_port"
 
-get() { python3 -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], headers=dict(a.split(": ", 1) for a in sys.argv[2:])), timeout=5).read().decode())' "$@"; }
-login="Authorization: Basic $(cut -d = -f 2- "$work/secrets/flower.env" | tr -d '\n' | base64 -w 0)"
+# get URL: a password in LOGIN, never on a command line
+get() { python3 -c 'import os, sys, urllib.request as u; login = os.environ.get("LOGIN"); print(u.urlopen(u.Request(sys.argv[1], headers={"Authorization": login} if login else {}), timeout=5).read().decode())' "$1"; }
+login="Basic $(cut -d = -f 2- "$work/secrets/flower.env" | tr -d '\n' | base64 -w 0)"
 asks() { get "http://127.0.0.1:$prometheus_port/api/v1/query?query=$1" | grep -q "\"value\":\[[0-9.]*,\"$2\""; }
 for n in $(seq "${WORKERS:-2}"); do until_so "worker $n consumes" get "http://127.0.0.1:$((metrics_port + n))/consuming"; done
 until_so "the exporter is ready" get "http://127.0.0.1:$metrics_port/readyz"
@@ -111,7 +112,7 @@ for n in $(seq "${FILES:-500}"); do head -c "$((n * 37))" /dev/urandom > "$work/
 head -c 100M /dev/urandom > "$work/data/from/large"
 podman run --rm "${confined[@]}" "${ours[@]}" "$image" hugesync-submit --json /data/from /data/to
 diff -r "$work/data/from" "$work/data/to"
-says_one() { get "http://127.0.0.1:$flower_port/api/tasks?limit=5" "$login" | grep -q hugesync; }
+says_one() { LOGIN=$login get "http://127.0.0.1:$flower_port/api/tasks?limit=5" | grep -q hugesync; }
 until_so "Flower shows the tasks" says_one
 until_so "Prometheus has counted the job's end" asks "max(hugesync_jobs_ended%7Bstate=%22done%22%7D)" 1
 get "http://127.0.0.1:$metrics_port/work"

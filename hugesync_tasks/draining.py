@@ -20,6 +20,11 @@ def leave_at(when: float) -> None:
     struct.pack_into("d", _page, 0, when)
 
 
+def told() -> bool:
+    """Whether this worker was told to end: nothing more is begun."""
+    return bool(struct.unpack_from("d", _page, 0)[0])
+
+
 def leaving(after: float = 0.0) -> bool:
     """Whether that time has come, and ``after`` seconds more."""
     (when,) = struct.unpack_from("d", _page, 0)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread
 
-from hugesync_tasks import logs
+from hugesync_tasks import draining, logs
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.process import Process
 from hugesync_tasks.register import own_name
@@ -77,6 +77,8 @@ class Lender:
                     self._changed.notify_all()
 
     def _look(self, mine: str) -> None:
+        if draining.told():  # nothing more is taken, from nobody
+            return
         heads = self._process.ledger.heads()
         self._tried = {job: head for job, head in self._tried.items() if heads.get(job) == head}
         for job, head in heads.items():
@@ -94,6 +96,6 @@ class Lender:
 
     def _queues(self) -> set[str]:
         """Those that this child's worker serves."""
-        row = self._process.ledger.workers().get(own_name(os.getppid())) or "{}"
-        queues: list[str] = json.loads(row).get("queues", [])
+        row = json.loads(self._process.ledger.workers().get(own_name(os.getppid())) or "{}")
+        queues: list[str] = row.get("queues", []) if row.get("slots") else []  # a worker that is paused takes nothing
         return {name for queue in queues for name in (queue, f"{queue}.commit")}

@@ -90,7 +90,7 @@ def room(mine: Stake, others: Sequence[Stake], slots: int, window: int) -> Room:
     deep, total = depth(stakes, slots, window), sum(stake.out for stake in stakes)
     part = mine.weight / sum(stake.weight for stake in stakes)
     if mine.limited:
-        left = max(0, max(1, int(slots * part)) - mine.out)
+        left = max(0, min(window, max(1, int(slots * part))) - mine.out)
         return Room(left, left)
     rivals = [other.turn for other in others if other.wants and not other.limited]
     credit = (min(rivals) - mine.turn) * mine.weight if rivals else math.inf

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hugesync_tasks.budget import Budget
 from hugesync_tasks.buffers import copying
 from hugesync_tasks.buffers.classes import KIB, MIB, Sizes
 from hugesync_tasks.buffers.copying import Counting, copy, tee, throttle
@@ -170,3 +171,39 @@ def test_an_error_of_a_destination_is_raised_and_what_was_held_is_given_back(sou
 def test_a_copy_within_a_disabled_pool_is_the_same(source: int, dest: int) -> None:
     assert copy(source, dest, sinks=[len]) == len(BODY)
     assert os.pread(dest, len(BODY), 0) == BODY
+
+
+def test_a_copy_that_waits_for_room_keeps_its_task_alive_and_hears_of_its_end(
+    source: int, dest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_kernel(monkeypatch)
+    pulses: list[int] = []
+
+    def pulse(n: int) -> None:
+        pulses.append(n)
+        token.cancel()
+
+    token = Token(pulse=pulse)
+    full = Budget(MIB)
+    monkeypatch.setattr(copying, "_holds", full)
+    with full.hold(MIB), pytest.raises(Cancelled):
+        copy(source, dest, length=MIB, token=token)
+    assert pulses
+
+
+@pytest.mark.parametrize(("length", "held"), [(4096, 4096), (2 * MIB, MIB), (None, MIB)])
+def test_no_more_is_held_for_a_copy_than_it_has_bytes(
+    length: int | None, held: int, source: int, dest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_kernel(monkeypatch)
+    asked: list[int] = []
+
+    class Noted(Budget):
+        def hold(self, n: int, token: Token | None = None, memory: bool = False) -> Any:
+            asked.append(n)
+            return super().hold(n, token, memory)
+
+    monkeypatch.setattr(copying, "_holds", Noted(8 * MIB))
+    monkeypatch.setattr(copying, "_size", MIB)
+    copy(source, dest, length=length)
+    assert asked == [held]

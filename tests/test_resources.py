@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -270,5 +271,17 @@ def test_children_of_the_pool_are_held_to_the_memory_that_was_planned(monkeypatc
     monkeypatch.setenv("HUGESYNC_MEMORY", "")
     monkeypatch.setattr(Machine, "read", lambda settings: limited(4 * GIB))
     monkeypatch.setattr(lifecycle, "raise_open_files", lambda size: None)
-    lifecycle._sized(settings())
+    lifecycle._sized(settings(), embedded=False)
     assert load({}).memory == 440 * MIB
+
+
+@pytest.mark.parametrize(("embedded", "children"), [(False, 4), (True, 16)])
+def test_no_link_bounds_a_worker_of_one_job_alone(
+    embedded: bool, children: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hash, or copy between folders."""
+    monkeypatch.setenv("HUGESYNC_MEMORY", "")
+    machine = replace(limited(64 * GIB, cpus=16), link=12_500_000, link_name="eth0")
+    monkeypatch.setattr(Machine, "read", lambda settings: machine)
+    monkeypatch.setattr(lifecycle, "raise_open_files", lambda size: None)
+    assert lifecycle._sized(settings(), embedded).slots == children

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from fleet_world import MIB, Fleet, Load
 from hugesync_producer.dispatch import PATIENCE, Dispatcher
 from hugesync_producer.unitkinds import Batch
 from hugesync_producer.window import Counters, OpenSegment
-from hugesync_tasks import lending, share
+from hugesync_tasks import draining, lending, share
 from hugesync_tasks.lending import Lender
 from hugesync_tasks.model import Entry, Kind, Transfer
 from hugesync_tasks.register import own_name
@@ -368,13 +369,14 @@ def test_what_a_process_does_by_itself_alone_is_not_named() -> None:
 class Child:
     """What a lender needs of its process."""
 
-    def __init__(self, heads: dict[str, str], queues: str = '["hs.any"]') -> None:
+    def __init__(self, heads: dict[str, str], slots: int = 4) -> None:
         self.kept: list[str] = []
         self.done: list[tuple[str, str]] = []
         self.release = threading.Event()
         self.looks = 0
         self.ledger = SimpleNamespace(
-            heads=lambda: self.looked(heads), workers=lambda: {self.worker: f'{{"queues": {queues}}}'}
+            heads=lambda: self.looked(heads),
+            workers=lambda: {self.worker: f'{{"queues": ["hs.any"], "slots": {slots}}}'},
         )
         self.lender = Lender(self, self.perform)  # type: ignore[arg-type]
 
@@ -424,6 +426,25 @@ def test_a_busy_child_does_the_task_that_waits_once_and_its_own_ends_after_it() 
         "nobody's twice, not its own job's, and none of a queue that it does not serve"
     )
     assert child.kept == ["mine"], "its own stores stay open"
+
+
+@pytest.mark.parametrize("why", ["told to end", "paused"])
+def test_a_worker_that_takes_nothing_more_lends_nothing_either(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child({"small": "hs.any b1.1"}, slots=0 if why == "paused" else 4)
+    child.release.set()
+    looks: list[None] = []
+    look = Lender._look
+
+    def looking(lender: Lender, mine: str) -> None:
+        look(lender, mine)
+        looks.append(None)
+
+    monkeypatch.setattr(Lender, "_look", looking)
+    if why == "told to end":
+        monkeypatch.setattr(draining, "_page", bytearray(struct.pack("d", time.monotonic() + 50)))
+    with child.lender.busy("mine"):
+        until(lambda: len(looks) >= 2)
+    assert child.done == []
 
 
 def test_a_child_that_is_soon_done_lends_nothing() -> None:

@@ -188,6 +188,28 @@ def test_a_detached_job_is_begun_by_a_worker_and_followed_to_its_end(fleet: Flee
     assert watched.summary == {**watched.summary, **{k: v for k, v in all_done(fleet, source, dest).items() if k in watched.summary}}  # fmt: skip
 
 
+def test_the_same_command_again_follows_a_job_that_a_worker_has_taken_up(
+    fleet: Fleet, still: Running, data: Path
+) -> None:
+    """As a Job of Kubernetes does it whose pod was killed; refused, it would count as failed while the fleet goes on."""
+    source, dest = tree_of(data / "src"), data / "dst"
+    first = fleet.submit(source, dest)
+    wait_until(lambda: fleet.redis.llen("hs:q:hs.data"), what="work in the queue")
+    first.process.kill()
+    first.process.wait()
+    fleet.lapse()
+    standin(fleet)
+    again = fleet.submit(source, dest)
+    wait_until(
+        lambda: "followed here" in again.said() or again.process.poll() is not None, 90, "a second run that follows"
+    )
+    go_on(still)
+    ended = again.finish()
+    assert (ended.code, ended.summary["state"], ended.summary["job_id"]) == (0, "done", fleet.job), ended.err
+    assert ended.summary["files"]["found"] == FILES + 1
+    all_done(fleet, source, dest)
+
+
 @pytest.mark.full
 def test_a_job_with_a_map_goes_on_only_where_the_map_lies(fleet: Fleet, data: Path, tmp_path: Path) -> None:
     source, dest = tree_of(data / "src"), data / "dst"

@@ -70,12 +70,13 @@ def copy(
     to: int | None = None,
     sinks: Sequence[Sink] = (),
     size: int | None = None,
+    token: Token | None = None,
 ) -> int:
     """Copy from ``source`` to one or several destinations, each byte read once; how many.
 
     Of descriptors up to ``length`` bytes, from offset ``at`` and to offset ``to`` (None: where they stand, and to the end):
     whether fewer were there the caller must look. ``sinks`` see each piece after it was written, in their order. ``size``:
-    bytes read at once. Raises OSError, what destinations and sinks raise, and what it takes to hold ``size`` bytes.
+    bytes read at once. ``token`` keeps the task alive, and hears of its end, while room for them is waited for. Raises OSError, what destinations and sinks raise, and what it takes to hold ``size`` bytes.
     """
     dests = list(dest) if isinstance(dest, Sequence) else [dest]
     if not isinstance(source, int):
@@ -87,13 +88,22 @@ def copy(
             return done
         at, to = _further(at, done), _further(to, done)
         length = None if length is None else length - done
-    with _room(size or _size) as room:  # also to see whether the end was reached: a kernel that cannot may say so
+    with _room(
+        min(size or _size, length or size or _size), token
+    ) as room:  # also to see whether the end was reached: a kernel that cannot may say so
         return done + _pass(_read(source, room, length, at), dests, to, sinks)
 
 
-def tee(source: Source, *sinks: Sink, length: int | None = None, at: int | None = None, size: int | None = None) -> int:
+def tee(
+    source: Source,
+    *sinks: Sink,
+    length: int | None = None,
+    at: int | None = None,
+    size: int | None = None,
+    token: Token | None = None,
+) -> int:
     """Read ``source`` once and feed all ``sinks``; how many bytes. As ``copy``, without a destination."""
-    return copy(source, (), length=length, at=at, sinks=sinks, size=size)
+    return copy(source, (), length=length, at=at, sinks=sinks, size=size, token=token)
 
 
 def _by_kernel(
@@ -167,6 +177,6 @@ def _further(offset: int | None, n: int) -> int | None:
 
 
 @contextmanager
-def _room(size: int) -> Iterator[memoryview]:
-    with _holds.hold(size, memory=True) as room:
+def _room(size: int, token: Token | None) -> Iterator[memoryview]:
+    with _holds.hold(size, token, memory=True) as room:
         yield memoryview(bytearray(size)) if room is None else room

@@ -22,12 +22,12 @@ _slots = 1
 _told, _said = 0.0, ""
 
 
-def share(settings: Settings, slots: int) -> int:
-    """In the process that forks, before it does, once: make the budget of ``slots`` children. Its bytes, also where it could not be
+def share(settings: Settings, slots: int, budget: int = 0) -> int:
+    """In the process that forks, before it does, once: make the budget of ``slots`` children (``budget``: as it was planned). Its bytes, also where it could not be
     made: then, and with ``buffers_enabled`` false, each child keeps to its own part of them. Starts no thread."""
     global _table, _slots
     _slots = slots
-    budget = budget_of(settings.buffers_budget, settings.memory, slots, memory_limit())
+    budget = budget or budget_of(settings.buffers_budget, settings.memory, slots, memory_limit())
     if _table is not None:
         _table.resize(budget)
     elif settings.buffers_enabled:

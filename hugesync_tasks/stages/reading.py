@@ -21,7 +21,8 @@ def into(room: memoryview | None, reader: Reader, paid_by: Token | None = None) 
             if paid_by is not None:
                 paid_by.pay(n)
             done += n
-        return room  # itself: a part of it would be one more view, that must be gone before it is lent again
+        # itself: a part of it would be one more view, that must be gone before it is lent again
+        return room if done == len(room) else room[:done]
     for chunk in reader if paid_by is None else _paid(reader, paid_by):
         if done + len(chunk) > len(room):
             raise SourceChanged(f"read more than {len(room)} bytes", reader.head.entry.key)

@@ -106,7 +106,7 @@ def copy_range(
         step = min(most, _next_hole(source, at, end) - at)
         if step <= 0:
             step = min(most, end - at)  # the file changed under the two seeks; the caller's check will tell
-        done = copy(source, dest, length=step, at=at, to=offset + at - start, sinks=[Counting(moved)])
+        done = copy(source, dest, length=step, at=at, to=offset + at - start, sinks=[Counting(moved)], token=token)
         if done == 0:
             raise SourceChanged(f"{key}: shrank while it was read", key)
         at += done

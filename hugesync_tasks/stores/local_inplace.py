@@ -80,7 +80,7 @@ def _prove(file: int, temp: int, kept: Sequence[Stretch], upload: Upload, crc64:
     for start, length in (*kept, (upload.size, 0)):
         for fd, end in ((temp, start), (file, start + length)):
             if at < end:
-                at += tee(fd, digest, Counting(token.moved), at=at, length=end - at)
+                at += tee(fd, digest, Counting(token.moved), at=at, length=end - at, token=token)
             if at < end:
                 raise Corrupted(f"{upload.key}: ends at {at} of {end} bytes", upload.key)
     if crc != crc64:

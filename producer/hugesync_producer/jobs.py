@@ -133,8 +133,9 @@ def resume(job_id: str, settings: Settings, observer: Observer) -> Summary:
     if state not in UNFINISHED:
         raise UsageError(f"{stands(job_id, state)}: there is nothing to resume; submit it again to sync anew")
     if state == "running" and goes_on(job_id, settings):
-        observer.on_notice(f"job {job_id} goes on in the process that runs it, which is followed here")
-        return watch(job_id, settings, observer)
+        from hugesync_producer.watching import followed
+
+        return followed(job_id, settings, observer)
     spec = replace(
         spec, options=Caps.of(spec.options).told(said).into(spec.options)
     )  # they may have changed while it ran

@@ -18,6 +18,10 @@ from hugesync_tasks.uri import lock_name
 LOCK_MS = 60_000
 
 
+class WorkerGoesOn(Refused):
+    """A worker goes on with this job, whose submitter is gone: whoever submits it again may follow it."""
+
+
 def place_of(spec: Spec) -> str:
     """What a job's lock is taken by: the place it writes to. A comparison writes nowhere, keeps nobody away, and is kept away by
     itself alone."""
@@ -37,7 +41,7 @@ def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer, owner: 
     if owner:
         if not ledger.keep_lead(spec.job, owner, LEASE_MS):
             raise TakenOver(spec.job)
-        ledger.set_meta(spec.job, coordinator=this_process())
+        ledger.set_meta(spec.job, coordinator=this_process(), by_worker="1")
         return owner
     if embedded:
         owner = "embedded"  # the folder's lock has refused a second run already; a killed one's lease is ours
@@ -51,7 +55,8 @@ def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer, owner: 
     while not ledger.lead(spec.job, owner, LEASE_MS):
         if ledger.meta(spec.job).get("beat") != beat or time.monotonic() - began > 2 * LEASE_MS / 1000:
             doing = "comparing with" if spec.compares else "writing to"
-            raise Refused(
+            by = WorkerGoesOn if ledger.meta(spec.job).get("by_worker") == "1" else Refused
+            raise by(
                 f"job {spec.job} is being run by another process, and {doing} {spec.dest.display()}; to follow it: "
                 f"hugesync watch {spec.job}"
             )
@@ -59,7 +64,7 @@ def lead(ledger: Ledger, spec: Spec, embedded: bool, observer: Observer, owner: 
             told = True
             observer.on_notice("an earlier run ended without a word; waiting until its lease has run out")
         time.sleep(0.2)
-    ledger.set_meta(spec.job, coordinator=this_process())
+    ledger.set_meta(spec.job, coordinator=this_process(), by_worker="")
     return owner
 
 

@@ -16,6 +16,7 @@ from hugesync_producer.detach import hand_to_fleet
 from hugesync_producer.endpoints import Measured, find, trusted
 from hugesync_producer.ends import Ends, as_roots, measured, open_end, resolve
 from hugesync_producer.keywords import Keywords, values
+from hugesync_producer.leadership import WorkerGoesOn
 from hugesync_producer.mapping import Map, prepare
 from hugesync_producer.namelist import NameList
 from hugesync_producer.roots import placed
@@ -89,9 +90,24 @@ def sync(
             spec = placed(replace(spec, source=ends.source, dest=ends.dest), settings, observer)
         if detach:
             return hand_to_fleet(spec, settings, observer, fresh=fresh, began=began, names=files_from)
-        return run_job(
-            spec, settings, observer, fresh=fresh, meter=meter, began=began, rates=rates, names=files_from, given=mapped
-        )
+        try:
+            return run_job(
+                spec,
+                settings,
+                observer,
+                fresh=fresh,
+                meter=meter,
+                began=began,
+                rates=rates,
+                names=files_from,
+                given=mapped,
+            )
+        except WorkerGoesOn:
+            if fresh:
+                raise
+        from hugesync_producer.watching import followed
+
+        return followed(spec.job, settings, observer)
 
 
 def _mapped(names: tuple[str, str], ends: Ends, selection: Selection, options: Options, detach: bool) -> Map:

@@ -13,6 +13,12 @@ from hugesync_tasks.errors import Unreachable
 from hugesync_tasks.summary import Observer, State, Summary
 
 
+def followed(job: str, settings: Settings, observer: Observer) -> Summary:
+    """The end of a job that goes on in another process. Raises Unreachable where the ledger stays away."""
+    observer.on_notice(f"job {job} goes on in the process that runs it, which is followed here")
+    return watch_all([job], settings, {job: observer}, lambda job, summary: None)[job]
+
+
 def watch_all(
     jobs: Sequence[str], settings: Settings, observers: Mapping[str, Observer], ended: Callable[[str, Summary], object]
 ) -> dict[str, Summary]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from celery import signals
@@ -64,12 +65,14 @@ def run(
     configure(app, settings)
     for scheme in schemes:
         preload(scheme)
-    size = _sized(settings)
+    size = _sized(settings, embedded=life_fd is not None)
     # Celery warns root of pickled messages, of which there are none; and only root can keep a file's owner.
     warnings.simplefilter("ignore", SecurityWarning)
     RegisterStep.life_fd = life_fd
     RegisterStep.planned, RegisterStep.most = size.slots, size.most
-    sharing.share(settings.model_copy(update={"memory": size.memory}), size.most)  # before any child is forked
+    sharing.share(
+        settings.model_copy(update={"memory": size.memory}), size.most, size.buffers
+    )  # before any child is forked
     introduce(settings, size.slots, size.memory)
     RegisterStep.introduced = True
     for line in size.lines:
@@ -94,9 +97,11 @@ def run(
     return int(worker.exitcode or 0)
 
 
-def _sized(settings: Settings) -> Plan:
-    """Make this process, and with it the children that it will fork, as large as planned."""
-    size = plan(settings, Machine.read(settings))
+def _sized(settings: Settings, embedded: bool) -> Plan:
+    """Make this process, and with it the children that it will fork, as large as planned. Of one job alone the ends are known: it may
+    hash and copy between folders, which no link bounds."""
+    machine = Machine.read(settings)
+    size = plan(settings, replace(machine, link=0, spindles=0) if embedded else machine)
     os.environ[f"{ENV_PREFIX}MEMORY"] = str(size.memory)
     raise_open_files(size)
     return size
