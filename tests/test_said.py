@@ -187,6 +187,7 @@ VALUES = {
     "on_conflict": "skip",
     "files_from": "names",
     "files_from0": "names",
+    "exposed": "9464",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,9 +150,11 @@ def test_the_ledger_is_asked_only_while_task_events_are_sent(enabled: bool, grou
 def test_an_error_that_celery_tells_flower_of_has_no_secret_and_no_traceback_with_one(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(job: str, task: str) -> str:
+    def fails(job: str, task: str, process: object) -> str:
         raise error
 
+    monkeypatch.setattr(tasks.Process, "current", lambda: None)
+    monkeypatch.setattr(tasks, "_lending", lambda process: SimpleNamespace(busy=lambda job: nullcontext()))
     monkeypatch.setattr(tasks, "perform", fails)
     with pytest.raises(tasks.TaskFailed) as raised:
         tasks._run("j", "t")
