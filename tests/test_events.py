@@ -97,13 +97,9 @@ def test_the_records_of_a_job_agree_with_its_summary_and_its_lines_and_its_log(t
 
     lines = log.read_text().splitlines()
     assert sum(" job started " in line for line in lines) == 2
-    for said in (
-        "file done path=same",
-        "file skipped path=fifo",
-        "file failed path=no.rclonelink",
-        "file deleted path=extra",
-    ):
-        assert any(said in line for line in lines), said
+    job = ended["summary"]["job_id"]
+    for said, name in (("done", "same"), ("skipped", "fifo"), ("failed", "no.rclonelink"), ("deleted", "extra")):
+        assert any(f"file {said} job={job} path={name}" in line for line in lines), said
     assert sum(" ended state=" in line for line in lines) == 2
 
 
