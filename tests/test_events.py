@@ -100,7 +100,7 @@ def test_the_records_of_a_job_agree_with_its_summary_and_its_lines_and_its_log(t
     job = ended["summary"]["job_id"]
     for said, name in (("done", "same"), ("skipped", "fifo"), ("failed", "no.rclonelink"), ("deleted", "extra")):
         assert any(f"file {said} job={job} path={name}" in line for line in lines), said
-    assert sum(" ended state=" in line for line in lines) == 2
+    assert sum(f" ended job={job} state=" in line for line in lines) == 2
 
 
 def test_a_file_that_takes_nothing_changes_neither_the_job_nor_its_exit_code(tmp_path: Path) -> None:
