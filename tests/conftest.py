@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -28,6 +29,19 @@ def pytest_configure() -> None:
     """Who starts the tests in the background of a script may have SIGINT ignored, and every process inherits that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """What a test configures of logging in this process is no other test's: lines that are not wanted there are never made."""
+    kept = {name: it.level for name, it in logging.root.manager.loggerDict.items() if isinstance(it, logging.Logger)}
+    level, handlers = logging.root.level, logging.root.handlers[:]
+    yield
+    logging.root.setLevel(level)
+    logging.root.handlers[:] = [h for h in logging.root.handlers if h in handlers]
+    for name, it in list(logging.root.manager.loggerDict.items()):
+        if isinstance(it, logging.Logger) and it.level != kept.get(name, logging.NOTSET):
+            it.setLevel(kept.get(name, logging.NOTSET))
 
 
 @dataclass(frozen=True)

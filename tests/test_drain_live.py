@@ -88,7 +88,8 @@ def test_what_does_not_finish_in_time_goes_back_and_a_second_signal_ends_at_once
     place: Place, broker: ValkeyServer, s3_bucket: Bucket, data: Path
 ) -> None:
     first = place.worker(broker.url, "-c", 2, "--drain-timeout", "1s")
-    run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
+    slowly = ("--bwlimit", "4M")  # or it may be over before the other limit is known
+    run = place.submit("--broker", broker.url, *slowly, data / "src", f"s3://{s3_bucket.bucket}/up")
     wait_until(lambda: parts_done(first), what="the first part")
     limit(broker, 256 << 10)  # a second: of two parts each takes forty, and can be left between any two slices
     limited = time.monotonic()  # and known everywhere after a second
