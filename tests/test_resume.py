@@ -296,7 +296,7 @@ def test_resume_plans_the_failed_first_and_counts_each_once(
         path.chmod(0)
     to = f"s3://{s3_bucket.bucket}/t"
     proxy.hold_after(requests=SMALL * 3 // 4)
-    run = place.submit(small, to, bound_by_modes=True)
+    run = place.submit("-j", "1", small, to, bound_by_modes=True)  # one batch after another: the first is done by then
     proxy.held()
     checkpoint = wait_until(lambda: failures_in_the_checkpoint(place), what="a checkpoint with the failures")
     assert sorted(checkpoint) == ["a", "b"]
