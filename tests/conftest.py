@@ -57,7 +57,7 @@ class Bucket:
 
     @property
     def env(self) -> dict[str, str]:
-        return self.server.env
+        return dict(self.server.env)  # its own: a test adds to it, and the server is every test's
 
     @property
     def client(self) -> Any:
@@ -78,7 +78,7 @@ class GcsBucket:
 
     @property
     def env(self) -> dict[str, str]:
-        return self.server.env
+        return dict(self.server.env)  # its own: a test adds to it, and the server is every test's
 
 
 def required(server: str) -> bool:
@@ -198,7 +198,7 @@ class Container:
 
     @property
     def env(self) -> dict[str, str]:
-        return self.server.env
+        return dict(self.server.env)  # its own: a test adds to it, and the server is every test's
 
 
 def azure_environment(environment: pytest.MonkeyPatch, env: dict[str, str]) -> None:

@@ -163,7 +163,7 @@ def test_a_worker_keeps_to_its_budget_and_logs_what_its_buffers_did(
         )
         leases = 2 * (size // 16 + 50)
         most, _, hits = wait_until(lambda: [m for m in line.findall(worker.said()) if int(m[1]) >= leases])[-1]
-        assert 16 <= int(most) <= 32
+        assert 16 <= int(most) <= 32, worker.said()
         assert int(hits) > 0
     finally:
         place.end()
