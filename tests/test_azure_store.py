@@ -38,12 +38,14 @@ from hugesync_tasks.stores.azure import AzureStore
 from hugesync_tasks.stores.azure_account import account_of
 from hugesync_tasks.stores.azure_blocks import Block, block_of, list_xml
 from hugesync_tasks.stores.azure_client import Answered, Ask
-from hugesync_tasks.stores.azure_errors import Refusal, error_of
+from hugesync_tasks.stores.azure_errors import error_of
 from hugesync_tasks.stores.azure_listing import AzureListing
-from hugesync_tasks.stores.azure_meta import meta_of, metadata, nanoseconds, rfc3339
+from hugesync_tasks.stores.azure_meta import meta_of, metadata
 from hugesync_tasks.stores.azure_root import AZURE_LIMITS, MAX_CHARACTERS, base64_of
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
 from hugesync_tasks.stores.opening import preload
+from hugesync_tasks.stores.refusal import Refusal
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.token import Token
 from strict_azure import ACCOUNT, KEY, StrictAzure
 
@@ -547,14 +549,14 @@ def test_metadata_have_names_that_azure_takes_and_times_as_rclone_writes_them() 
     ],
 )  # fmt: skip
 def test_a_time_is_read_exactly_or_not_at_all(text: str, ns: int | None) -> None:
-    assert nanoseconds(text) == ns
-    assert ns is None or nanoseconds(rfc3339(ns)) == ns
+    assert instant_ns(text) == ns
+    assert ns is None or instant_ns(rfc3339(ns)) == ns
 
 
 def test_a_time_beyond_the_calendar_is_written_as_seconds_and_read_again() -> None:
     assert rfc3339(10**21) == "1000000000000.000000000"
     assert meta_of({"mtime": "1600000000.5"}).mtime_ns == 1_600_000_000_500_000_000
-    assert nanoseconds(rfc3339(-62_000_000_000 * 10**9)) == -62_000_000_000 * 10**9
+    assert instant_ns(rfc3339(-62_000_000_000 * 10**9)) == -62_000_000_000 * 10**9
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hugesync_tasks import errors
 from hugesync_tasks.model import Meta, Part, Upload
 from hugesync_tasks.stores import s3_errors
 from hugesync_tasks.stores.base import MIB, Limits, Store
+from hugesync_tasks.stores.refusal import Refusal
 from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.s3 import S3Store
 from hugesync_tasks.stores.s3_probe import probe
@@ -290,14 +291,14 @@ def test_the_table_of_codes_is_complete() -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_each_code_has_one_class_whatever_the_status(code: str) -> None:
-    found = {type(s3_errors.error_of(s3_errors.Answer(status, code), "write", "k")) for status in (400, 403, 503)}
+    found = {type(s3_errors.error_of(Refusal(status, code), "write", "k")) for status in (400, 403, 503)}
     assert found == {CODES[code]}
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_an_answer_without_a_code_we_know_is_classed_by_its_status(status: int) -> None:
     for code in ("", "SomethingNew"):
-        assert type(s3_errors.error_of(s3_errors.Answer(status, code), "write", "k")) is STATUSES[status]
+        assert type(s3_errors.error_of(Refusal(status, code), "write", "k")) is STATUSES[status]
 
 
 def every_class(of: type[errors.StoreError] = errors.StoreError) -> Iterator[type[errors.StoreError]]:

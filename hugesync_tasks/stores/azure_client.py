@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from hugesync_tasks.errors import Transient
 from hugesync_tasks.stores.azure_account import PROFILE_KEYS, Account, account_of, bare
 from hugesync_tasks.stores.azure_errors import error_of, refusal_of, translated
-from hugesync_tasks.stores.base import KIB
+from hugesync_tasks.stores.object_reader import pieces
 from hugesync_tasks.stores.paced_body import PacedBody
 from hugesync_tasks.token import Token
 
@@ -27,7 +27,6 @@ CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 60.0
 FIRST_READ_TIMEOUT = 10.0  # of an endpoint that nobody has heard from yet: a person waits for the answer
 SLOW_READ_TIMEOUT = 900.0
-CHUNK = 256 * KIB  # bytes read from the socket between two looks at the token
 SAS_MINUTES = 15
 
 
@@ -67,19 +66,10 @@ class Answered:
 
     def chunks(self, key: str, token: Token | None = None) -> Iterator[bytes]:
         """The body, in pieces as the bandwidth of ``token``'s job allows; the connection is given back however iteration ends."""
-        response = self._run.http_response.internal_response
-        try:
-            while True:
-                try:
-                    most = CHUNK if token is None else token.slice(CHUNK)
-                    chunk = response.raw.read(most, decode_content=False)
-                except Exception as exc:
-                    raise translated(exc, "read", key) from exc
-                if not chunk:
-                    return
-                yield chunk
-        finally:
-            response.close()
+        raw = self._run.http_response.internal_response.raw
+        return pieces(
+            lambda most: raw.read(most, decode_content=False), self.close, lambda e: translated(e, "read", key), token
+        )
 
     def close(self) -> None:
         self._run.http_response.internal_response.close()

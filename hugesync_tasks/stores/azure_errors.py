@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from hugesync_tasks.errors import (
@@ -27,6 +26,7 @@ from hugesync_tasks.errors import (
     VersionMismatch,
 )
 from hugesync_tasks.redact import redact
+from hugesync_tasks.stores.refusal import Refusal, retry_after
 
 
 class ForeignBlocks(Permanent):
@@ -35,16 +35,6 @@ class ForeignBlocks(Permanent):
 
 class BlocksGone(NoSuchUpload):
     """A block list names a block that the service does not hold: collected, or a rival's commit took it away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What the service said when it refused: HTTP status, its error code, its words, Retry-After in seconds."""
-
-    status: int
-    code: str = ""
-    message: str = ""
-    retry_after: float | None = None
 
 
 _CODES: dict[str, tuple[type[StoreError], str]] = {
@@ -139,7 +129,7 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
         root = ElementTree.fromstring(body)
         code = code or (root.findtext("Code") or "")
         message = (root.findtext("Message") or "").partition("\n")[0]
-    return Refusal(status, code, message, _seconds(headers.get("retry-after")))
+    return Refusal(status, code, message, retry_after(headers.get("retry-after")))
 
 
 def translated(exc: Exception, doing: str, key: str) -> Exception:
@@ -163,7 +153,3 @@ _URL = re.compile(r"https?://\S+")
 
 def _redacted(words: str) -> str:
     return redact(_URL.sub("***", words))[:200]
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text and text.isdigit() else None

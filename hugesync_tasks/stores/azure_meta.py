@@ -6,20 +6,15 @@ is rclone's key in the form that rclone uses on Azure (RFC 3339 with nanoseconds
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores import s3_meta
+from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
 from hugesync_tasks.stores.s3_meta import MTIME
 
 PREFIX = "x-ms-meta-"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)  # decimals past nanoseconds are cut off
 
 
 def metadata(meta: Meta) -> dict[str, str]:
@@ -34,7 +29,7 @@ def meta_of(pairs: Mapping[str, str], content_type: str | None = None, tier: str
     """The inverse. Metadata is written by anyone: what cannot be read counts as absent, never as an error."""
     low = {name.lower().replace("_", "-"): value for name, value in pairs.items()}
     meta = s3_meta.meta_of(low, content_type, tier)
-    return meta if meta.mtime_ns is not None else replace(meta, mtime_ns=nanoseconds(low.get(MTIME, "")))
+    return meta if meta.mtime_ns is not None else replace(meta, mtime_ns=instant_ns(low.get(MTIME, "")))
 
 
 def meta_of_headers(headers: Mapping[str, str]) -> Meta:
@@ -42,27 +37,3 @@ def meta_of_headers(headers: Mapping[str, str]) -> Meta:
     pairs = {name[len(PREFIX) :]: value for name, value in headers.items() if name.lower().startswith(PREFIX)}
     inferred = (headers.get("x-ms-access-tier-inferred") or "").lower() == "true"
     return meta_of(pairs, headers.get("Content-Type"), None if inferred else headers.get("x-ms-access-tier"))
-
-
-def rfc3339(ns: int) -> str:
-    """Nanoseconds since 1970, exactly; a year that the form cannot hold is written as decimal seconds, which we read too."""
-    whole, rest = divmod(ns, 10**9)
-    try:
-        at = _EPOCH + timedelta(seconds=whole)
-    except OverflowError:
-        return s3_meta.seconds(ns)
-    return f"{at:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + f".{rest:09d}Z"
-
-
-def nanoseconds(text: str) -> int | None:
-    """The inverse of ``rfc3339``; None where it is no time."""
-    found = _RFC3339.fullmatch(text)
-    if found is None:
-        return None
-    day, clock, decimals, zone = found.groups()
-    try:
-        at = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
-    except ValueError:
-        return None
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 10**9 + int((decimals or "").ljust(9, "0"))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from hugesync_tasks.errors import Cancelled, StoreError, Transient
 from hugesync_tasks.stores.azure_client import CONNECT_TIMEOUT, AzureClients
-from hugesync_tasks.stores.azure_errors import Refusal, error_of
-from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, chunks, maps_to_itself
+from hugesync_tasks.stores.azure_errors import error_of
+from hugesync_tasks.stores.obstore_calls import GATE, chunks, maps_to_itself, refusal_of_text
+from hugesync_tasks.stores.refusal import Refusal
 from hugesync_tasks.stores.s3_meta import quoted
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class AzureSmall:
 def _translated(exc: Exception, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    said = answer_of_text(str(exc))
+    said = refusal_of_text(str(exc))
     if not said.status and not said.code:
         return Transient("cannot read: the service could not be reached or the connection broke", key)
     return error_of(Refusal(said.status, said.code, said.message), "read", key)

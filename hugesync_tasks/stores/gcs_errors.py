@@ -20,6 +20,7 @@ from hugesync_tasks.errors import (
     Unsupported,
     VersionMismatch,
 )
+from hugesync_tasks.stores.refusal import retry_after as waits
 
 _STATUSES: dict[int, tuple[type[StoreError], str]] = {
     401: (BadCredentials, "the store does not accept these credentials"),
@@ -51,7 +52,7 @@ def error_of(status: int, body: str, retry_after: str | None, doing: str, key: s
     words = f": {shown}" if shown and status not in _STATUSES else ""
     text = f"cannot {doing}: {sentence} ({status}{' ' + reason if reason else ''}){words}"
     if cls is Throttled:
-        return Throttled(text, key, float(retry_after) if retry_after and retry_after.isdigit() else None)
+        return Throttled(text, key, waits(retry_after))
     return cls(text, key)
 
 

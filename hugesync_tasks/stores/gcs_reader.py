@@ -6,20 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from hugesync_tasks.stores.gcs_errors import translated
-from hugesync_tasks.stores.object_reader import CHUNK
+from hugesync_tasks.stores.object_reader import pieces
 from hugesync_tasks.token import Token
 
 
 def streamed(answer: Any, key: str, token: Token) -> Iterator[bytes]:
     """The chunks of a ``requests.Response`` as they were stored, nothing unpacked; closed however iteration ends."""
-    try:
-        while True:
-            try:
-                chunk = answer.raw.read(token.slice(CHUNK), decode_content=False)
-            except Exception as exc:
-                raise translated(exc, "read", key) from exc
-            if not chunk:
-                return
-            yield chunk
-    finally:
-        answer.close()
+    return pieces(
+        lambda most: answer.raw.read(most, decode_content=False),
+        answer.close,
+        lambda e: translated(e, "read", key),
+        token,
+    )

@@ -23,7 +23,7 @@ from hugesync_tasks.stores.base import ANY
 from hugesync_tasks.stores.gcs_client import CONNECT_TIMEOUT, GcsClients
 from hugesync_tasks.stores.gcs_errors import error_of
 from hugesync_tasks.stores.gcs_meta import resource
-from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, chunks, maps_to_itself
+from hugesync_tasks.stores.obstore_calls import GATE, chunks, maps_to_itself, refusal_of_text
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -70,7 +70,7 @@ class GcsSmall:
             with GATE.call():
                 done = obstore.put(store, key, body, attributes=attributes, mode=mode, use_multipart=False)
         except Exception as exc:
-            if answer_of_text(str(exc)).status == 400 and not self._clients.is_google:
+            if refusal_of_text(str(exc)).status == 400 and not self._clients.is_google:
                 self._puts = False  # fake-gcs-server
                 return None
             raise _translated(exc, "write", key) from exc
@@ -141,7 +141,7 @@ _NOBODY = {"disable_oauth": True, "client_email": "", "private_key": "", "privat
 def _translated(exc: Exception, doing: str, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    answer = answer_of_text(str(exc))
+    answer = refusal_of_text(str(exc))
     if not answer.status:
         return Transient(f"cannot {doing}: the store could not be reached or the connection broke", key)
     body = f"<Error><Code>{answer.code}</Code></Error>" if answer.code else answer.message

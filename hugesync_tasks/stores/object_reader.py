@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hugesync_tasks.errors import Permanent, SourceChanged, VersionMismatch
 from hugesync_tasks.model import Head
@@ -51,6 +51,27 @@ class ObjectReader:
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
+
+
+def pieces(
+    read: Callable[[int], bytes],
+    close: Callable[[], None],
+    broken: Callable[[Exception], Exception],
+    token: Token | None,
+) -> Iterator[bytes]:
+    """What ``read`` gives until it gives nothing, in pieces as the bandwidth of ``token``'s job allows; ``close`` is called
+    however iteration ends. ``broken``: what is raised of an error of ``read``."""
+    try:
+        while True:
+            try:
+                piece = read(CHUNK if token is None else token.slice(CHUNK))
+            except Exception as exc:
+                raise broken(exc) from exc
+            if not piece:
+                return
+            yield piece
+    finally:
+        close()
 
 
 def pay_ahead(length: int | None, token: Token) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hugesync_tasks.errors import Cancelled
 from hugesync_tasks.stores.base import MIB
-from hugesync_tasks.stores.s3_errors import Answer
+from hugesync_tasks.stores.refusal import Refusal
 from hugesync_tasks.token import Token
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ GATE = _Gate()
 atexit.register(GATE.close)  # threads are still alive then, the interpreter still whole
 
 
-def answer_of_text(text: str) -> Answer:
+def refusal_of_text(text: str) -> Refusal:
     """obstore gives status and error body only in its text."""
     said = text.partition("\n\nDebug source")[0]
     status = _STATUS.search(said)
     code = _CODE.search(said)
     message = _MESSAGE.search(said)
-    return Answer(int(status[1]) if status else 0, code[1] if code else "", message[1] if message else "")
+    return Refusal(int(status[1]) if status else 0, code[1] if code else "", message[1] if message else "")
 
 
 def chunks(result: GetResult, size: int, translated: Callable[[Exception], Exception]) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hugesync_tasks.errors import (
@@ -24,17 +23,7 @@ from hugesync_tasks.errors import (
     Unsupported,
     VersionMismatch,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a store said when it refused: HTTP status (0 = none came), its error code, its words, Retry-After in s."""
-
-    status: int
-    code: str = ""
-    message: str = ""
-    retry_after: float | None = None
-
+from hugesync_tasks.stores.refusal import Refusal, retry_after
 
 _CODES: dict[str, tuple[type[StoreError], str]] = {
     "NoSuchKey": (NotFound, "there is no such object"),
@@ -102,23 +91,23 @@ _STATUSES: dict[int, tuple[type[StoreError], str]] = {
 _SECRET = re.compile(r"(?i)((?:x-amz-[a-z-]*|signature|credential|security-token|awsaccesskeyid)[=:]\s*)[^&\s,<>\"]+")
 
 
-def error_of(answer: Answer, doing: str, key: str) -> StoreError:
+def error_of(refusal: Refusal, doing: str, key: str) -> StoreError:
     """The error of the tree for what the store answered while ``doing`` ("write") something to ``key``."""
-    found = _CODES.get(answer.code)
-    if found is None and answer.code.startswith("KMS."):
-        found = _of_key_service(answer.code)
+    found = _CODES.get(refusal.code)
+    if found is None and refusal.code.startswith("KMS."):
+        found = _of_key_service(refusal.code)
     if found is None:
-        found = _STATUSES.get(answer.status)
+        found = _STATUSES.get(refusal.status)
     if found is None:
-        transient = answer.status >= 500 or answer.status == 0
+        transient = refusal.status >= 500 or refusal.status == 0
         found = (Transient, "the store failed") if transient else (Permanent, "the store refused")
     cls, sentence = found
-    shown = answer.code or (str(answer.status) if answer.status else "no answer")
-    unknown = answer.code not in _CODES and answer.message  # then the store's own words are all a person gets
-    words = f": {_redacted(answer.message)}" if unknown else ""
+    shown = refusal.code or (str(refusal.status) if refusal.status else "no answer")
+    unknown = refusal.code not in _CODES and refusal.message  # then the store's own words are all a person gets
+    words = f": {_redacted(refusal.message)}" if unknown else ""
     message = f"cannot {doing}: {sentence} ({shown}){words}"
     if cls is Throttled:
-        return Throttled(message, key, answer.retry_after)
+        return Throttled(message, key, refusal.retry_after)
     return cls(message, key)
 
 
@@ -131,7 +120,7 @@ def _of_key_service(code: str) -> tuple[type[StoreError], str]:
     return AccessDenied, "the encryption key cannot be used"
 
 
-def answer_of_response(response: Mapping[str, Any]) -> Answer:
+def refusal_of_response(response: Mapping[str, Any]) -> Refusal:
     """Of a botocore ``ClientError.response``."""
     error = response.get("Error", {})
     about = response.get("ResponseMetadata", {})
@@ -139,8 +128,8 @@ def answer_of_response(response: Mapping[str, Any]) -> Answer:
     code = str(error.get("Code", ""))
     if code.isdigit():  # a HEAD has no body: botocore gives the status for a code
         status, code = status or int(code), ""
-    return Answer(
-        status, code, str(error.get("Message", "")), _seconds(about.get("HTTPHeaders", {}).get("retry-after"))
+    return Refusal(
+        status, code, str(error.get("Message", "")), retry_after(about.get("HTTPHeaders", {}).get("retry-after"))
     )
 
 
@@ -151,7 +140,7 @@ def translated(exc: Exception, doing: str, key: str) -> StoreError:
     if isinstance(exc, StoreError):
         return exc
     if isinstance(exc, b.ClientError):
-        return error_of(answer_of_response(exc.response), doing, key)
+        return error_of(refusal_of_response(exc.response), doing, key)
     if isinstance(exc, (b.NoCredentialsError, b.PartialCredentialsError)):
         return BadCredentials(f"cannot {doing}: no credentials were found", key)
     if isinstance(exc, b.ProfileNotFound):
@@ -168,8 +157,3 @@ def translated(exc: Exception, doing: str, key: str) -> StoreError:
 
 def _redacted(words: str) -> str:
     return _SECRET.sub(r"\1***", words)[:200]
-
-
-def _seconds(text: str | None) -> float | None:
-    """Retry-After in seconds; its other form, a date, is not used by any S3 we know."""
-    return float(text) if text and text.isdigit() else None

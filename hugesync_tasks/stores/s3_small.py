@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hugesync_tasks.errors import Cancelled, StoreError, Transient
 from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY
-from hugesync_tasks.stores.obstore_calls import GATE, answer_of_text, chunks, maps_to_itself
+from hugesync_tasks.stores.obstore_calls import GATE, chunks, maps_to_itself, refusal_of_text
 from hugesync_tasks.stores.s3_client import CONNECT_TIMEOUT, Credentials, S3Clients
 from hugesync_tasks.stores.s3_errors import error_of
 from hugesync_tasks.stores.s3_meta import quoted, user_metadata
@@ -98,7 +98,7 @@ class S3Small:
             self._made = None
 
     def _must_go_elsewhere(self, exc: Exception) -> bool:
-        answer = answer_of_text(str(exc))
+        answer = refusal_of_text(str(exc))
         if answer.status in (301, 307) or answer.code in _REGION_ERRORS:
             self._wrong_region = self._clients.is_aws  # boto3 follows a bucket to its region, obstore does not
         return self._wrong_region
@@ -151,7 +151,7 @@ class S3Small:
 def _translated(exc: Exception, doing: str, key: str) -> Exception:
     if isinstance(exc, (StoreError, Cancelled)):
         return exc
-    answer = answer_of_text(str(exc))
+    answer = refusal_of_text(str(exc))
     if not answer.status and not answer.code:
         return Transient(f"cannot {doing}: the store could not be reached or the connection broke", key)
     return error_of(answer, doing, key)

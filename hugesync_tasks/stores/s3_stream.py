@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hugesync_tasks.stores.object_reader import CHUNK
+from hugesync_tasks.stores.object_reader import pieces
 from hugesync_tasks.stores.s3_errors import translated
 from hugesync_tasks.token import Token
 
 
 def streamed(body: Any, key: str, token: Token) -> Iterator[bytes]:
     """The chunks of a botocore ``StreamingBody``; closed however iteration ends."""
-    try:
-        while True:
-            try:
-                chunk = body.read(token.slice(CHUNK))
-            except Exception as exc:
-                raise translated(exc, "read", key) from exc
-            if not chunk:
-                return
-            yield chunk
-    finally:
-        body.close()
+    return pieces(body.read, body.close, lambda e: translated(e, "read", key), token)
