@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import acl
 import servers
 from midway import PART
 from processes import Place
@@ -156,6 +157,16 @@ def broker() -> Iterator[servers.ValkeyServer]:
 
 
 @pytest.fixture
+def guarded() -> Iterator[servers.ValkeyServer]:
+    """A broker with the ACL file of docs/security.md, and somebody who looks at everything (``acl.py``)."""
+    folder = tempfile.mkdtemp(prefix="hss")
+    server = servers.start_valkey(folder, "--aclfile", str(acl.file(Path(folder, "users.acl"))))
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def s3_bucket(seaweedfs: servers.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A fresh bucket, with AWS_* of this process pointing to its server and no other AWS setting."""
     for name in [n for n in os.environ if n.startswith("AWS_")]:
@@ -219,7 +230,7 @@ def azure_container(azurite: servers.AzureServer, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    """Between the processes of ``place`` and the store of ``s3_bucket``."""
+    """Between a test's processes and the store of ``s3_bucket``."""
     with SlowProxy(s3_bucket.endpoint) as it:
         yield it
 

@@ -29,12 +29,6 @@ SLOW = 0.05  # seconds before each 64 KiB: a part takes four, longer than a work
 
 
 @pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "src"
     folder.mkdir(parents=True)

@@ -37,12 +37,6 @@ SMALL = scaled(20_000, 1_000)
 
 
 @pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     """The root as the producer sees it; ``mounts/data`` is where the workers have it."""
     folder = tmp_path / "data"

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import pytest
 import redis
 
 import servers
+from acl import ADMIN, ADMIN_PASSWORD, PASSWORD
 from flowers import Flower, heard, watching
 from processes import REPO, Ended, Place, Running, wait_until
-from test_secrets import ADMIN, PASSWORD, acl
 
 PART = 5 << 20
 BAD = b"gr\xfc\xdf\nname"  # Latin-1, and a line's end
@@ -39,20 +38,8 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def guarded() -> Iterator[servers.ValkeyServer]:
-    """A server with the ACL file of docs/security.md, and somebody who looks at everything."""
-    folder = tempfile.mkdtemp(prefix="hsw")
-    users = Path(folder, "users.acl")
-    users.write_text("\n".join([*acl(), ADMIN]) + "\n")
-    server = servers.start_valkey(folder, "--aclfile", str(users))
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
 def broker(guarded: servers.ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis(unix_socket_path=str(guarded.socket), username="admin", password="looks-at-everything") as r:
+    with redis.Redis(unix_socket_path=str(guarded.socket), username=ADMIN, password=ADMIN_PASSWORD) as r:
         yield r
 
 

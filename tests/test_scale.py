@@ -77,12 +77,6 @@ def test_a_job_whose_workers_are_all_paused_waits_and_is_not_stalled(tmp_path: P
 
 
 @pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "src"
     folder.mkdir(parents=True)

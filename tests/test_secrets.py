@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,40 +17,18 @@ import pytest
 import redis
 
 import servers
+from acl import ADMIN, ADMIN_PASSWORD, PASSWORD
 from conftest import Bucket
 from hugesync_tasks.celery import options
 from hugesync_tasks.config import load
-from processes import REPO, Place, Running, wait_until
+from processes import Place, Running, wait_until
 from slowproxy import SlowProxy
 from strict_azure import StrictAzure
 from submit import Submit
 
 MIB = 1 << 20
-PASSWORD = "canary-of-the-broker"  # a word that no pattern of redact.py knows: it must not come as far as that
-ADMIN = "user admin on >looks-at-everything ~* &* +@all"
 SIGNED = re.compile(rb"(?:X-Amz-Signature|[^-\w]sig|Signature)=[0-9a-f]{32,}", re.IGNORECASE)
 LARGE = ("--delta-threshold", "6MiB")
-
-
-def acl() -> list[str]:
-    """The users of the ACL file that the documentation shows, with the password changed and PING left for the fixture."""
-    text = (REPO / "docs" / "security.md").read_text()
-    users = [line.strip() for line in text.splitlines() if line.startswith("    user ")]
-    assert [u.split()[1] for u in users] == ["default", "hugesync"]
-    assert "change-me" in users[1]
-    return ["user default on nopass -@all +ping", users[1].replace("change-me", PASSWORD)]
-
-
-@pytest.fixture
-def guarded() -> Iterator[servers.ValkeyServer]:
-    """A server with the documentation's ACL file, and somebody who looks at everything."""
-    folder = tempfile.mkdtemp(prefix="hss")
-    users = Path(folder, "users.acl")
-    users.write_text("\n".join([*acl(), ADMIN]) + "\n")
-    server = servers.start_valkey(folder, "--aclfile", str(users))
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -141,7 +118,7 @@ def objects(s3: Bucket) -> dict[str, bytes]:
 
 def redis_dump(server: servers.ValkeyServer) -> dict[str, bytes]:
     """Every key, as DUMP serialises it, and its value as text (a dump may be compressed)."""
-    r = redis.Redis(unix_socket_path=str(server.socket), username="admin", password="looks-at-everything")
+    r = redis.Redis(unix_socket_path=str(server.socket), username=ADMIN, password=ADMIN_PASSWORD)
     read = {
         b"string": lambda k: r.get(k), b"hash": lambda k: r.hgetall(k), b"list": lambda k: r.lrange(k, 0, -1),
         b"set": lambda k: r.smembers(k), b"zset": lambda k: r.zrange(k, 0, -1),
@@ -166,7 +143,7 @@ class Monitor:
     """Every command that anybody sends to the server, from now on; messages on their way included."""
 
     def __init__(self, server: servers.ValkeyServer) -> None:
-        self._redis = redis.Redis(unix_socket_path=str(server.socket), username="admin", password="looks-at-everything")
+        self._redis = redis.Redis(unix_socket_path=str(server.socket), username=ADMIN, password=ADMIN_PASSWORD)
         self.heard: list[str] = []
         self._monitor = self._redis.monitor()
         self._monitor.__enter__()

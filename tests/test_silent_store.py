@@ -36,12 +36,6 @@ def prompt(start: float) -> float:
 
 
 @pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
 def place(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Iterator[Place]:
     it = Place(tmp_path / "place", {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": proxy.endpoint})
     yield it

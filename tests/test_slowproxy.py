@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 
 import boto3
 import pytest
@@ -12,12 +11,6 @@ from botocore.config import Config
 
 from conftest import Bucket
 from slowproxy import SlowProxy
-
-
-@pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
 
 
 def client(proxy: SlowProxy):

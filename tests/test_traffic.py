@@ -92,12 +92,6 @@ def assert_told_truly(ran: Ran, counted: Counted) -> None:
 
 
 @pytest.fixture
-def proxy(s3_bucket: Bucket) -> Iterator[SlowProxy]:
-    with SlowProxy(s3_bucket.endpoint) as it:
-        yield it
-
-
-@pytest.fixture
 def submit(tmp_path: Path, s3_bucket: Bucket, proxy: SlowProxy) -> Submit:
     return Submit(tmp_path / "us", {**s3_bucket.env, "AWS_ENDPOINT_URL_S3": proxy.endpoint})
 
