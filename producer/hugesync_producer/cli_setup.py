@@ -65,7 +65,7 @@ def config_command(init: bool, force: bool, as_json: bool, **given: Any) -> int:
 @click.command("completion", cls=SectionedCommand)
 @click.argument("shell", type=Choice(SHELLS))
 def completion_command(shell: str) -> int:
-    """Print what makes SHELL (bash, zsh or fish) complete the three commands, their options and paths.
+    """Print what makes SHELL (bash, zsh or fish) complete all four commands, their options and paths.
 
     \b
     bash:  source <(hugesync completion bash)      in ~/.bashrc
