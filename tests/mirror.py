@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chaos import CALM, Chaos
-from hugesync_producer import deletes, run, secondlook
+from hugesync_producer import coordinating, deletes, secondlook
 from hugesync_producer.deletes import Deletes
 from hugesync_tasks.model import Kind, Meta
 from hugesync_tasks.spec import Selection
@@ -109,17 +109,16 @@ class Mirror(Simulation):
 
             patch.setattr(secondlook, "listings", looked)
             patch.setattr(Deletes, "_task", made)
-            coordinate = run._coordinate
 
-            def ended(*args: Any) -> Any:
-                self.summary = coordinate(*args)
+            def ended(run: coordinating.Run) -> Summary:
+                self.summary = coordinating.coordinate(run)
                 if str(self.summary.state) not in ("done", "done_with_errors"):
                     if self.summary.resumable and self.chaotic:
                         return self.summary
                     raise _Ended
                 return self.summary
 
-            patch.setattr(run, "_coordinate", ended)
+            self.coordinate = ended
             self.summary: Summary
             try:
                 self.play(patch)

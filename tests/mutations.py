@@ -156,7 +156,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a second job of a process has its own broker", "producer/hugesync_producer/run.py",
-        "publish or _publisher()", "_publisher()",
+        "publisher(stack.enter_context(publishing(settings)), trace.headers)", 'publisher(__import__("hugesync_tasks.celery").celery.app, trace.headers)',
         "tests/test_library.py -k basic",
     ),
     Mutation(
@@ -230,7 +230,7 @@ MUTATIONS = (
         "tests/test_standing_still.py",
     ),
     Mutation(
-        "a retry deletes nothing", "producer/hugesync_producer/run.py",
+        "a retry deletes nothing", "producer/hugesync_producer/coordinating.py",
         "        deletes.forgo(", "        str(",
         "tests/test_retry.py -k deleted",
     ),

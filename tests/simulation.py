@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from chaos import CALM, DRAINED, Chaos
+from hugesync_producer import coordinating, ending, leadership, openjob, planfeed, replan
 from hugesync_producer import coordinator as coordinator_module
-from hugesync_producer import ending, leadership, openjob, planfeed, replan, run
+from hugesync_producer.coordinating import Run, coordinate
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.pool import Pool
@@ -66,6 +67,8 @@ class Simulation(World):
     same_bucket: bool = False
     observe_every: float = 5.0  # simulated seconds; nobody looks, and summing up is most of an idle coordinator's work
     longest_idle: float = 2.0  # simulated seconds that a coordinator waits where nobody has anything to do
+    coordinate: Callable[[Run], Summary] = coordinate
+    given: dict[str, Any] = field(default_factory=dict)  # what a run is given that is not as usual
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -308,19 +311,20 @@ class Simulation(World):
         for stage in (execute, remove):
             monkeypatch.setattr(stage, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr("hugesync_producer.failedfirst.threads", Inline)
-        monkeypatch.setattr(run, "aside", lambda call: call())
+        monkeypatch.setattr(coordinating, "aside", lambda call: call())
         monkeypatch.setattr(replan, "ThreadPoolExecutor", Inline)
         monkeypatch.setattr(planfeed, "Feed", InlineFeed)
-        monkeypatch.setattr(run, "PlanFeed", InlinePlan)
-        monkeypatch.setattr(run, "Pool", lambda *a, **k: Pool(*a, **k, clock=clock.monotonic))
-        monkeypatch.setattr(run, "Coordinator", lambda *a, **k: Coordinator(*a, **k, clock=clock.monotonic))
-        monkeypatch.setattr(run, "_publisher", lambda: self.publish)
+        monkeypatch.setattr(coordinating, "PlanFeed", InlinePlan)
+        monkeypatch.setattr(coordinating, "Pool", lambda *a, **k: Pool(*a, **k, clock=clock.monotonic))
+        monkeypatch.setattr(coordinating, "Coordinator", lambda *a, **k: Coordinator(*a, **k, clock=clock.monotonic))
         job = JobContext(self.spec, self.stack(self.source, False), self.stack(self.dest, False))
         for self.restarts in range(30):
             try:
-                summary = run._coordinate(
-                    job, CoordinatorsLedger(self), self.folder, lambda: "", Unobserved(), False, Meter(), self.now  # type: ignore[arg-type]
+                run = Run(
+                    job=job, ledger=CoordinatorsLedger(self), publish=self.publish, observer=Unobserved(),  # type: ignore[arg-type]
+                    meter=Meter(), began=self.now, folder=self.folder,
                 )  # fmt: skip
+                summary = self.coordinate(replace(run, **self.given))
             except Killed:
                 self.everybody_else(self.rng.uniform(0, 40))
                 continue

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from chaos import CALM, Chaos
-from hugesync_producer import run
 from hugesync_producer.checkpoint import TakenOver
+from hugesync_producer.coordinating import Run, coordinate
 from hugesync_producer.coordinator import TELL_EVERY, Coordinator
 from hugesync_producer.interrupts import Interrupts
 from hugesync_producer.pace import LASTING
@@ -24,7 +24,7 @@ from hugesync_tasks.model import Meta
 from hugesync_tasks.stores.base import ANY
 from hugesync_tasks.stores.faults import Fault, FaultyStore
 from hugesync_tasks.stores.retry import RetryingStore
-from hugesync_tasks.summary import Snapshot, Unobserved
+from hugesync_tasks.summary import Snapshot, Summary, Unobserved
 from hugesync_tasks.token import Token
 from hugesync_tasks.uri import lock_name
 from simulated import SimStore
@@ -60,13 +60,12 @@ def stores(sim: Simulation, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> No
 def once(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> Any:
     """One run, whatever it ends in."""
     endings: list[Any] = []
-    coordinate = run._coordinate
 
-    def first(*args: Any) -> Any:
-        endings.append(coordinate(*args))
+    def first(run: Run) -> Summary:
+        endings.append(coordinate(run))
         raise StopAsyncIteration
 
-    monkeypatch.setattr(run, "_coordinate", first)
+    monkeypatch.setattr(sim, "coordinate", first)
     with pytest.raises(StopAsyncIteration):
         sim.play(monkeypatch)
     return endings[0]
@@ -98,8 +97,7 @@ def test_the_same_job_twice_is_refused_and_the_first_one_loses_nothing(monkeypat
         sim.ledger.set_meta(JOB, beat=str(next(beats)))
 
     monkeypatch.setattr(sim, "everybody_else", alive)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a))
+    sim.coordinate = _unwrapped
     with pytest.raises(_Ended) as ended:
         sim.play(monkeypatch)
     assert isinstance(ended.value.__cause__, Refused)
@@ -113,9 +111,9 @@ class _Ended(BaseException):
     pass
 
 
-def _unwrapped(coordinate: Any, *args: Any) -> Any:
+def _unwrapped(run: Run) -> Summary:
     try:
-        return coordinate(*args)
+        return coordinate(run)
     except Exception as error:
         raise _Ended from error
 
@@ -139,8 +137,7 @@ def test_a_listing_that_breaks_in_the_middle_ends_in_a_true_summary(
 def test_a_source_that_cannot_be_listed_at_all_leaves_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = Simulation(3, CALM)
     stores(sim, monkeypatch, Fault(op="list", error=AccessDenied("denied")))
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a))
+    sim.coordinate = _unwrapped
     with pytest.raises(_Ended) as ended:
         sim.play(monkeypatch)
     assert isinstance(ended.value.__cause__, AccessDenied)
@@ -181,8 +178,7 @@ class Watching(Unobserved):
 
 def watched(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
     """The snapshots of a whole job."""
-    watching, coordinate = Watching(), run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a[:4], watching, *a[5:]))
+    sim.given["observer"] = watching = Watching()
     sim.play(monkeypatch)
     sim.end()
     return watching.seen
@@ -212,8 +208,7 @@ def test_whoever_asks_another_process_hears_how_the_job_stood_two_seconds_ago(mo
             if (heard := sim.ledger.told(JOB)) is not None:
                 told.append(heard)
 
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a[:4], Asking(), *a[5:]))
+    sim.given["observer"] = Asking()
     summary = once(sim, monkeypatch)
     assert TELL_EVERY - 1 < max(age for _, age in told) < TELL_EVERY + 1
     assert json.loads(told[-1][0])["files"] == summary.files
@@ -294,8 +289,7 @@ def fleet_of_one(seed: int) -> Alone:
 
 def raised(sim: Simulation, monkeypatch: pytest.MonkeyPatch, owner: str = "") -> BaseException | None:
     """What a run that was started under ``owner`` raised."""
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: _unwrapped(coordinate, *a, owner))
+    sim.coordinate, sim.given["owner"] = _unwrapped, owner
     with pytest.raises(_Ended) as ended:
         sim.play(monkeypatch)
     return ended.value.__cause__
@@ -355,8 +349,7 @@ def test_a_coordinator_whose_worker_ends_hands_the_running_job_over(monkeypatch:
         raise KeyboardInterrupt
 
     on_first_turn(monkeypatch, told_to_end)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     summary = once(sim, monkeypatch)
     assert summary.state == "running"
     meta = sim.ledger.meta(JOB)
@@ -382,8 +375,7 @@ def test_a_coordinator_that_a_worker_started_waits_for_that_worker_longer_than_a
     sim = fleet_of_one(1)
     sim.spec = replace(sim.spec, options=replace(sim.spec.options, stall_timeout=40.0))
     sim.ledger.lead(JOB, "mine", 30_000)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     summary = once(sim, monkeypatch)
     assert (summary.state, summary.resumable) == ("stalled", True)
     assert sim.now - BEGAN >= 40 > sim.spec.options.start_timeout
@@ -393,7 +385,6 @@ def test_a_job_that_was_cancelled_while_a_coordinator_was_started_is_cancelled(m
     sim = fleet_of_one(3)
     sim.ledger.lead(JOB, "mine", 30_000)
     sim.ledger.cancel(JOB)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     assert once(sim, monkeypatch).state == "cancelled"
     assert sim.ledger.leaderless() == {}

@@ -195,6 +195,6 @@ def test_the_folders_that_a_late_file_comes_into_are_finished_again(tmp_path: Pa
             planned.append(segment)
             return OpenSegment("", Counters())
 
-    failed_first(job, Window("a/b/f", counters), Units(), Meter(), lambda: None, None)  # type: ignore[arg-type]
+    failed_first(job, Window("a/b/f", counters), Units(), Meter(), lambda: None)  # type: ignore[arg-type]
 
     assert [entry.key for entry in planned[0].finishes] == ["a/b/", "a/"]

@@ -22,7 +22,6 @@ import pytest
 import compare
 from chaos import KINDS
 from conftest import Bucket
-from hugesync_producer import run
 from hugesync_producer.failedfirst import failed_first
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_producer.jobmap import JobMap
@@ -556,7 +555,7 @@ def test_a_resumed_job_finds_what_had_failed_under_its_stored_name_and_no_folder
             return OpenSegment("", Counters())
 
     window = Window("x/y", counters)
-    failed_first(job, window, Units(), Meter(), lambda: None, stored=run._stored(job))  # type: ignore[arg-type]
+    failed_first(job, window, Units(), Meter(), lambda: None)  # type: ignore[arg-type]
     ((transfer,),) = planned
     assert (transfer.key, transfer.source.stored, transfer.source.size) == ("x/y", "ab/1", 18)
     assert PlanFeed(job, Meter(), "x/y")._open_folders() == [], "x/ of the source is no folder of the destination"

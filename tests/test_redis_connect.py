@@ -15,7 +15,7 @@ import redis
 from celery import Celery
 
 import servers
-from hugesync_producer import run
+from hugesync_producer.sending import publisher
 from hugesync_tasks.celery import configure
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import HugeSyncError, Refused, Unreachable, UsageError
@@ -232,9 +232,9 @@ def test_a_full_server_takes_no_writes_and_is_resumable(
     guarded: servers.ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin = server_as(guarded)
-    monkeypatch.setattr(run, "app", Celery("full"))
-    configure(run.app, Settings(broker_url=f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0"))
-    publish = run._publisher()
+    full = Celery("full")
+    configure(full, Settings(broker_url=f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0"))
+    publish = publisher(full, {})
     admin.call(lambda r: r.config_set("maxmemory", "1"))
     try:
         ledger = RedisLedger.from_url(f"redis://:{SECRET}@127.0.0.1:{guarded.port}/0")

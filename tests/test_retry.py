@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from chaos import CALM
-from hugesync_producer import run
 from hugesync_producer.again import Retry
 from hugesync_producer.failures import lines
 from hugesync_producer.jobfolder import JobFolder
@@ -94,9 +93,8 @@ class Closed(Wrapper):
 
 def again(sim: Simulation, monkeypatch: pytest.MonkeyPatch, wanted: Retry) -> Any:
     """One run that only retries."""
-    coordinate = run._coordinate
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "", None, wanted))
+        patch.setitem(sim.given, "retry", wanted)
         return once(sim, patch)
 
 

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 from celery import Celery
 
-from hugesync_producer import run
+from hugesync_producer.sending import publisher
 from hugesync_tasks.aimd import Report
 from hugesync_tasks.celery import configure
 from hugesync_tasks.config import load
@@ -102,10 +102,9 @@ def test_a_message_is_published_once_and_the_coordinator_is_not_held_up(
 ) -> None:
     fresh = Celery("fresh")
     configure(fresh, load({"broker_url": deaf.url}))
-    monkeypatch.setattr(run, "app", fresh)
     began = time.monotonic()
     with pytest.raises(Unreachable):
-        run._publisher()("hugesync.batch", "hs.any", "j", "t")
+        publisher(fresh, {})("hugesync.batch", "hs.any", "j", "t")
     assert deaf.taken == 1
     assert time.monotonic() - began < 1
     fresh.close()

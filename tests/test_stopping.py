@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chaos import CALM
-from hugesync_producer import run
+from hugesync_producer import coordinating
 from hugesync_producer.coordinator import Coordinator
 from hugesync_producer.largefile import LargeFileUnit
 from hugesync_producer.stopping import DRAIN, INTERRUPTED, Stop, asked, stopping, until
@@ -73,8 +73,7 @@ class Watched(Simulation):
 
         monkeypatch.setattr(self.ledger, "put_tasks", put)
         monkeypatch.setattr(Coordinator, "_turn", acting)
-        coordinate = run._coordinate
-        monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a[:4], Observing(), *a[5:]))
+        self.given["observer"] = Observing()
 
     def put_since(self, when: float) -> list[str]:
         return [task for at, task in self.put if at > when]
@@ -242,8 +241,7 @@ def test_a_signal_makes_a_stand_in_hand_over_at_once(monkeypatch: pytest.MonkeyP
     sim.ledger.lead(JOB, "mine", 30_000)
     sim.watch(monkeypatch)
     sim.acts[2] = lambda coordinator: os.kill(os.getpid(), signal.SIGINT)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     summary = once(sim, monkeypatch)
     assert (summary.state, sim.ledger.meta(JOB)["state"], sim.notices) == ("running", "running", [])
     sim.end()
@@ -267,8 +265,7 @@ def test_a_pause_survives_its_coordinator_and_a_flush(monkeypatch: pytest.Monkey
         sim.ledger.set_meta(JOB, pause="0")
 
     sim.acts = {10: flush, 40: resume}
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     summary = once(sim, monkeypatch)
     assert (seen["meta"]["pause"], seen["put"]) == ("1", [])
     assert summary.state == "done"
@@ -361,10 +358,9 @@ def test_a_job_whose_time_is_over_drains_and_says_why_whoever_coordinates_it(
     over = [False]
     sim.acts[12] = lambda coordinator: over.__setitem__(0, True)
     stop = Stop(State.INTERRUPTED, "its time is over (--max-duration 2h)")
-    monkeypatch.setattr(run, "asked", lambda spec, observer: lambda: stop if over[0] else None)
+    monkeypatch.setattr(coordinating, "asked", lambda spec, observer: lambda: stop if over[0] else None)
     if standin:
-        coordinate = run._coordinate
-        monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+        sim.given["owner"] = "mine"
     summary = once(sim, monkeypatch)
     assert (summary.state, summary.reason, summary.resumable) == ("interrupted", stop.reason, True)
     assert summary.files["pending"] > 0

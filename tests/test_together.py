@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from comparison import PLAIN
-from hugesync_producer import detach, run, sync
+from hugesync_producer import detach, sync
 from hugesync_producer.offering import remove_marks
 from hugesync_producer.replan import Replan
 from hugesync_tasks.config import load
@@ -158,8 +158,7 @@ def test_a_coordinator_that_a_worker_started_deletes_and_remembers_the_device(mo
     sim.ledger.open_job(JOB, json.dumps(sim.spec.wire()))
     sim.ledger.set_meta(JOB, state="running", devices=json.dumps({"elsewhere": "fs9 9"}))
     sim.ledger.lead(JOB, "mine", 30_000)
-    coordinate = run._coordinate
-    monkeypatch.setattr(run, "_coordinate", lambda *a: coordinate(*a, "mine"))
+    sim.given["owner"] = "mine"
     summary = sim.go()
     assert (str(summary.state), summary.files["deleted"], sim.left()) == ("done", 1, ["a", "b"])
     assert json.loads(sim.ledger.meta(JOB)["devices"]) == {"elsewhere": "fs9 9", socket.gethostname(): "fs1 7"}

@@ -226,7 +226,7 @@ def test_a_resumed_comparison_compares_what_had_failed_with_what_is_there_now() 
             planned.extend(segment.batches)
             return OpenSegment("", Counters())
 
-    failed_first(job, Window("file", counters), Units(), Meter(), lambda: None, None)  # type: ignore[arg-type]
+    failed_first(job, Window("file", counters), Units(), Meter(), lambda: None)  # type: ignore[arg-type]
     ((transfer,),) = planned
     answers: dict[int, Outcome] = {}
     compare_batch(job, {0: transfer}, Token(), answers.update)

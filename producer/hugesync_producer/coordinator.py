@@ -58,7 +58,7 @@ class Coordinator:
         asked: Callable[[], Stop | None] = lambda: None,
     ) -> None:
         self._asked = asked  # whether the run is to stop for another reason than a signal
-        self._job, self._ledger, self._planner, self.window = job, ledger, planner, window
+        self._job, self._ledger, self.planner, self.window = job, ledger, planner, window
         self._id, self.deletes = job.spec.job, deletes
         self._pool, self._checkpoint, self._observer, self._tend, self._clock = pool, checkpoint, observer, tend, clock
         self._owner = owner  # of the job's lease, held already
@@ -86,13 +86,13 @@ class Coordinator:
         self.units.epoch = self._ledger.take_over(self._id, self._owner)
         self.observing.begin()
         self._paused = self._ledger.meta(self._id).get("pause") == "1"
-        self._planner.start()
+        self.planner.start()
         try:
             with Interrupts() as interrupts:
                 return self._loop(interrupts, drains)
         finally:
             self.units.replan.stop()
-            self._planner.stop()
+            self.planner.stop()
             self.deletes.stop()
 
     def keep(self) -> None:
@@ -122,7 +122,7 @@ class Coordinator:
         if self.stop is not None:
             return
         self.stop, self._until = stop, self._clock() + stop.patience
-        self._planner.stop()
+        self.planner.stop()
         self.deletes.stop()
         self._observer.on_notice(stopping(stop, bool(self.dispatcher.out)))
 
@@ -194,7 +194,7 @@ class Coordinator:
         self.units.collect()
         self._pull()
         if not self.window.empty or self.deletes.deleting:
-            self._pool.probe(self._planner.first or self.deletes.first, self._planner.first_there)
+            self._pool.probe(self.planner.first or self.deletes.first, self.planner.first_there)
         self.units.fill()
         if not self.scan_complete or not self.window.empty or self.tries(self._clock()) or self._deleting():
             return None
@@ -215,7 +215,7 @@ class Coordinator:
     def _pull(self) -> None:
         """Take segments from the planner while the window has room for their work."""
         while not self.scan_complete and self.units.hungry():
-            segment = self._planner.poll()
+            segment = self.planner.poll()
             if segment is None:
                 return
             if isinstance(segment, Signal):

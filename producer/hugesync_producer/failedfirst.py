@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from hugesync_producer.aside import threads
 from hugesync_producer.folders import folders_of
+from hugesync_producer.mapped import MappedStore
 from hugesync_producer.plan import Segment
 from hugesync_producer.units import Units
 from hugesync_producer.window import Failed, Window
@@ -19,8 +20,6 @@ from hugesync_tasks.token import Meter, Token
 BATCH = 256
 THREADS = 16  # HEADs at a time
 
-Stored = Callable[[list[str]], Mapping[str, str]]
-
 
 def failed_first(
     job: JobContext,
@@ -28,20 +27,19 @@ def failed_first(
     units: Units,
     meter: Meter,
     keep: Callable[[], object],
-    stored: Stored | None,
     wants: Callable[[Failed], bool] = lambda failure: failure.again,
 ) -> list[Entry]:
     """Plan each kept failure that a worker met, and that ``wants``, again, as a checked transfer; ``keep`` is called as it goes on.
     Returns the files as the source has them now.
 
     All of them are one segment, and they stay failed in the counters as of K until it is settled: a job that is killed
-    before that resumes with them once more. A file that cannot be looked at now stays as it is. ``stored``: of keys, those at
-    the source, where a map gives it other names.
+    before that resumes with them once more. A file that cannot be looked at now stays as it is.
     """
     failures = [f for f in window.base.failures if wants(f)]
     token = Token(meter)
-    names = stored([f.key for f in failures]) if stored is not None and failures else {}
-    if stored is not None:
+    mapped = job.source if isinstance(job.source, MappedStore) else None
+    names = mapped.stored([f.key for f in failures]) if mapped is not None and failures else {}
+    if mapped is not None:
         failures = [f for f in failures if f.key in names]
     again: list[tuple[Failed, Transfer]] = []
     folders: list[Entry] = []
@@ -51,7 +49,7 @@ def failed_first(
             keep()
             if transfer is not None:
                 again.append((failure, transfer))
-        if stored is None and job.dest.limits.folders and job.options.metadata and not job.spec.compares:
+        if mapped is None and job.dest.limits.folders and job.options.metadata and not job.spec.compares:
             folders = _folders(job, [transfer.key for _, transfer in again], pool, keep, token)
     if not again:
         return []
