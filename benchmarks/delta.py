@@ -2,6 +2,7 @@
 
     python benchmarks/delta.py                         1 GiB, three rounds
     python benchmarks/delta.py --size 256MiB --rounds 1 --only ours
+    python benchmarks/delta.py --ranges 4GiB         and one process beside two
 
 A cell is the median of the rounds of CPU seconds per GiB of input, user and system, of the program and all it started. "In
 process" leaves out what starting Python costs and has the loop compiled already, as a worker has; the commands pay for all.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import resource
@@ -22,22 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.synchronize import Barrier
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "producer"), str(HERE.parent / "worker")]
 
+from delta_files import noise, variant  # noqa: E402
+from delta_ranges import in_ranges  # noqa: E402
+
 from hugesync_tasks.config_units import parse_size  # noqa: E402
 from hugesync_tasks.delta.files import opened, sign  # noqa: E402
 from hugesync_tasks.delta.match import Matcher  # noqa: E402
-from hugesync_tasks.delta.ops import merge  # noqa: E402
 from hugesync_tasks.delta.slide import warm  # noqa: E402
 from hugesync_tasks.signature import format as hssig  # noqa: E402
-from hugesync_tasks.signature.blocks import KIB, MIB  # noqa: E402
+from hugesync_tasks.signature.blocks import KIB  # noqa: E402
 
 GIB = 1 << 30
 BLOCK = 64 * KIB
@@ -49,46 +48,6 @@ CASES = {
 }
 _CLI = "import sys; sys.argv[0] = 'hugesync'; from hugesync_producer.cli import hugesync; sys.exit(hugesync())"
 Cells = dict[str, dict[str, list[float]]]
-
-
-def noise(path: Path, size: int, seed: int) -> None:
-    """Random bytes; the same for the same seed."""
-    rng = np.random.default_rng(seed)
-    with path.open("wb") as out:
-        for at in range(0, size, 64 * MIB):
-            out.write(rng.bytes(min(64 * MIB, size - at)))
-
-
-def variant(kind: str, basis: Path, path: Path) -> None:
-    """The file that is compared with ``basis``."""
-    size = basis.stat().st_size
-    if kind == "foreign":
-        noise(path, size, 2)
-        return
-    if kind == "overwritten":
-        shutil.copyfile(basis, path)
-        rng = np.random.default_rng(3)
-        with path.open("r+b") as out:
-            for _ in range(20):
-                out.seek(int(rng.integers(0, size - 4 * KIB)))
-                out.write(rng.bytes(4 * KIB))
-        return
-    with basis.open("rb") as old, path.open("wb") as new:
-        _copy(old, new, size // 10)
-        new.write(os.urandom(1000))
-        _copy(old, new, size * 6 // 10 - size // 10)
-        old.seek(777, os.SEEK_CUR)
-        shutil.copyfileobj(old, new, 16 * MIB)
-
-
-def _copy(old: object, new: object, count: int) -> None:
-    while count:
-        piece = old.read(min(count, 16 * MIB))  # type: ignore[attr-defined]
-        new.write(piece)  # type: ignore[attr-defined]
-        count -= len(piece)
-
-
-# in process
 
 
 def child(work: str, file: Path, signature: Path) -> None:
@@ -212,81 +171,6 @@ class Bench:
             lines.append(f"| {row} | {' | '.join(said)} | {self.sent.get(row, '')} |")
         lines.append(f"\nThe most memory that a process of ours had: {self.peak:.0f} MiB.")
         return "\n".join(lines)
-
-
-# in ranges
-
-
-def matching(file: Path, signature: Path, ranges: list[tuple[int, int]], ready: Barrier, answers: object) -> None:
-    """Match some ranges of a file when all are ready, and send how many copies there are."""
-    warm()
-    with signature.open("rb") as stream:
-        known = hssig.read(stream.read)
-    ready.wait(timeout=600)
-    copies = []
-    matcher = Matcher(known)
-    with opened(file) as new:
-        for start, end in ranges:
-            copies += matcher.match(new.read, new.size, start, end).copies
-    answers.put(len(merge(copies)))  # type: ignore[attr-defined]
-
-
-def wall(processes: int, target: Callable[..., None], file: Path, signature: Path) -> float:
-    """Seconds from all being ready to all being done."""
-    context = multiprocessing.get_context("spawn")
-    ready, answers = context.Barrier(processes + 1), context.Queue()
-    size = file.stat().st_size
-    ranges = [(at, min(size, at + 256 * MIB)) for at in range(0, size, 256 * MIB)]
-    running = [
-        context.Process(target=target, args=(file, signature, ranges[i::processes], ready, answers))
-        for i in range(processes)
-    ]
-    for process in running:
-        process.start()
-    ready.wait(timeout=600)
-    began = time.monotonic()
-    for _ in running:
-        answers.get(timeout=600)
-    took = time.monotonic() - began
-    for process in running:
-        process.join()
-    return took
-
-
-def signing(file: Path, signature: Path, ranges: list[tuple[int, int]], ready: Barrier, answers: object) -> None:
-    """Sign some ranges of a file as workers do."""
-    from hugesync_tasks.signature.blocks import hash_blocks, leaf_digests
-
-    del signature
-    buffer = memoryview(bytearray(8 * MIB))
-    ready.wait(timeout=600)
-    done = 0
-    with opened(file) as source:
-        for start, end in ranges:
-            for at in range(start, end, len(buffer)):
-                view = buffer[: min(len(buffer), end - at)]
-                source.read(at, view)
-                done += len(hash_blocks(view, BLOCK)) + len(leaf_digests(view))
-    answers.put(done)  # type: ignore[attr-defined]
-
-
-def in_ranges(folder: Path, size: int, rounds: int) -> str:
-    """One process beside two, signing a file and matching what shifted in it."""
-    basis, new, signature = folder / "basis", folder / "new", folder / "b.hssig"
-    noise(basis, size, 1)
-    variant("shifted", basis, new)
-    with opened(basis) as source:
-        made = sign(source, BLOCK, "benchmark")
-    signature.write_bytes(b"".join(hssig.write(made.header, [made.records])))
-    lines = ["| wall s | one process | two | two, × one |", "| --- | ---: | ---: | ---: |"]
-    for label, target, file in (("signing", signing, basis), ("matching what shifted", matching, new)):
-        with file.open("rb") as stream:
-            while stream.read(16 * MIB):
-                pass  # into the page cache
-        taken = [(wall(1, target, file, signature), wall(2, target, file, signature)) for _ in range(rounds)]
-        one, two = (statistics.median(t[i] for t in taken) for i in (0, 1))
-        lines.append(f"| {label}, {size / GIB:g} GiB | {one:.2f} | {two:.2f} | {one / two:.2f} |")
-    return "\n".join(lines)
 
 
 def machine() -> str:
