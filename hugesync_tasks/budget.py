@@ -13,7 +13,11 @@ from hugesync_tasks.errors import TooLarge
 from hugesync_tasks.token import Token
 
 HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
-LEAST = 32 << 20  # bytes in hand, whatever --memory says: one part must fit
+LEAST = 32 << 20  # bytes that may be held at once, whatever --memory says: one part must fit, if need be alone
+LATER = (
+    20 << 20
+)  # bytes: what the stores' libraries, their connections and sixteen threads take after start-up [measured, S3: 14 + 7 MiB]
+TOGETHER = 8 << 20  # bytes that are always held side by side
 OF_PROCESS, OF_WORKER = "--memory", "--buffer-budget"  # what bounds the bytes in hand
 ALIVE_EVERY = 1.0  # seconds
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
@@ -21,8 +25,14 @@ _MAPPED = 2 << 20  # bytes; above the chunks of a stream, which are reused, and 
 
 
 def in_hand(memory: int, resident: int) -> int:
-    """The bytes that a process of ``resident`` bytes may hold under ``--memory``."""
-    return max(LEAST, int((memory - resident) * HEADROOM))
+    """The bytes that a process of ``resident`` bytes may hold under ``--memory``; what is more than that, up to ``LEAST``, goes
+    alone."""
+    return max(TOGETHER, int((memory - resident - LATER) * HEADROOM))
+
+
+def memory_for(in_hand: int, resident: int) -> int:
+    """The inverse: the ``--memory`` under which a process of ``resident`` bytes may hold ``in_hand``."""
+    return resident + LATER + int(in_hand / HEADROOM)
 
 
 class Holds(Protocol):
@@ -30,7 +40,7 @@ class Holds(Protocol):
 
     @property
     def total(self) -> int:
-        """The most that can be held at once."""
+        """The most that one lease may be."""
         ...
 
     @property
@@ -52,14 +62,19 @@ class Holds(Protocol):
 
 
 class Budget:
-    """A process's own bound, without a pool. What fitted before something was reserved is let in alone, so that nobody waits for
-    ever."""
+    """A process's own bound, without a pool. What is more, up to ``whole`` (by default ``total``), or fitted before something was
+    reserved, is let in alone, so that nobody waits for ever."""
 
-    def __init__(self, total: int, limit: str = OF_PROCESS) -> None:
-        self.total, self.limit = total, limit
-        self._whole = total
+    def __init__(self, total: int, limit: str = OF_PROCESS, whole: int = 0) -> None:
+        self._bound, self._alone, self.limit = total, whole, limit
+        self._whole = max(total, whole)
         self._held = 0
         self._free = Condition()
+
+    @property
+    def total(self) -> int:
+        """As ``Holds``."""
+        return max(self._bound, self._alone)
 
     @contextmanager
     def hold(self, n: int, token: Token | None = None, memory: bool = False) -> Iterator[memoryview | None]:
@@ -67,11 +82,11 @@ class Budget:
         if n > self._whole:
             raise TooLarge(f"{n} bytes are more than the {self._whole} that {self.limit} leaves to a process")
         with self._free:
-            while self._held + min(n, self.total) > self.total:
+            while self._held + min(n, self._bound) > self._bound:
                 self._free.wait(ALIVE_EVERY)
                 if token is not None:
                     token.alive()
-            n = min(n, self.total)
+            n = min(n, self._bound)
             self._held += n
         try:
             yield None
@@ -83,7 +98,7 @@ class Budget:
     def reserve(self, n: int) -> None:
         """``n`` bytes are the process' own from now on."""
         with self._free:
-            self.total = max(LEAST, self.total - n)
+            self._bound = min(self._bound, max(LEAST, self._bound - n))
 
 
 def return_freed_memory() -> None:

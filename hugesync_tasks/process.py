@@ -16,7 +16,7 @@ from threading import Lock
 import psutil
 
 from hugesync_tasks.bandwidth import Bandwidth
-from hugesync_tasks.budget import HEADROOM, in_hand, return_freed_memory
+from hugesync_tasks.budget import HEADROOM, in_hand, memory_for, return_freed_memory
 from hugesync_tasks.buffers import sharing
 from hugesync_tasks.config import Settings, load
 from hugesync_tasks.errors import Permanent, Unreachable
@@ -74,7 +74,7 @@ class Process:
 
     def memory_for(self, in_hand: int) -> int:
         """The ``--memory``, a round number of bytes, under which a worker like this one may hold ``in_hand`` bytes."""
-        least = self._resident + SLACK + int(in_hand / HEADROOM)
+        least = memory_for(in_hand, self._resident) + SLACK
         return -(-least // ROUND) * ROUND
 
     def job(self, job_id: str) -> JobContext:

@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
-from hugesync_tasks.budget import LEAST, Budget
+from hugesync_tasks.budget import HEADROOM, LEAST, TOGETHER, Budget, in_hand, memory_for
 from hugesync_tasks.errors import TooLarge
+
+MIB = 1 << 20
 
 
 def test_what_does_not_fit_waits_until_something_is_given_back() -> None:
@@ -41,6 +43,31 @@ def test_more_than_the_whole_is_an_error_and_nobody_waits_for_ever() -> None:
         pass
     with budget.hold(10):
         pass
+
+
+def test_one_part_goes_alone_where_memory_leaves_less_than_it_has() -> None:
+    budget, entered = Budget(10, whole=30), threading.Event()
+    with pytest.raises(TooLarge), budget.hold(31):
+        pass
+
+    def beside() -> None:
+        with budget.hold(1):
+            entered.set()
+
+    waits = threading.Thread(target=beside)
+    with budget.hold(budget.total):
+        waits.start()
+        assert not entered.wait(0.05)
+    waits.join(10)
+    assert (budget.total, entered.is_set()) == (30, True)
+
+
+def test_a_process_holds_less_than_what_memory_leaves_after_start_up_and_is_told_how_much_it_wants() -> None:
+    resident = 84 * MIB
+    assert in_hand(512 * MIB, resident) == int((512 - 84 - 20) * MIB * HEADROOM)
+    assert in_hand(100 * MIB, resident) == TOGETHER, "where it leaves nothing, small ones still go side by side"
+    for wanted in (20 * MIB, 64 * MIB, 1024 * MIB):
+        assert wanted - 2 <= in_hand(memory_for(wanted, resident), resident) <= wanted
 
 
 def test_what_is_reserved_later_never_leaves_anybody_waiting_for_ever() -> None:

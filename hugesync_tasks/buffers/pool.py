@@ -29,13 +29,13 @@ log = logging.getLogger("hugesync_tasks.buffers")
 
 
 class Pool:
-    """``bound``: the bytes that this process may hold (``--memory``); ``table``: the worker's. ``watch``: others share the table,
+    """``bound``: the bytes that this process may hold (``--memory``), and one lease of more, up to ``whole``, alone; ``table``: the worker's. ``watch``: others share the table,
     so what lies idle here is given back when they wait, and after a while anyhow, by a thread."""
 
-    def __init__(self, bound: int, table: Table, sizes: Sizes, watch: bool = False) -> None:
+    def __init__(self, bound: int, table: Table, sizes: Sizes, watch: bool = False, whole: int = 0) -> None:
         """Raises OSError where the table has no row left."""
-        self.sizes, self.table = sizes, table
-        self._share = Share(Row(table), bound, self._reclaim)
+        self.sizes, self.table, self._alone = sizes, table, whole
+        self._share = Share(Row(table), bound, self._reclaim, whole)
         self._lock = self._share.lock
         self._row = self._share.row
         self._kept: dict[int, list[mmap.mmap]] = {}  # by class
@@ -49,7 +49,7 @@ class Pool:
     @property
     def total(self) -> int:
         """The most that a lease may ever get: of this process's bound and the worker's budget the lower."""
-        return min(self._share.bound, self.table.capacity)
+        return min(max(self._share.bound, self._alone), self.table.capacity)
 
     @property
     def limit(self) -> str:

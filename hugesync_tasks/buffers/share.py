@@ -27,12 +27,12 @@ class _Waiter:
 
 
 class Share:
-    """``bound``: the bytes that this process may hold, whatever the worker has. ``reclaim(n)`` frees what is kept for later, about
+    """``bound``: the bytes that this process may hold, whatever the worker has; what is more, up to ``whole``, goes alone. ``reclaim(n)`` frees what is kept for later, about
     ``n`` bytes or all there is, through ``give``; without a lock of ours held."""
 
-    def __init__(self, row: Row, bound: int, reclaim: Callable[[int], object]) -> None:
+    def __init__(self, row: Row, bound: int, reclaim: Callable[[int], object], whole: int = 0) -> None:
         self.row, self.bound, self._reclaim = row, bound, reclaim
-        self._whole = bound
+        self._whole = max(bound, whole)
         self.lock = RLock()  # guards what follows; taken by itself, a condition's way in is as long as all the rest
         self.changed = Condition(self.lock)
         self.used = 0  # bytes of leases, and of memory that is kept
@@ -45,8 +45,8 @@ class Share:
         )  # that the table does not show yet: for a small file it would be as far as all the rest
 
     def take(self, n: int, token: Token | None, timeout: float) -> int:
-        """Wait until ``n`` bytes fit; what they count as, to be given back: all of them, or where less is left since something was
-        reserved for good, that, and alone. ``token`` keeps its task alive meanwhile, and ends the wait.
+        """Wait until ``n`` bytes fit; what they count as, to be given back: all of them, or where less is left than that, what is
+        left, and alone. ``token`` keeps its task alive meanwhile, and ends the wait.
 
         Raises TooLarge where they never will, Transient after ``timeout`` seconds, and what ``token`` raises.
         """
@@ -74,7 +74,7 @@ class Share:
     def reserve(self, n: int, least: int) -> None:
         """``n`` bytes are used for as long as the process lives, or as many of them as leave ``least``."""
         with self.lock:
-            self.bound = max(least, self.bound - n)
+            self.bound = min(self.bound, max(least, self.bound - n))
         self.row.stand(n, least)
 
     def _counted(self, n: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from hugesync_tasks.budget import OF_WORKER, Budget, Holds
+from hugesync_tasks.budget import LEAST, OF_WORKER, Budget, Holds
 from hugesync_tasks.buffers import copying, statistics
 from hugesync_tasks.buffers.classes import Sizes
 from hugesync_tasks.buffers.pool import Pool
@@ -46,15 +46,15 @@ def budget_for(settings: Settings, bound: int) -> Holds:
         try:
             sizes = sizes_of(settings)
             found = _table or Table(
-                min(bound, budget_of(settings.buffers_budget, settings.memory, 1, memory_limit())), 1
+                min(max(bound, LEAST), budget_of(settings.buffers_budget, settings.memory, 1, memory_limit())), 1
             )
-            _pool = Pool(bound, found, sizes, watch=_table is not None)
+            _pool = Pool(bound, found, sizes, watch=_table is not None, whole=LEAST)
             copying.use(_pool, sizes.size)
             return _pool
         except (OSError, ValueError, Transient) as error:
             log.warning("buffers: this process goes on without a pool: %s", error)
     each = budget_of(settings.buffers_budget, settings.memory, _slots, memory_limit()) // _slots
-    return Budget(bound) if bound <= each else Budget(each, OF_WORKER)
+    return Budget(bound, whole=min(LEAST, each)) if bound <= each else Budget(each, OF_WORKER)
 
 
 def sizes_of(settings: Settings) -> Sizes:
