@@ -38,9 +38,10 @@ WINDOW_FULL = 100_000  # files found by the time when as many tasks are out, and
 
 @pytest.fixture
 def roomy() -> Iterator[Path]:
-    """A folder for very many files: in memory where there is a tmpfs."""
+    """A folder for very many files: in memory where there is a tmpfs that has room for their names."""
     shm = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="hsm", dir=shm if os.access(shm, os.W_OK) else None))
+    fits = os.access(shm, os.W_OK) and os.statvfs(shm).f_favail > 2 * FILES
+    folder = Path(tempfile.mkdtemp(prefix="hsm", dir=shm if fits else None))
     yield folder
     shutil.rmtree(folder)
 
