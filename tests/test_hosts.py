@@ -112,7 +112,9 @@ def test_a_link_is_cut_a_worker_is_lost_for_good_and_another_joins_late(scene: S
         process.send_signal(signal.SIGKILL)
     done = len(parts(third))
     wait_until(
-        lambda: time.monotonic() > back and len(parts(third)) > done, 10 * CUT, "a minute's work without the one cut off"
+        lambda: time.monotonic() > back and len(parts(third)) > done,
+        10 * CUT,
+        "a minute's work without the one cut off",
     )
     assert run.process.poll() is None, "there is work left for it"
     assert len(parts(first)) <= before + IN_HAND, "nothing came through the cut link"
