@@ -144,7 +144,11 @@ def test_all_workers_are_restarted_in_turn_under_load_and_nothing_fails(
     with Watch(*(worker.pid for worker in fleet)) as memory:
         proxy.latency = SLOW / 5
         run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
-        wait_until(lambda: any("kind=begin path=large" in worker.said() for worker in fleet), 60, what="the large file to be begun")
+        wait_until(
+            lambda: any("kind=begin path=large" in worker.said() for worker in fleet),
+            60,
+            what="the large file to be begun",
+        )
         proxy.latency = SLOW
         wait_until(lambda: at_work(broker) + at_work(broker, "batch") == 3, 60, what="all at work")
         for _ in range(6):
