@@ -6,7 +6,9 @@
 ``farproxy.py`` delays each request of the first two by ``--latency``; the third has ``--rate`` bytes per second for each connection, and
 each process has one connection. Four files at once inside a task, whatever their number. A fleet of one worker is started for each cell
 before the clock runs. Wall seconds of the command / CPU seconds of the command and the worker with its children, and × one process;
-medians of the rounds. It says how busy the machine was at most: a ratio means something only where a core was left idle.
+medians of the rounds. It says how busy the machine was at most: a ratio means something only where a core was left idle. Beside them the
+most memory that a process of the worker had, and all of them together; where that is more than ``--memory``, or than the buffer budget
+and 150 MB for each process, it ends with an error.
 """
 
 from __future__ import annotations
@@ -30,10 +32,14 @@ from programs import hugesync  # noqa: E402
 from threads_processes import cpu_of, numbers, worker  # noqa: E402
 
 import servers  # noqa: E402
+from resident import Watch  # noqa: E402
 
 MARKS = ("<!-- scaling -->", "<!-- /scaling -->")
 THREADS = 4
-Cell = tuple[float, float, float]  # wall, CPU, the part of the machine that was busy
+MEMORY, BUDGET = 512 << 20, 64 << 20  # bytes: of each process, and of what is held of files for each
+Cell = tuple[
+    float, float, float, float, float
+]  # wall, CPU, the part of the machine that was busy, bytes of a process, of all
 
 
 @contextmanager
@@ -56,17 +62,23 @@ def far(bench: Bench, latency: float, rate: float) -> Iterator[None]:
 
 def cell(bench: Bench, tree: Path, processes: int, label: str) -> Cell:
     """One tree up, by a fleet of one worker of so many processes."""
-    valkey = servers.start_valkey(bench.folder / "valkey")
+    valkey, budget = servers.start_valkey(bench.folder / "valkey"), BUDGET * processes
+    bench.env |= {"HUGESYNC_MEMORY": str(MEMORY), "HUGESYNC_BUFFERS_BUDGET": str(budget)}
     try:
         program = hugesync("--broker", valkey.url)
         assert program.up is not None
         with bench.bucket() as bucket, worker(bench, valkey.url, bench.folder, THREADS, processes) as busy:
             before = cpu_of(busy)
             psutil.cpu_percent()
-            cost = bench.measured(f"{label}, {processes}", program, program.up(str(tree), bucket))
+            with Watch(busy.pid) as memory:
+                cost = bench.measured(f"{label}, {processes}", program, program.up(str(tree), bucket))
             load = psutil.cpu_percent() / 100  # of all cores, since the call above
             bench.must_hold(program, bucket, tree)
-            return cost["wall"], cost["cpu"] + cpu_of(busy) - before, load
+            if memory.largest > MEMORY or memory.beside > budget:
+                raise SystemExit(
+                    f"a process of {processes} had {memory.largest >> 20} MiB, and all {memory.together >> 20} MiB together"
+                )
+            return cost["wall"], cost["cpu"] + cpu_of(busy) - before, load, memory.largest, memory.together
     finally:
         valkey.stop()
 
@@ -76,16 +88,24 @@ def measure(bench: Bench, label: str, tree: Path, processes: list[int], rounds: 
     for number in range(rounds):
         for n in processes if number % 2 == 0 else reversed(processes):
             found.setdefault(n, []).append(cell(bench, tree, n, label))
-    one = statistics.median(wall for wall, _, _ in found[processes[0]])
+    return table(label, processes[0], found)
+
+
+def table(label: str, first: int, found: dict[int, list[Cell]]) -> str:
+    """A row for each number of processes, set against those of ``first``."""
+    one = statistics.median(wall for wall, *_ in found[first])
     lines = [
         f"### {label}",
         "",
-        f"| processes | wall s / CPU-s | × {processes[0]} | machine busy |",
-        "| ---: | ---: | ---: | ---: |",
+        f"| processes | wall s / CPU-s | × {first} | machine busy | largest process, MiB | worker, MiB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for n, cells in found.items():
-        wall, cpu, load = (statistics.median(x) for x in zip(*cells, strict=True))
-        lines.append(f"| {n} | {wall:.1f} / {cpu:.1f} | {one / wall:.2f} | {load:.0%} |")
+    for n, cells in sorted(found.items()):
+        wall, cpu, load, *_ = (statistics.median(x) for x in zip(*cells, strict=True))
+        largest, together = (max(cell[i] for cell in cells) / 2**20 for i in (3, 4))
+        lines.append(
+            f"| {n} | {wall:.1f} / {cpu:.1f} | {one / wall:.2f} | {load:.0%} | {largest:.0f} | {together:.0f} |"
+        )
     return "\n".join(lines)
 
 

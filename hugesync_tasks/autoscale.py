@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hugesync_tasks import amounts
 from hugesync_tasks.gauges import Totals
 
 EVERY = 5.0  # seconds: a window
@@ -55,20 +56,16 @@ def decide(scale: Scale, seen: Totals, seconds: float, busy: float, low: int, hi
     if busy < BUSY:
         return scale, ""
     if scale.grew and slots > low and rate < scale.rate * (1 + GAIN / (slots - 1)):
-        why = f"{slots} moved {_shown(rate)}, {slots - 1} had moved {_shown(scale.rate)}"
+        why = f"{slots} moved {amounts.rate(rate)}, {slots - 1} had moved {amounts.rate(scale.rate)}"
         return _step(scale, slots - 1, rate, latency, why, REST)
     if scale.latency and latency > SLOWER * scale.latency and rate <= scale.rate and slots > low:
         why = f"a request takes {1000 * latency:.0f} ms, it took {1000 * scale.latency:.0f}, and no more is moved"
         return _step(scale, max(low, int(slots * EASE)), rate, latency, why, REST)
     if slots >= high:
         return replace(scale, rate=rate, latency=latency, grew=False), ""
-    grown, why = _step(scale, slots + 1, rate, latency, f"{slots} had work all the time and moved {_shown(rate)}")
+    grown, why = _step(scale, slots + 1, rate, latency, f"{slots} had work all the time and moved {amounts.rate(rate)}")
     return replace(grown, grew=True), why
 
 
 def _step(scale: Scale, slots: int, rate: float, latency: float, why: str, rest: int = SETTLE) -> tuple[Scale, str]:
     return Scale(slots, rate, latency, rest=rest), why if slots != scale.slots else ""
-
-
-def _shown(rate: float) -> str:
-    return f"{rate / 1e6:.1f} MB/s"

@@ -9,6 +9,7 @@ import sys
 import psutil
 
 from hugesync_tasks import __version__, process
+from hugesync_tasks.amounts import size
 from hugesync_tasks.config import Settings
 from hugesync_tasks.state.redis_connect import Address
 
@@ -29,7 +30,7 @@ def introduce(settings: Settings, slots: int, memory: int) -> None:
         for name, path in process.roots_of(settings).items()
     ]
     log.info(
-        "HugeSync %s, broker %s, %d children of at most %d MiB each",
-        __version__, Address.parse(settings.broker_url).name, slots, memory >> 20,
+        "HugeSync %s, broker %s, %d children of at most %s each",
+        __version__, Address.parse(settings.broker_url).name, slots, size(memory),
     )  # fmt: skip
     log.info("serves queue hs.any; roots, as soon as a job needs them: %s", ", ".join(roots) or "none (--root)")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hugesync_tasks import amounts
 from hugesync_tasks.errors import HugeSyncError
 from hugesync_tasks.model import Kind, Removal, Transfer
 from hugesync_tasks.parts import part_count, part_range
@@ -55,7 +56,7 @@ class About:
         if self.part:
             words.append(f"{'part' if self.kind == 'part' else 'range'} {self.part}")
         if self.size is not None:
-            words.append(_size(self.size))
+            words.append(amounts.size(self.size))
         return ", ".join(words)
 
 
@@ -115,9 +116,3 @@ def _of_file(said: About, large: LargeFile, payload: Mapping[str, Any]) -> About
     if ranges:
         return replace(said, part=f"{int(payload['range']) + 1}/{ranges}")
     return replace(said, size=size)
-
-
-def _size(n: int) -> str:
-    from humanize import naturalsize  # only where somebody reads it
-
-    return naturalsize(n, binary=True).replace(" Bytes", " B").replace(" Byte", " B")

@@ -36,7 +36,7 @@ def played(
 def test_children_are_added_while_each_moves_more_up_to_the_most() -> None:
     scale, said = played(Scale(1), lambda n: window(20 * n), 40, high=8)
     assert scale.slots == 8
-    assert said[0] == "2: 1 had work all the time and moved 20.0 MB/s"
+    assert said[0] == "2: 1 had work all the time and moved 19.1 MiB/s"
     assert len(said) == 7
 
 
@@ -45,7 +45,7 @@ def test_one_that_brings_nothing_is_taken_back_and_it_is_tried_again_only_after_
     scale, said = played(Scale(1), lambda n: window(min(100, 20 * n)), 11 + REST)
     assert scale.slots in (5, 6)
     back = [line for line in said if line.startswith("5: ")][-1]
-    assert back == "5: 6 moved 100.0 MB/s, 5 had moved 100.0 MB/s"
+    assert back == "5: 6 moved 95.4 MiB/s, 5 had moved 95.4 MiB/s"
     assert len([line for line in said if line.startswith("6: ")]) == 1
 
 
@@ -127,7 +127,7 @@ def test_the_scaler_asks_once_a_window_and_leaves_alone_what_a_person_said(
     assert slots.now == 2
     second()
     assert slots.now == 3
-    assert "children: 2 → 3 (autoscale: 2 had work all the time and moved 20.0 MB/s)" in caplog.text
+    assert "children: 2 → 3 (autoscale: 2 had work all the time and moved 19.1 MiB/s)" in caplog.text
     slots.heed({"*": 2}, "h-1")
     for _ in range(40):
         second()

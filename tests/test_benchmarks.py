@@ -17,8 +17,12 @@ from growth import files_table, sizes_table  # noqa: E402
 from profile_kinds import BARE, IMPORTS, KINDS, OTHER, counted, kind_of  # noqa: E402
 from profile_kinds import table as kinds_table  # noqa: E402
 from revisions import NoSuchRevision, checked_out, here, home_of, libraries_of, program_of  # noqa: E402
+from scaling import table as scaling_table  # noqa: E402
 from tables import jobs_table, medians, sides_table, table, write_between  # noqa: E402
 from threads_processes import table as threads_table  # noqa: E402
+
+from processes import wait_until  # noqa: E402
+from resident import OWN, Watch  # noqa: E402
 
 
 def test_a_cell_is_the_median_of_the_rounds_and_the_ratio_one_of_medians() -> None:
@@ -166,3 +170,30 @@ def test_threads_stand_in_rows_and_processes_in_columns() -> None:
         "| 1 thread | 1.00 / 1.00 | 1.00 / 4.00 |",
         "| 8 threads | 8.00 / 1.00 | 8.00 / 4.00 |",
     ]
+
+
+def test_the_memory_of_a_worker_stands_beside_its_speed_the_most_and_not_the_middle() -> None:
+    mib = 1 << 20
+    rounds = {
+        2: [(5.0, 2.0, 0.5, 90 * mib, 200 * mib)],
+        1: [(9.0, 2.0, 0.3, mib, mib), (11.0, 4.0, 0.5, 80 * mib, mib)],
+    }
+
+    assert scaling_table("x", 1, rounds).splitlines()[-2:] == [
+        "| 1 | 10.0 / 3.0 | 1.00 | 40% | 80 | 1 |",
+        "| 2 | 5.0 / 2.0 | 2.00 | 50% | 90 | 200 |",
+    ]
+
+
+def test_a_worker_is_watched_with_its_children_and_the_highest_is_kept() -> None:
+    child = "import subprocess, sys; held = b'x' * (64 << 20); print('.', flush=True); sys.stdin.read()"
+    main = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    worker = subprocess.Popen([sys.executable, "-c", main], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    with Watch() as watch:
+        watch.also(worker.pid)
+        assert worker.stdout.read(1) == b"."
+        wait_until(lambda: watch.largest > 64 << 20, what="a look")
+        worker.communicate()
+    assert watch.together > watch.largest > 64 << 20
+    assert watch.beside == max(0, watch.together - 2 * OWN)

@@ -18,6 +18,7 @@ import redis
 import servers
 from conftest import Bucket
 from processes import Place, Running, wait_until
+from resident import Watch
 from scale import scaled
 from servers import ValkeyServer
 from slowproxy import SlowProxy
@@ -130,37 +131,45 @@ def test_all_workers_are_restarted_in_turn_under_load_and_nothing_fails(
     with open(data / "src" / "large", "ab") as out:
         for _ in range(60):
             out.write(os.urandom(PART))
-    total = LARGE + 60 * PART + SMALL * BODY
+    total, budget = LARGE + 60 * PART + SMALL * BODY, 64 << 20
+    how = ("-c", 1, "--drain-timeout", "1.5s", "--memory", "256MiB", "--buffer-budget", budget)
 
     def start() -> Running:
-        worker = place.worker(broker.url, "-c", 1, "--drain-timeout", "1.5s")
+        worker = place.worker(broker.url, *how)
+        memory.also(worker.pid)
         wait_until(lambda: "serves queue hs.data" in worker.said() or parts_done(worker), 60, "a worker that serves")
         return worker
 
-    fleet = [place.worker(broker.url, "-c", 1, "--drain-timeout", "1.5s") for _ in range(3)]
-    gone: list[Running] = []
-    proxy.latency = SLOW / 5
-    run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
-    wait_until(lambda: any("large in" in worker.said() for worker in fleet), 60, what="the large file to be begun")
-    proxy.latency = SLOW
-    wait_until(lambda: at_work(broker) + at_work(broker, "batch") == 3, 60, what="all at work")
-    for _ in range(6):
-        worker = fleet.pop(0)
-        began = time.monotonic()
-        os.killpg(worker.pid, signal.SIGTERM)
-        assert worker.process.wait(60) == 0
-        assert time.monotonic() - began < 1.5 + 8 + 5, "and Celery's own way out"
-        gone.append(worker)
-        fleet.append(start())
-    assert run.process.poll() is None, "it ended before all were restarted twice"
-    proxy.latency = 0
-    ended = run.finish(scaled(1200, 240))
+    fleet, gone = [place.worker(broker.url, *how) for _ in range(3)], list[Running]()
+    with Watch(*(worker.pid for worker in fleet)) as memory:
+        proxy.latency = SLOW / 5
+        run = place.submit("--broker", broker.url, data / "src", f"s3://{s3_bucket.bucket}/up")
+        wait_until(
+            lambda: any("kind=begin path=large" in worker.said() for worker in fleet),
+            60,
+            what="the large file to be begun",
+        )
+        proxy.latency = SLOW
+        wait_until(lambda: at_work(broker) + at_work(broker, "batch") == 3, 60, what="all at work")
+        for _ in range(6):
+            worker = fleet.pop(0)
+            began = time.monotonic()
+            os.killpg(worker.pid, signal.SIGTERM)
+            assert worker.process.wait(60) == 0
+            assert time.monotonic() - began < 1.5 + 8 + 5, "and Celery's own way out"
+            gone.append(worker)
+            fleet.append(start())
+        assert run.process.poll() is None, "it ended before all were restarted twice"
+        proxy.latency = 0
+        ended = run.finish(scaled(1200, 240))
 
     assert ended.code == 0, ended.err
     summary = ended.summary
     assert (summary["files"]["done"], summary["files"]["failed"], summary["conflicts"]) == (SMALL + 1, 0, 0)
     assert set(parts_done(*gone, *fleet).values()) == {1}, "no part that had arrived was sent again"
     assert total <= summary["bytes"]["sent"] <= total + 6 * PART, "at most what each had in hand"
+    assert memory.largest <= 256 << 20, "each process under its --memory"
+    assert memory.beside <= budget, "and a worker under its buffer budget and what its processes are by themselves"
     same(s3_bucket, "up", data / "src")
     for worker in (*gone, *fleet):
         assert not re.search(r"Traceback|WorkerLost|exited with|killed", worker.said())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -127,3 +129,19 @@ def test_what_is_claimed_when_the_time_has_come_goes_back_untouched() -> None:
     assert fleet.sent() == 0
     claim = fleet.ledger.claim(JOB, "b1.1", "w", LONG, 1)
     assert (claim.answer, claim.counted) == (Claimed.OK, 0)
+
+
+def test_a_worker_that_has_ended_well_and_is_slow_to_put_its_memory_away_is_not_killed_by_its_own_timer() -> None:
+    """Python gives signals their default back before it takes modules apart: here that takes longer than the timer runs."""
+    code = """
+import signal, time
+import hugesync_worker.__main__
+signal.signal(signal.SIGALRM, lambda *_: None)
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(1)
+held = Slow()
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+"""
+    ended = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"], timeout=60)
+    assert ended.returncode == 0

@@ -46,8 +46,6 @@ OLDEST = "1.29"  # of Kubernetes; docs/operations.md names it
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 NEWEST = kubernetes_validate.latest_version()
 GUIDE = (ROOT / "docs/operations.md").read_text()
-# What the parts of issue 7 that are not merged yet bring.
-PENDING_KEYS: set[str] = set()
 
 every = pytest.mark.parametrize("overlay", EVERY)
 each = pytest.mark.parametrize("workload", ALL, ids=lambda w: w.name)
@@ -143,7 +141,7 @@ def test_every_key_of_ours_in_manifests_and_compose_is_one_that_the_code_knows()
     known = {f"{ENV_PREFIX}{key.upper()}" for key in Settings.model_fields}
     used = keys_of_ours()
     assert {"HUGESYNC_BROKER_URL", "HUGESYNC_MEMORY", "HUGESYNC_START_TIMEOUT"} <= used
-    assert used - known - PENDING_KEYS == set()
+    assert used - known == set()
 
 
 @every
@@ -152,7 +150,7 @@ def test_the_values_of_our_keys_are_ones_that_the_code_takes(overlay: str, monke
     for workload in workloads(overlay):
         env = {e["name"]: e["value"] for e in workload.container.get("env", []) if "value" in e}
         for key, value in {**settings, **env}.items():
-            if key.startswith(ENV_PREFIX) and key not in PENDING_KEYS:
+            if key.startswith(ENV_PREFIX):
                 monkeypatch.setenv(key, value)
         Settings()
 

@@ -25,9 +25,9 @@ from hugesync_producer.preflight.report import Report
 from hugesync_producer.preflight.traces import LOCAL_MARKER
 from hugesync_producer.preflight.wording import lines
 from hugesync_tasks.config import load
-from hugesync_tasks.errors import AccessDenied
+from hugesync_tasks.errors import AccessDenied, UsageError
 from hugesync_tasks.model import Meta
-from hugesync_tasks.spec import Location, Options
+from hugesync_tasks.spec import Location, Options, Selection
 from hugesync_tasks.stores import opening
 from hugesync_tasks.stores.base import ABSENT
 from hugesync_tasks.stores.memory import MemoryStore
@@ -125,8 +125,6 @@ def test_a_destination_that_is_not_there_yet_is_not_made(source: Path, tmp_path:
 
 
 def test_what_filters_leave_out_is_not_in_the_sizes(source: Path, tmp_path: Path) -> None:
-    from hugesync_tasks.spec import Selection
-
     report = measure(source, tmp_path / "dest", selection=Selection(filters=(("-", "*.o"), ("-", "/below/"))))
     assert (report.measured.sizes.files, report.measured.sizes.bytes) == (2, 3 * MIB)
 
@@ -300,6 +298,34 @@ def test_options_of_the_command_have_their_effect(
 
 
 @pytest.mark.parametrize(
+    ("args", "name", "expected"),
+    [
+        (["--max-seconds", "7"], "max_seconds", 7.0),
+        (["--max-seconds", "2m"], "max_seconds", 120.0),
+        (["--max-bytes", "5MiB"], "max_bytes", 5 * MIB),
+        (["--source-profile", "here"], "source_profile", "here"),
+        (["--dest-profile", "there"], "dest_profile", "there"),
+        (["-L"], "selection", Selection(links="follow")),
+        (["--filter", "- *.o"], "selection", Selection(filters=(("-", "*.o"),))),
+    ],
+)
+def test_an_option_changes_its_value_and_nothing_else(
+    args: list[str], name: str, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def heard(source: str, dest: str, **given: Any) -> Report:
+        calls.append({name: value for name, value in given.items() if name not in ("say", "settings")})
+        raise UsageError("no more is asked of it")
+
+    monkeypatch.setattr(run, "preflight", heard)
+    assert hugesync("preflight", "/a", "/b") == hugesync("preflight", *args, "/a", "/b") == 2
+    plain, given = calls
+    assert given == {**plain, name: expected} != plain
+    assert (plain["max_seconds"], plain["max_bytes"]) == (run.MAX_SECONDS, run.MAX_BYTES), "as --help says"
+
+
+@pytest.mark.parametrize(
     ("args", "why"),
     [
         (["--max-seconds", "4"], "--max-seconds"),
@@ -413,7 +439,7 @@ def test_what_could_not_be_removed_is_named(
 _LEAVES = """
 import sys
 from hugesync_producer.preflight.traces import Traces
-from hugesync_tasks.spec import Location, Options
+from hugesync_tasks.spec import Location, Options, Selection
 with Traces() as traces, traces.at(Location("file", local=sys.argv[1])) as tag:
     open(f"{sys.argv[1]}/{tag}-7", "w").close()
     print(tag, flush=True)

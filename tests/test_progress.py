@@ -102,6 +102,28 @@ def test_a_large_file_in_flight_counts_as_progress() -> None:
     assert found[0] < (50 * MIB + FILE_COST) / (5 * MIB) < found[1]
 
 
+def test_a_file_costs_time_beside_its_bytes() -> None:
+    """A GiB at 10 MiB/s, then tiny files: by their bytes alone they would take no time, and after tiny files the GiB for ever."""
+    tiny, large = 40_000, 1024 * MIB
+
+    def shot(t: float, large_moved: int, tiny_done: int) -> Snapshot:
+        whole = large_moved == large
+        counts = {"found": tiny + 1, "done": tiny_done + whole, "pending": tiny - tiny_done + (not whole)}
+        sizes = {"found": large + tiny, "done": tiny_done + large * whole}
+        sizes["pending"] = sizes["found"] - sizes["done"]
+        in_flight = () if whole else (("large", large_moved, large),)
+        return Snapshot(counts, sizes, large_moved + tiny_done, True, t, in_flight=in_flight)
+
+    after_the_large = paced(*(shot(t, 10 * MIB * t if t < 103 else large, 0) for t in range(104))).eta()
+    after_the_tiny = paced(*(shot(t, 0, 400 * t) for t in range(101))).eta()
+
+    assert after_the_large is not None
+    assert after_the_tiny is not None
+    assert after_the_large[0] > 60
+    assert after_the_tiny[1] is not None
+    assert after_the_tiny[1] < 600
+
+
 def test_what_an_earlier_run_had_done_does_not_count_as_speed() -> None:
     resumed = paced(at(0, 900), at(10, 905))
 

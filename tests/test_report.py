@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -314,6 +316,22 @@ def test_a_name_is_shown_as_it_is_or_in_a_quoting_the_shell_reads_back(key: str,
 )
 def test_durations_have_two_units_at_most(seconds: float, shown: str) -> None:
     assert human.duration(seconds) == shown
+
+
+def test_amounts_are_worded_in_one_place_whoever_says_them() -> None:
+    own = re.compile(r"naturalsize|precisedelta|\{[^{}]*\} ?[KMGT]i?B\b|%[.\d]*[dsf] [KMGT]i?B\b")
+    exempt = {
+        "amounts.py",
+        "human.py",
+        "config_units.py",
+        "limits_docs.py",
+    }  # what is read back; a table of the documents
+    root = Path(__file__).resolve().parent.parent
+    packages = ("hugesync_tasks", "producer/hugesync_producer", "worker/hugesync_worker")
+    sources = [path for package in packages for path in (root / package).rglob("*.py")]
+    assert len(sources) > 200
+    assert [p.name for p in sources if p.name not in exempt and own.search(p.read_text())] == []
+    assert own.search(f"{{n / 1e6:.1f}} {'MB'}/s")
 
 
 SECRETS = [

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +246,36 @@ def test_roots_are_on_rotating_disks_only_where_every_one_is(tmp_path: Path) -> 
     link.unlink()
     link.symlink_to(virtual / "sda1")
     assert spindles([str(tmp_path)], tmp_path) == 0, "a virtual disk says that it rotates whatever it is"
+
+
+def nic(speed: int, up: bool = True) -> types.SimpleNamespace:
+    return types.SimpleNamespace(isup=up, speed=speed)  # Mbit/s, as psutil has it
+
+
+@pytest.mark.parametrize(
+    ("cards", "name", "mbit"),
+    [
+        ({"lo": nic(0), "eth0": nic(1000), "eth1": nic(10_000), "eth2": nic(25_000, up=False)}, "eth1", 10_000),
+        (
+            {"lo": nic(0), "eth0": nic(1000), "wlan0": nic(0)},
+            "",
+            0,
+        ),  # the one that is used may be the one that tells none
+        ({"lo": nic(0)}, "", 0),
+    ],
+)
+def test_the_machine_is_read_with_the_fastest_interface_that_is_up_and_its_own_cpus_memory_and_files(
+    cards: dict[str, object], name: str, mbit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: cards)
+    files = {"a/memory.max": "1073741824\n"}
+    machine = Machine.read(settings(), recorded(tmp_path, "0::/a\n", V2, **files))
+    assert (machine.link_name, machine.link) == (name, mbit * 10**6 // 8)
+    assert machine.cpus == len(os.sched_getaffinity(0))
+    assert machine.memory == psutil.virtual_memory().total
+    assert 0 < machine.available <= machine.memory
+    assert machine.open_files >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 0
+    assert machine.limits.memory == Limit(GIB, "/sys/fs/cgroup/a")
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_worker_scales_itself_up_while_that_moves_more_and_down_when_there_is_
     assert ended.code == 0, ended.err
     assert ended.summary["bytes"]["sent"] == LARGE + 40 * PART + 1000 * SMALL
     assert set(parts_done(worker).values()) == {1}
-    assert re.search(r"children: 1 → 2 \(autoscale: 1 had work all the time and moved \d+\.\d MB/s\)", worker.said())
+    assert re.search(r"children: 1 → 2 \(autoscale: 1 had work all the time and moved \d+\.\d MiB/s\)", worker.said())
     wait_until(lambda: len(worker.children()) == 1, 60, "the idle ones to go")
     assert "of the children had nothing to do" in worker.said()
     assert not re.search(r"exited|WorkerLost|Traceback", worker.said())

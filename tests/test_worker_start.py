@@ -48,7 +48,7 @@ def test_a_worker_says_who_it_is_and_what_it_serves_and_nothing_else(place: Plac
 
     first, second, *size, last = worker.said().splitlines()
     assert f"HugeSync {__version__}, broker redis://127.0.0.1:" in first
-    assert "2 children of at most 300 MiB each" in first
+    assert "2 children of at most 300.0 MiB each" in first
     assert f"data={tmp_path}, /nowhere/at/all=/nowhere/at/all (no folder is there now)" in second
     assert "hs.any" in second
     for line, said in zip(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
+from hugesync_tasks.config_units import show_size
 from hugesync_tasks.delta import container
 from hugesync_tasks.delta.match import Matcher
 from hugesync_tasks.delta.ops import Copy, merge
 from hugesync_tasks.errors import SourceChanged
 from hugesync_tasks.signature.blocks import (
-    KIB,
     LEAF,
     MAX_BLOCKS,
     MIB,
@@ -76,9 +76,9 @@ def sign(file: Open, block: int | None, creator: str) -> Signature:
     """The signature of a file; ``block`` bytes per block, by default ``auto_block``. Raises SourceChanged, and
     ValueError where that would be too many blocks."""
     if block and block < least_block(file.size):
-        least = least_block(file.size) // KIB
+        least = show_size(least_block(file.size))
         raise ValueError(
-            f"{file.path} has {file.size:,} bytes: its blocks need at least {least:,} KiB, for there may be {MAX_BLOCKS:,}"
+            f"{file.path} has {file.size:,} bytes: its blocks need at least {least}, for there may be {MAX_BLOCKS:,}"
         )
     hasher = BlockHasher(block or auto_block(file.size))
     buffer = memoryview(bytearray(min(_READ, max(1, file.size))))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from hugesync_tasks import amounts
 from hugesync_tasks.budget import OF_PROCESS, OF_WORKER
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.errors import SourceChanged, StoreError, TooLarge
@@ -103,7 +104,7 @@ def begin(
     if in_hand is not None and step > in_hand and not job.copies_parts:
         remedy = f"; with {_remedy(limit, step, memory_for)} they fit" if memory_for else ""
         raise TooLarge(
-            f"a file of {size} bytes needs parts of {step >> 20} MiB, and {limit} leaves a worker only {in_hand >> 20} MiB "
+            f"a file of {size} bytes needs parts of {amounts.size(step)}, and {limit} leaves a worker only {amounts.size(in_hand)} "
             f"for them{remedy}",
             key,
         )

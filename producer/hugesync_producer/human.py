@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-
-def size(n: float) -> str:
-    """Bytes in binary units: ``0 B``, ``1.5 MiB``."""
-    import humanize
-
-    return humanize.naturalsize(n, binary=True).replace(" Bytes", " B").replace(" Byte", " B")
-
-
-def rate(bytes_per_second: float) -> str:
-    return f"{size(bytes_per_second)}/s"
+from hugesync_tasks.amounts import rate as rate  # these two are of whoever words bytes, workers too
+from hugesync_tasks.amounts import size as size
 
 
 def bit_rate(bits_per_second: int | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 from typing import Any
 
@@ -13,6 +15,10 @@ from hugesync_tasks.config import environment, load, option_help
 from hugesync_tasks.errors import HugeSyncError
 
 SCHEMES = ("file", "s3")
+
+# Registered first, so the last thing that is done: behind it Python gives signals their default back, and the timer that sees to a
+# worker's end (hugesync_tasks/leaving.py) would kill one that has ended well and is only slow to put its memory away.
+atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +55,8 @@ def main(
     """Start a worker that does the hashing and moving for HugeSync jobs.
 
     It consumes `hs.any` (store to store) and the queue of every root that it is given and in which it finds what the
-    producer saw there. It coordinates jobs whose submitter is gone, in processes of their own. Credentials of stores come from this machine's own AWS files and environment.
+    producer saw there. It coordinates jobs whose submitter is gone, in processes of their own. Credentials of stores come from
+    this machine's own files and environment.
     """
     try:
         given["worker_roots"] = given["worker_roots"] or None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from hugesync_tasks.amounts import size
 from hugesync_tasks.buffers.sizing import budget_of
 from hugesync_tasks.config import Settings
 from hugesync_tasks.config_units import show_size
@@ -144,10 +145,10 @@ def raise_open_files(plan: Plan) -> None:
 
 def _usable(machine: Machine) -> tuple[int, str]:
     limit = machine.limits.memory
-    bounds = [(machine.memory, f"the machine has {_about(machine.memory)}")]
-    bounds.append((machine.available, f"{_about(machine.available)} of memory are free"))
+    bounds = [(machine.memory, f"the machine has {size(machine.memory)}")]
+    bounds.append((machine.available, f"{size(machine.available)} of memory are free"))
     if limit is not None:
-        bounds.append((int(limit.value), f"{limit.where} allows {_about(int(limit.value))} of memory"))
+        bounds.append((int(limit.value), f"{limit.where} allows {size(int(limit.value))} of memory"))
     memory, why = min(bounds, key=lambda bound: bound[0])
     return max(0, int(SHARE * memory) - MAIN), why
 
@@ -176,10 +177,6 @@ def _slots(settings: Settings, machine: Machine) -> tuple[int, str]:
         bounds.append((PER_SPINDLE * machine.spindles, f"the roots lie on {machine.spindles} rotating disk(s)"))
     slots, why = min(bounds, key=lambda bound: bound[0])
     return max(1, slots), why
-
-
-def _about(size: int) -> str:
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
 
 
 def _most_files() -> int:
