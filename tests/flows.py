@@ -26,11 +26,12 @@ BIG = (1 << 20) + 5 * MIN_BLOCK + 77  # a basis has more than a MiB
 MTIME = 1_600_000_000 * 10**9
 CLOUDS = ("gs", "az")
 DELTA = {"delta_threshold": 2 * PART, "block_size": MIN_BLOCK}
+DELETE = {"delete": True, "max_delete": "100%"}
 
 
 @dataclass
 class Flow:
-    """``wanted`` is what the destination must have in the end."""
+    """``wanted`` is what the destination must have in the end; ``extras`` files that only it has are deleted."""
 
     source: str
     dest: str
@@ -38,6 +39,7 @@ class Flow:
     how: str  # what of ``transfers`` a run without faults shows
     options: dict[str, Any] = field(default_factory=dict)
     copies: bool = False
+    extras: int = 0
     wanted: dict[str, bytes] = field(default_factory=dict)
 
     def location(self, kind: str, root: Path, name: str) -> Location:
@@ -146,6 +148,17 @@ def copied(sim: Matrix) -> dict[str, bytes]:
     return wanted
 
 
+def mirrored(sim: Matrix) -> dict[str, bytes]:
+    """One small file to bring over, one that is there; and two that only the destination has, the one in a folder of its own."""
+    wanted = {"d/f0": noise(5, 300), "kept": noise(6, 200)}
+    for key, body in wanted.items():
+        put(sim.source, key, body)
+    put(sim.dest, "kept", wanted["kept"])
+    for n, key in enumerate(("d/extra", "gone/extra")):
+        put(sim.dest, key, noise(20 + n, 100))
+    return wanted
+
+
 FLOWS: dict[str, Flow] = {
     "upload": Flow("file", "s3", small, "full"),
     "upload in parts": Flow("file", "s3", parts, "full"),
@@ -157,6 +170,8 @@ FLOWS: dict[str, Flow] = {
     "server copy": Flow("s3", "s3", copied, "server_copy", copies=True),
     "delta between stores": Flow("s3", "s3", delta, "delta", DELTA),
     "local copy": Flow("file", "file", parts, "full"),
+    "delete": Flow("file", "s3", mirrored, "full", DELETE, extras=2),
+    "delete in a folder": Flow("s3", "file", mirrored, "full", DELETE, extras=2),
 }
 
 # over the adapters of Google Cloud Storage and Azure Blob
@@ -174,4 +189,6 @@ CLOUD_FLOWS: dict[str, Flow] = {
     "delta download from gs": Flow("gs", "file", delta_of_ours, "delta", DELTA),
     "copy within az": Flow("az", "az", copied, "server_copy", copies=True),
     "from gs to az in parts": Flow("gs", "az", parts, "full"),
+    "delete at gs": Flow("file", "gs", mirrored, "full", DELETE, extras=2),
+    "delete at az": Flow("file", "az", mirrored, "full", DELETE, extras=2),
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaos import CALM
+from hugesync_producer import secondlook
 from hugesync_producer.jobfolder import JobFolder
 from hugesync_tasks.errors import Transient, Unreachable
 from hugesync_tasks.model import Entry
@@ -32,7 +33,7 @@ from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.stores.wrapper import WrappedBatch
 from hugesync_tasks.summary import Summary
 from hugesync_tasks.token import Token
-from simulated import Killed, SimStore
+from simulated import InlineThread, Killed, SimStore
 from simulation import JOB, Simulation
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class Matrix(Simulation):
 
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Summary:
         """Until the job is done; where the end of a batch failed, its files are listed as failed and the job is run again."""
+        monkeypatch.setattr(secondlook, "Thread", InlineThread)
         summary = super().play(monkeypatch)
         if summary.failures and self.struck_at.startswith("batch.finish"):
             assert {f.failure_class for f in summary.failures} == {"transient"}
@@ -186,6 +188,7 @@ class Matrix(Simulation):
         assert files["done"] + files["skipped"] == len(self.flow.wanted)
         assert self.unseen == []
         assert self.deaths or not self.restarts or self.strike.mode in (BEFORE, AFTER)
+        assert files["deleted"] == self.flow.extras or (self.restarts and files["deleted"] < self.flow.extras)
         if self.flow.dest == "file":
             self.check_folder()
         else:
@@ -232,6 +235,7 @@ class Matrix(Simulation):
     def check_folder(self) -> None:
         root = self.root / "dest"
         there = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
+        assert all(any(p.iterdir()) for p in root.rglob("*") if p.is_dir()), "an empty folder was left behind"
         assert sorted(there) == sorted(self.flow.wanted), "something was left behind or is missing"
         for key, body in self.flow.wanted.items():
             assert there[key].read_bytes() == body, f"{key} has other bytes"

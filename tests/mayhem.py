@@ -30,7 +30,7 @@ from compare import bucket as bucket_tree
 from compare import differences, tree
 from mayhem_strikes import Scene
 from nasty import plant
-from processes import Ended, Place, Running, wait_until
+from processes import Ended, Place, Running, pool_children, wait_until
 from slowproxy import SlowProxy
 
 PART = 5 << 20
@@ -143,7 +143,7 @@ class Round:
     def edit(self) -> str:
         """A source file becomes another one. At a store nobody writes but us: the tree there is the expected one."""
         if self.way in ("down", "stores"):
-            return "(not at a store)"
+            return ""
         path = self.chance.choice(sorted(self.source.glob("[dl]*[0-9]/*")) or [self.source / "new"])
         path.write_bytes(self.chance.randbytes(self.chance.randrange(1000, 5000)))
         return path.name
@@ -170,14 +170,15 @@ class Round:
         scene = Scene(
             self.place, self.proxy, self.chance, self.submit(), self.broker, self.overwrite, self.edit, self.told
         )
+        if self.chance.random() < 0.7:  # else the first strokes fall while the job starts
+            self._at_work(scene.run)
         while True:
             pause = time.monotonic() + self.chance.expovariate(1 / 0.7)
             while left and scene.run.process.poll() is None and time.monotonic() < pause:
                 time.sleep(0.01)
             if left and scene.run.process.poll() is None:
-                scene.strike()
+                left -= scene.strike()
                 self._revive()
-                left -= 1
                 continue
             if not left:
                 scene.settle()
@@ -189,6 +190,12 @@ class Round:
         scene.settle()
         self.proxy.mend()
         self._judge()
+
+    def _at_work(self, run: Running) -> None:
+        """Wait until there are processes that do the work: on a busy machine every stroke would fall before."""
+        deadline = time.monotonic() + PATIENCE
+        while run.process.poll() is None and not pool_children(self.place) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _ended_well(self, run: Running) -> bool:
         """Whether the job is over and well. One that runs elsewhere is followed to its end."""

@@ -22,13 +22,14 @@ from processes import Place, Running, pool_children, worker_mains
 from slowproxy import SlowProxy
 
 LONG = 35.0  # seconds: past the lease of a task and of a coordinator
+NOBODY = " (nobody there)"  # what a strike says that met nothing
 JOB_FOLDERS = Path("state/hugesync/jobs")
 
 
 @dataclass
 class Scene:
     """A job at work and all that can be done to it. ``overwrite`` is somebody else's write to the destination, ``edit`` a change
-    of the source; each names what it did."""
+    of the source; each names what it did, "" = nothing."""
 
     place: Place
     proxy: SlowProxy
@@ -40,12 +41,19 @@ class Scene:
     told: list[str] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
 
-    def strike(self) -> None:
-        """One of them, by chance; what was done is in ``told``."""
+    def strike(self) -> bool:
+        """One of them, by chance; what was done is in ``told``. False where it met nobody: a process that is not started yet cannot
+        be killed, and a round of such strokes would show nothing."""
         strikes, weights = zip(*STRIKES.items(), strict=True)
         (strike,) = self.chance.choices(strikes, weights)
-        with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            self.told.append(f"{strike.__name__}{strike(self) or ''}")
+        try:
+            done = strike(self)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            return False
+        if done == NOBODY:
+            return False
+        self.told.append(f"{strike.__name__}{done or ''}")
+        return True
 
     def soon(self, seconds: float, then: Callable[[], object]) -> None:
         """Do ``then`` after ``seconds``, whatever else happens."""
@@ -119,7 +127,7 @@ def cut_off(scene: Scene) -> str | None:
 def flush(scene: Scene) -> str | None:
     ledger = _ledger(scene)
     if ledger is None:
-        return " (no ledger yet)"
+        return NOBODY
     with suppress(redis.RedisError):
         ledger.flushall()
     ledger.close()
@@ -148,7 +156,7 @@ def rival(scene: Scene) -> str | None:
 
 
 def edit(scene: Scene) -> str | None:
-    return f" {scene.edit()}"
+    return f" {path}" if (path := scene.edit()) else NOBODY
 
 
 STRIKES: dict[Callable[[Scene], str | None], float] = {
@@ -160,7 +168,7 @@ STRIKES: dict[Callable[[Scene], str | None], float] = {
 
 def _kill(scene: Scene, victims: list[psutil.Process]) -> str | None:
     if not victims:
-        return " (none there)"
+        return NOBODY
     victim = scene.chance.choice(victims)
     victim.kill()
     return f" {victim.pid}"
@@ -168,7 +176,7 @@ def _kill(scene: Scene, victims: list[psutil.Process]) -> str | None:
 
 def _freeze(scene: Scene, victims: list[psutil.Process], seconds: float) -> str | None:
     if not victims:
-        return " (none there)"
+        return NOBODY
     victim = scene.chance.choice(victims)
     victim.suspend()
 

@@ -43,6 +43,7 @@ from hugesync_tasks.stores.azure_listing import AzureListing
 from hugesync_tasks.stores.azure_meta import meta_of, metadata
 from hugesync_tasks.stores.azure_root import AZURE_LIMITS, MAX_CHARACTERS, base64_of
 from hugesync_tasks.stores.base import ABSENT, ANY, MIB
+from hugesync_tasks.stores.findings import OF_STORES, applied
 from hugesync_tasks.stores.opening import preload
 from hugesync_tasks.stores.refusal import Refusal
 from hugesync_tasks.stores.rfc3339 import instant_ns, rfc3339
@@ -640,12 +641,10 @@ DEAF = {
 }
 
 
-@pytest.mark.parametrize("what", DEAF)
-def test_a_condition_that_a_service_ignores_is_not_believed_and_the_probe_leaves_nothing(
-    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    method, kind, ignored, lost = DEAF[what]
-    believed, real = store.limits, store.clients.ask
+def deafen(store: AzureStore, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """The service hears nothing of one condition or checksum."""
+    method, kind, ignored, _ = DEAF[what]
+    real = store.clients.ask
 
     def deaf(ask: Ask, doing: str, key: str) -> Answered:
         copies = "copy" if "x-ms-copy-source" in ask.headers and not ask.query else ""
@@ -654,9 +653,53 @@ def test_a_condition_that_a_service_ignores_is_not_believed_and_the_probe_leaves
         return real(ask, doing, key)
 
     monkeypatch.setattr(store.clients, "ask", deaf)
+
+
+@pytest.mark.parametrize("what", DEAF)
+def test_a_condition_that_a_service_ignores_is_not_believed_and_the_probe_leaves_nothing(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    believed, lost = store.limits, DEAF[what][3]
+    deafen(store, monkeypatch, what)
     assert store.probe(Token()) == replace(believed, **lost)  # type: ignore[arg-type]
     assert traces(store) == []
     assert service.staged("box") == {}
+
+
+def test_a_strict_service_is_found_to_keep_its_promises_and_is_left_empty(
+    store: AzureStore, service: StrictAzure, box: ContainerClient
+) -> None:
+    found = store.validate(Token())
+    answers = found.answers()
+    assert (found.left, traces(store), list(box.list_blobs()), service.staged("box")) == ((), [], [], {})
+    others = {
+        "etag_is_md5": "no",
+        "list_order": "utf16",
+        "list_start_after": "no",
+        "abort": "no",
+        "backslash_kept": "unknown",
+    }
+    assert answers == {**dict.fromkeys(OF_STORES, "yes"), **others}
+    assert applied(store.limits, answers) == replace(store.limits, list_order="none"), (
+        "read whole and sorted, as before"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "capability"),
+    [
+        ("put", "put_if_match"), ("complete", "complete_if_match"), ("copy", "copy_if_none_match"),
+        ("source", "copy_source_if_match"), ("part's source", "part_copy_source_if_match"), ("delete", "delete_if_match"),
+        ("part", "part_crc64"),
+    ],
+)  # fmt: skip
+def test_a_condition_that_a_service_ignores_is_found_out_by_writing_too(
+    store: AzureStore, service: StrictAzure, monkeypatch: pytest.MonkeyPatch, what: str, capability: str
+) -> None:
+    deafen(store, monkeypatch, what)
+    found = store.validate(Token())
+    assert found.answers()[capability] == "no"
+    assert (found.left, traces(store), service.staged("box")) == ((), [], {})
 
 
 def test_where_the_service_keeps_no_condition_of_deletes_and_copies_the_object_is_looked_at_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from hugesync_tasks.stores.retry import RetryingStore
 from hugesync_tasks.summary import Snapshot, Summary, Unobserved
 from hugesync_tasks.token import Token
 from hugesync_tasks.uri import lock_name
+from oracle import check_bytes, check_leftovers
 from simulated import SimStore
 from simulation import JOB, Simulation
 
@@ -82,6 +84,37 @@ def test_a_fleet_without_workers_is_stalled_after_fifteen_seconds_and_not_later(
     assert summary.files["pending"] > 0
     assert summary.files["found"] == sum(summary.files[s] for s in ("done", "skipped", "failed", "pending"))
     assert sim.ledger.meta(JOB)["state"] == "stalled"
+
+
+def test_a_ledger_that_is_away_for_five_minutes_stalls_the_job_after_one_and_the_next_run_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sim = Simulation(4, CALM)
+    step, steps, coordinate = sim.step, itertools.count(), run._coordinate
+    went: list[float] = []
+    endings: list[tuple[Any, float]] = []
+
+    def away() -> bool:
+        if next(steps) == 40:
+            went.append(sim.now)
+            sim.outage_until = sim.now + 300
+        return step()
+
+    def noted(*args: Any) -> Any:
+        endings.append((coordinate(*args), sim.now))
+        return endings[-1][0]
+
+    monkeypatch.setattr(sim, "step", away)
+    monkeypatch.setattr(run, "_coordinate", noted)
+    last = sim.play(monkeypatch)
+    sim.settle_down()
+    (first, at), *_ = endings
+    assert (first.state, first.resumable) == ("stalled", True)
+    assert 60 <= at - went[0] < 70
+    assert first.files["pending"] > 0
+    assert (last.state, last.files["found"], last.files["failed"]) == ("done", sim.found, 0)
+    check_bytes(sim, set())
+    check_leftovers(sim)
 
 
 def test_the_same_job_twice_is_refused_and_the_first_one_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from hugesync_tasks.config import load
 from processes import Place, Running, wait_until
 from slowproxy import SlowProxy
 from strict_azure import StrictAzure
+from strict_gcs import StrictGcs
 from submit import Submit
 
 MIB = 1 << 20
@@ -270,3 +271,33 @@ def test_of_azure_neither_the_key_nor_a_signature_for_a_copied_range_is_anywhere
         places = {"what was printed": (first.out + first.err + ran.out + ran.err).encode()}
         places |= {str(path): path.read_bytes() for path in state.rglob("*") if path.is_file()}
         assert found(places, [strict.key.encode()]) == []
+
+
+def test_each_side_has_the_secrets_of_its_own_profile_and_they_are_nowhere_else(tmp_path: Path) -> None:
+    here, us = source(tmp_path), tmp_path / "us"
+    with StrictAzure() as one, StrictAzure() as two, StrictGcs(buckets=("box",)) as google:
+        for service in (one, two):
+            service.create_container("box")
+        config = us / "config" / "hugesync" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.touch(mode=0o600)
+        config.write_text(
+            f'[profiles.one]\nconnection_string = "{one.connection_string}"\n'
+            f'[profiles.two]\naccount = "{two.account_name}"\nkey = "{two.key}"\nendpoint = "{two.endpoint}"\n'
+            f'[profiles.google]\nendpoint = "{google.endpoint}"\n'
+        )
+        submit, say = Submit(us, {"HUGESYNC_PART_SIZE": "5MiB"}), ("-v", "--debug")
+        up = submit(here, "az://box/a", "--dest-profile", "one", *say)
+        over = submit("az://box/a", "az://box/b", "--source-profile", "one", "--dest-profile", "two", *say)
+        on = submit("az://box/b", "gs://box/c", "--source-profile", "two", "--dest-profile", "google", *say)
+        refused = submit("az://box/a", tmp_path / "back", *say)
+
+        held = [one.contents("box"), two.contents("box"), {k: v.data for k, v in google.objects("box").items()}]
+    for ran, prefix, there in zip((up, over, on), ("a/", "b/", "c/"), held, strict=True):
+        assert (ran.code, ran.files["done"]) == (0, 6), (ran.json, ran.err)
+        trees = {key.removeprefix(prefix): body for key, body in there.items() if not key.endswith(".hssig")}
+        assert trees == {path.name: path.read_bytes() for path in here.iterdir()}
+    assert refused.code == 2, "without a profile there are no credentials"
+    places = {"what was printed": "".join(ran.out + ran.err for ran in (up, over, on, refused)).encode()}
+    places |= {str(path): path.read_bytes() for path in us.rglob("*") if path.is_file() and path != config}
+    assert found(places, [one.key.encode()]) == []

@@ -29,7 +29,7 @@ from hugesync_tasks.token import Token
 def validate(store: AzureStore, token: Token) -> Findings:
     """See ``Store.validate``."""
     AzureListing(store.clients, store.container, store.prefix, 1).page(token, "")
-    return ask_all(AzureRaw(store, token), AzureRaw(store, Token(token.meter)), store.limits.name)
+    return ask_all(AzureRaw(store, token), AzureCleaner(store, Token(token.meter)), store.limits.name)
 
 
 class AzureRaw:
@@ -151,6 +151,15 @@ class AzureRaw:
         self._token.sent(len(body or b""), overhead=True)
         answer = self._store._ask("PUT", doing, key, query=query, headers=headers, body=body, slow=True)
         return unquoted(answer.headers.get("ETag"))
+
+
+class AzureCleaner(AzureRaw):
+    """Azure has no request that ends an upload, so a job's stays until it is collected. Below the scratch folder nobody else
+    writes: there whatever is put discards the blocks, and is deleted."""
+
+    def abort(self, key: str, upload: str) -> None:
+        self.put(key, b"")
+        self.delete(key)
 
 
 def _condition(if_match: str, absent: bool) -> dict[str, str]:

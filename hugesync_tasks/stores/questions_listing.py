@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hugesync_tasks.errors import NoSuchUpload, NotFound, Permanent
+from hugesync_tasks.errors import BadName, NoSuchUpload, NotFound, Permanent
 from hugesync_tasks.stores.asking import BODY, OTHER, Answer, Asking
 from hugesync_tasks.stores.findings import NO, UNKNOWN, YES, Fact
 
@@ -86,6 +86,8 @@ class ListingQuestions(Asking):
     def _kept(self, folder: str, name: str) -> Answer:
         try:
             key, _ = self._made(folder + name)
+        except BadName as error:  # nothing is kept under another key, so nothing follows for other names
+            return UNKNOWN, f"refused: {error.message}"
         except Permanent as error:
             return NO, f"refused: {error.message}"
         keys, _ = self._raw.page(self._folder + folder, 10)
