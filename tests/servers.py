@@ -333,6 +333,7 @@ def _spawn(command: list[str], dir: Path) -> tuple[subprocess.Popen[bytes], Path
             os._exit(1)
 
     env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}  # weed reads identities from AWS_* as well
+    env["TMPDIR"] = str(dir)  # where it also leaves its logs for good
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
