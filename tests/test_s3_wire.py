@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hugesync_tasks import errors
+from hugesync_tasks.lease import COMMIT_LEASE_MS
 from hugesync_tasks.model import Meta, Part, Upload
 from hugesync_tasks.stores import s3_errors
 from hugesync_tasks.stores.base import MIB, Limits, Store
@@ -348,6 +349,34 @@ def test_complete_says_size_condition_and_checksum(scripted: Scripted) -> None:
     assert asked.headers["x-amz-checksum-crc64nvme"] == "M3eFcAZSQlc="
     assert asked.headers["x-amz-checksum-type"] == "FULL_OBJECT"
     assert (commit.version, commit.proven) == (f"{ETAG}-1", "crc64nvme")
+
+
+def test_what_a_store_may_do_for_minutes_is_waited_for_and_the_lease_outlives_the_wait(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"<X><ETag>&quot;{ETAG}&quot;</ETag></X>".encode()
+    scripted.answer = lambda request: Answer(headers=WHEN, body=b"" if request.method == "HEAD" else body)
+    store, upload, waits = scripted.store(), Upload("k", "id", "", 5, 5 * MIB), []
+    made = store.clients._client
+
+    def client(name: str) -> object:
+        found = made(name)
+        waits.append(found.meta.config.read_timeout)
+        return found
+
+    monkeypatch.setattr(store.clients, "_client", client)
+    seen = {}
+    for what, call in {
+        "part": lambda: store.put_part(upload, 1, b"hello", Token()),
+        "copied part": lambda: store.copy_part(upload, 1, store, "s", ETAG, 0, 5, Token()),
+        "complete": lambda: store.complete(upload, [Part(1, 5, ETAG)], Meta(), None, None, Token()),
+        "copy": lambda: store.copy(store, "k", "s", ETAG, Meta(), None, Token()),
+    }.items():
+        waits.clear()
+        call()
+        seen[what] = max(waits)
+    assert seen == {"part": 60, "copied part": 900, "complete": 900, "copy": 900}
+    assert COMMIT_LEASE_MS == (900 + 30) * 1000
 
 
 @pytest.mark.parametrize("size", [5, 3 * MIB])
