@@ -218,7 +218,7 @@ def start_seaweedfs(folder: str | os.PathLike[str], host: str = "127.0.0.1", ins
         "-s3", f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-s3.autoCreateBucket=false", f"-s3.config={config}",
     ]  # fmt: skip
-    process, log = _spawn(command, dir)
+    process, log = _spawn(command, dir, TMPDIR=str(dir))  # there it leaves its logs for good
     server = S3Server(process, dir, log, f"http://{host}:{p[6]}", access, secret)
     for port in p:
         server.litter += [Path(f"/tmp/seaweedfs-{part}-{port}.sock") for part in ("filer", "s3")]
@@ -321,7 +321,7 @@ def _find(name: str, source: str) -> str:
     return found
 
 
-def _spawn(command: list[str], dir: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def _spawn(command: list[str], dir: Path, **more: str) -> tuple[subprocess.Popen[bytes], Path]:
     log = dir / "server.log"
     parent = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before the fork, where it is safe
@@ -333,6 +333,7 @@ def _spawn(command: list[str], dir: Path) -> tuple[subprocess.Popen[bytes], Path
             os._exit(1)
 
     env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}  # weed reads identities from AWS_* as well
+    env |= more
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from deltas import (
     submitting,
     write,
 )
+from hugesync_tasks.signature.blocks import RECORD
+from hugesync_tasks.signature.format import write as written
 from meddler import Asked, Meddler
 from midway import assert_nothing_is_left, temporaries
 from scale import factor, mostly_full
@@ -185,6 +188,48 @@ def test_a_file_of_any_size_becomes_one_of_any_other_up_and_down(
     assert down.json["transfers"]["delta"] >= signed
     assert differences(tree(here, folders="none"), tree(back, folders="none")) == []
     assert_moved_nothing(submit(there, back, *LOW))
+
+
+UNPROVEN = """
+from dataclasses import replace
+from hugesync_producer import sync
+measured = sync.measured
+sync.measured = lambda *args: replace(measured(*args), full_crc64=False)
+"""
+
+
+@pytest.mark.full
+def test_where_the_store_proves_nothing_what_it_copied_is_read_back_before_the_file_is_visible(
+    tmp_path: Path, here: Path, submit: Submit, proxy: SlowProxy, s3_bucket: Bucket
+) -> None:
+    """A store whose probe showed no checksums of whole objects; the limits travel to the workers with the job."""
+    there = f"s3://{s3_bucket.bucket}/to"
+    assert submit(here, there, *LOW).code == 0
+    overwritten(here / "large", 1)
+    trusting_nothing = replace(submit, program=UNPROVEN + submit.program)
+
+    with passing(proxy) as passed:
+        ran = trusting_nothing(here, there, *LOW)
+
+    assert ran.json["transfers"]["delta"] == 1, (ran.json, ran.err)
+    assert 4096 <= passed().sent <= 10 * MIB
+    assert passed().received == ran.bytes["received"] == LARGE - passed().sent == ran.bytes["reused"]
+    assert_same(here, s3_bucket, "to/")
+    assert_nothing_is_left(s3_bucket)
+
+    overwritten(here / "large", 1, seed=6)
+    found = signature(s3_bucket, "to/large")
+    stretch = 8 * MIB // BLOCK * RECORD
+    turned = found.records[stretch:] + found.records[:stretch]  # it says of each block that it lies elsewhere
+    body = b"".join(written(found.header, [turned]))
+    s3_bucket.client.put_object(
+        Bucket=s3_bucket.bucket, Key="to/large.hssig", Body=body, Metadata={"hugesync-type": "signature"}
+    )
+    lied = trusting_nothing(here, there, *LOW, "-v")
+    assert (lied.code, lied.json["transfers"]["full"]) == (0, 1), lied.json
+    assert "sent whole: the parts do not add up to the source: a signature was wrong" in lied.err
+    assert_same(here, s3_bucket, "to/")
+    assert_nothing_is_left(s3_bucket)
 
 
 # options

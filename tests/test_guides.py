@@ -144,3 +144,19 @@ def test_getting_started_can_be_followed_to_its_end(tmp_path: Path) -> None:
     assert "saved 95.0 %" in done.stdout
     assert (work / "try/restored/2025/4.jpg").read_bytes() == (work / "try/photos/2025/4.jpg").read_bytes()
     assert re.search(r"done .* s3://photos/by-the-fleet/$", done.stdout, re.MULTILINE)
+
+
+def test_the_first_sync_of_make_run_shows_what_its_second_run_saved(tmp_path: Path) -> None:
+    """``make run`` alone runs this program."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HUGESYNC_"))} | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples/first_sync.py")],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    first, second = re.findall(r"^done: found (\d+) · done (\d+) · skipped (\d+) · failed 0", done.stdout, re.MULTILINE)
+    assert first == ("402", "402", "0")
+    assert second == ("403", "4", "399")
+    assert re.search(r"sent 4 of them:\n12\.0 KiB instead of 49\.6 MiB, 99\.98 % saved", done.stdout), done.stdout
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"

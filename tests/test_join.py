@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Barrier, Event
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hugesync_producer.join import Hint, JoinItem, join
+from hugesync_producer.planfeed import PlanFeed
 from hugesync_producer.scan import END, Feed, Signal
 from hugesync_tasks.errors import AccessDenied, Cancelled, Permanent
-from hugesync_tasks.model import Entry, Kind
-from hugesync_tasks.stores.base import Limits
-from hugesync_tasks.token import Token
+from hugesync_tasks.model import Entry, Kind, Meta
+from hugesync_tasks.spec import Location, Spec
+from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stores.base import ABSENT, Limits
+from hugesync_tasks.stores.memory import MemoryStore
+from hugesync_tasks.token import Meter, Token
 
 
 class Script:
@@ -210,3 +215,24 @@ def test_a_feed_passes_start_and_filter_to_the_store() -> None:
     enter = lambda key: True  # noqa: E731
     drain(Feed(store, Token(), name="d", start_after="k", enter=enter).start())  # type: ignore[arg-type]
     assert store.asked == ("k", enter)
+
+
+def test_both_ends_are_listed_at_the_same_time() -> None:
+    """Neither listing gives an entry before the other has begun, so one after the other would never end."""
+    begun = Barrier(2)
+
+    class End(MemoryStore):
+        def list(self, *args: Any) -> Iterator[Entry]:
+            begun.wait(10)
+            return super().list(*args)
+
+    source, dest = End(), End()
+    for key in ("a", "b"):
+        source.put(key, b"x", Meta(), ABSENT, Token())
+    ends = Location("file", local="/source"), Location("file", local="/dest")
+    plan = PlanFeed(JobContext(Spec("job", *ends), source, dest), Meter())
+    plan.start()
+    try:
+        assert sum(segment.tally.files["found"] for segment in plan.segments()) == 2
+    finally:
+        plan.stop()

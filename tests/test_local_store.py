@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -200,6 +202,27 @@ def test_reading_ahead_leaves_no_thread_and_no_descriptor(
             next(it)
         it.close()  # type: ignore[attr-defined]
         assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_folders_that_are_slow_to_read_are_read_ahead_by_a_few_threads_and_come_in_order(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_walk, "SLOW", -1.0)
+    for i in range(30):
+        (root / f"d{i:02}").mkdir()
+        (root / f"d{i:02}" / "f").write_bytes(b"")
+    readers: dict[bytes, str] = {}
+    real = local_walk.read_folder
+
+    def spy(place: object, path: bytes) -> local_folder.Folder:
+        readers[path] = threading.current_thread().name
+        return real(place, path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local_walk, "read_folder", spy)
+    assert keys(store) == sorted(name for i in range(30) for name in (f"d{i:02}/", f"d{i:02}/f"))
+    ahead = [name for name in readers.values() if name.startswith("read-ahead")]
+    assert len(ahead) >= 28, "all but the first ones, which showed that it is slow"
+    assert len(set(ahead)) <= local_walk.THREADS
 
 
 def test_a_deep_tree_needs_few_descriptors(store: LocalStore, root: Path) -> None:
@@ -1040,6 +1063,39 @@ def test_a_local_copy_counts_as_it_goes_so_that_progress_is_seen_inside_a_part(
     assert len(seen) >= 3
     assert seen == sorted(set(seen))
     assert seen[-1] == token.meter.take()["bytes.copied_server_side"] == 24 * MIB
+
+
+def test_where_the_filesystem_can_share_blocks_nothing_is_copied(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few filesystems can; the call is answered here as they would, by its layout in linux/fs.h."""
+    asked: list[tuple[int, int, int]] = []
+
+    def share(dest: int, request: int, packed: bytes) -> int:
+        assert request == 0x4020940D  # FICLONERANGE
+        source, start, length, offset = struct.unpack("=qQQQ", packed)
+        os.pwrite(dest, os.pread(source, length, start), offset)
+        asked.append((start, length, offset))
+        return 0
+
+    def copied(*_: object) -> int:
+        raise AssertionError("the kernel was asked to copy")
+
+    monkeypatch.setattr(fcntl, "ioctl", share)
+    monkeypatch.setattr(os, "copy_file_range", copied)
+    source, token = LocalStore(root / "s"), Token()
+    (root / "s").mkdir()
+    body = os.urandom(2 * MIB + 77)
+    (root / "s/f").write_bytes(body)
+    planned = version(source, "f")
+    store.copy(source, "whole", "f", planned, Meta(), ABSENT, token)
+    upload = begin(store, "parts", len(body), MIB)
+    spans = [(at, min(MIB, len(body) - at)) for at in range(0, len(body), MIB)]
+    parts = [store.copy_part(upload, n, source, "f", planned, at, size, token) for n, (at, size) in enumerate(spans, 1)]
+    store.complete(upload, parts, Meta(), ABSENT, None, Token())
+    assert read(store, "whole") == read(store, "parts") == body
+    assert asked == [(0, len(body), 0), *((at, size, at) for at, size in spans)]
+    assert token.meter.take() == {"bytes.copied_server_side": 2 * len(body)}
 
 
 @pytest.mark.parametrize("by_kernel", [True, False])

@@ -26,6 +26,7 @@ from hugesync_tasks.spec import Options
 from hugesync_tasks.stores.local import LocalStore
 from hugesync_tasks.stores.memory import MemoryStore
 from hugesync_tasks.stores.memory_bucket import MemoryBucket
+from hugesync_tasks.token import Token
 from scale import mostly_full
 from slowproxy import SlowProxy
 from submit import Ran, Submit, assert_moved_nothing
@@ -267,6 +268,18 @@ def test_folders_keep_times_and_modes_on_stores_on_request(tmp_path: Path) -> No
         carried = carry(a, b, options)
         assert carried.refused == carried.unlike("done") == {}
     assert compare.differences(compare.tree(source), compare.tree(tmp_path / "down")) == []
+
+
+def test_objects_get_the_content_type_of_their_extension_and_keep_it_when_they_are_copied(tmp_path: Path) -> None:
+    source, bucket = tmp_path / "source", MemoryBucket()
+    for name in ("page.html", "data.json", "nothing"):
+        put(source / name, b"x")
+    stores = [LocalStore(str(source)), MemoryStore(bucket, "x/"), MemoryStore(MemoryBucket(), "y/")]
+    for a, b in pairwise(stores):
+        assert carry(a, b).unlike("done") == {}
+        types = {entry.key: b.head(entry.key, Token()).meta.content_type for entry in b.list(Token())}  # type: ignore[union-attr]
+        unnamed = "binary/octet-stream"  # S3's word for what came without one
+        assert types == {"page.html": "text/html", "data.json": "application/json", "nothing": unnamed}
 
 
 def test_storage_class_and_encryption_are_asked_of_the_store(tmp_path: Path, s3: tuple[Submit, Bucket]) -> None:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hugesync_tasks import errors
+from hugesync_tasks.lease import COMMIT_LEASE_MS
 from hugesync_tasks.model import Meta, Part, Upload
 from hugesync_tasks.stores import s3_errors
 from hugesync_tasks.stores.base import MIB, Limits, Store
@@ -127,13 +128,19 @@ def test_conditions_are_sent_as_the_standard_has_them(scripted: Scripted, way: s
     assert {r.path for r in scripted.asked} == {"/bk/p/k"}
 
 
+def of_checksums(request: Request) -> list[str]:
+    """The headers by which newer SDKs send checksums, and refuse answers without them."""
+    named = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer")
+    return sorted(name for name in request.headers if name.startswith(named))
+
+
 def test_an_unsigned_body_goes_out_only_with_a_checksum(scripted: Scripted, way: str) -> None:
     scripted.answer = lambda request: Answer(headers=WHEN)
     scripted.store(UNCHECKED).put("k", b"hello", Meta(), None, Token())
     scripted.store(CHECKED).put("k", b"hello", Meta(), None, Token())
     signed, unsigned = scripted.asked
     assert signed.headers["x-amz-content-sha256"] == hashlib.sha256(b"hello").hexdigest()
-    assert "x-amz-checksum-crc64nvme" not in signed.headers
+    assert of_checksums(signed) == [], "an endpoint that did not pass the probe is sent what every S3 ever took"
     assert unsigned.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
     assert unsigned.headers["x-amz-checksum-crc64nvme"] == "M3eFcAZSQlc="
 
@@ -146,6 +153,8 @@ def test_parts_are_signed_where_nothing_else_guards_them(scripted: Scripted) -> 
     signed, unsigned = scripted.asked
     assert signed.headers["x-amz-content-sha256"] == hashlib.sha256(b"hello").hexdigest()
     assert unsigned.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert of_checksums(signed) == []
+    assert of_checksums(unsigned) == ["x-amz-checksum-crc64nvme"]
     assert signed.body == unsigned.body == b"hello"
 
 
@@ -341,6 +350,34 @@ def test_complete_says_size_condition_and_checksum(scripted: Scripted) -> None:
     assert asked.headers["x-amz-checksum-crc64nvme"] == "M3eFcAZSQlc="
     assert asked.headers["x-amz-checksum-type"] == "FULL_OBJECT"
     assert (commit.version, commit.proven) == (f"{ETAG}-1", "crc64nvme")
+
+
+def test_what_a_store_may_do_for_minutes_is_waited_for_and_the_lease_outlives_the_wait(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"<X><ETag>&quot;{ETAG}&quot;</ETag></X>".encode()
+    scripted.answer = lambda request: Answer(headers=WHEN, body=b"" if request.method == "HEAD" else body)
+    store, upload, waits = scripted.store(), Upload("k", "id", "", 5, 5 * MIB), []
+    made = store.clients._client
+
+    def client(name: str) -> object:
+        found = made(name)
+        waits.append(found.meta.config.read_timeout)
+        return found
+
+    monkeypatch.setattr(store.clients, "_client", client)
+    seen = {}
+    for what, call in {
+        "part": lambda: store.put_part(upload, 1, b"hello", Token()),
+        "copied part": lambda: store.copy_part(upload, 1, store, "s", ETAG, 0, 5, Token()),
+        "complete": lambda: store.complete(upload, [Part(1, 5, ETAG)], Meta(), None, None, Token()),
+        "copy": lambda: store.copy(store, "k", "s", ETAG, Meta(), None, Token()),
+    }.items():
+        waits.clear()
+        call()
+        seen[what] = max(waits)
+    assert seen == {"part": 60, "copied part": 900, "complete": 900, "copy": 900}
+    assert COMMIT_LEASE_MS == (900 + 30) * 1000
 
 
 @pytest.mark.parametrize("size", [5, 3 * MIB])

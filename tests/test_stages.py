@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -118,6 +119,20 @@ def test_a_batch_brings_every_file_and_its_metadata() -> None:
     meta = bench.bucket.get("d/f9").meta
     assert meta.mtime_ns == 9
     assert re.fullmatch("[0-9a-f]{32}", meta.generation)
+
+
+def test_files_of_a_batch_are_read_many_at_a_time() -> None:
+    """Each is given only when eight are asked for, so one after another would never end."""
+    bench, together = Bench(), threading.Barrier(8)
+    transfers = [listed(bench.put(f"f{n}", b"x" * n)) for n in range(16)]
+
+    def open_(*args: Any, **kwargs: Any) -> Any:
+        together.wait(10)
+        return MemoryStore.open(bench.source, *args, **kwargs)
+
+    bench.source.open = open_  # type: ignore[method-assign]
+    assert {o.state for o in bench.run(*transfers)} == {"done"}
+    assert all(bench.holds(f"f{n}") == b"x" * n for n in range(16))
 
 
 @pytest.mark.parametrize("error", [AccessDenied("no"), Transient("gone"), Throttled("slow"), ValueError("a defect")])
