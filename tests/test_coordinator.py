@@ -90,7 +90,7 @@ def test_a_ledger_that_is_away_for_five_minutes_stalls_the_job_after_one_and_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sim = Simulation(4, CALM)
-    step, steps, coordinate = sim.step, itertools.count(), run._coordinate
+    step, steps = sim.step, itertools.count()
     went: list[float] = []
     endings: list[tuple[Any, float]] = []
 
@@ -100,12 +100,12 @@ def test_a_ledger_that_is_away_for_five_minutes_stalls_the_job_after_one_and_the
             sim.outage_until = sim.now + 300
         return step()
 
-    def noted(*args: Any) -> Any:
-        endings.append((coordinate(*args), sim.now))
+    def noted(run: Run) -> Summary:
+        endings.append((coordinate(run), sim.now))
         return endings[-1][0]
 
     monkeypatch.setattr(sim, "step", away)
-    monkeypatch.setattr(run, "_coordinate", noted)
+    sim.coordinate = noted
     last = sim.play(monkeypatch)
     sim.settle_down()
     (first, at), *_ = endings
