@@ -244,7 +244,7 @@ def test_the_object_of_json_is_whole_and_its_page_names_all_of_it(
     assert found["sizes"]["files"] == 23
     assert found["measured_bytes"] <= 8 * MIB
     assert found["estimate"]["best"] <= found["estimate"]["likely"] <= found["estimate"]["worst"]
-    assert set(found["recommended"]) == {"jobs", "part_size", "batch_files", "batch_bytes", "memory"}
+    assert set(found["recommended"]) == {"jobs", "part_size", "batch_files", "batch_bytes", "memory", "buffers_budget"}
     page = (Path(__file__).parents[1] / "docs" / "preflight.md").read_text()
     for key in [
         *found,
@@ -627,7 +627,7 @@ def test_a_job_with_preflight_prints_it_goes_on_and_auto_reaches_the_specificati
     said = dict(
         pair.rsplit(" ", 1) for pair in ran.err.partition("hugesync-submit: --auto: ")[2].splitlines()[0].split(", ")
     )
-    assert set(said) == {"jobs", "batch_files", "batch_bytes", "memory"}
+    assert set(said) == {"jobs", "batch_files", "batch_bytes", "memory", "buffers_budget"}
     assert {key: str(options[key]) for key in said} == said
     assert options["part_size"] == 9 * MIB  # set by the user, and kept
 

@@ -35,6 +35,7 @@ from hugesync_producer.preflight.values import (
     Space,
     histogram,
 )
+from hugesync_tasks.budget import HEADROOM, LEAST
 from hugesync_tasks.config import Settings
 from hugesync_tasks.errors import Throttled
 from hugesync_tasks.spec import Options
@@ -229,6 +230,7 @@ def test_whatever_was_measured_what_is_recommended_can_be_run(
     assert advice["part_size"] % MIB == 0
     assert advice["part_size"] * m.dest.max_parts >= m.sizes.largest
     assert 4 * advice["part_size"] <= advice["memory"]
+    assert advice["part_size"] <= advice["buffers_budget"] <= max(LEAST, memory)
     assert 1 <= advice["batch_files"] <= 512
     assert MIB <= advice["batch_bytes"] <= 64 * MIB
     foretold = estimate(m, Options())
@@ -243,6 +245,19 @@ def test_small_files_are_shared_by_all_workers_and_cut_by_time() -> None:
     assert (slow.value, slow.limited_by) == (80, "5 s of work in one task")
 
 
+def test_buffers_are_what_memory_leaves_to_all_processes_or_what_there_is() -> None:
+    m = measured(store(0.06, {1: 50.0 * MIB, 2: 100.0 * MIB, 4: 100.0 * MIB}), (10, GIB))
+    advice = by_key(recommend(m))
+    rich = advice["buffers_budget"]
+    assert rich.value == advice["jobs"].value * int((advice["memory"].value - 128 * MIB) * HEADROOM) // MIB * MIB
+    assert rich.limited_by == f"what --memory leaves to each of {advice['jobs'].value} processes"
+    poor = by_key(recommend(replace(m, host=host(memory_available=400 * MIB))))["buffers_budget"]
+    assert (poor.limited_by, poor.figure) == ("memory", 400.0 * MIB)
+    _, settings, _ = applied([rich], Options(), Settings())
+    assert settings.buffers_budget == rich.value
+    assert applied([rich], Options(), Settings(buffers_budget=64 * MIB))[1].buffers_budget == 64 * MIB
+
+
 def test_a_fleet_is_not_told_what_is_each_workers_own() -> None:
     m = measured(store(0.02, SATURATED), (10, GIB), single_host=False)
     assert {a.key for a in recommend(m)} == {"part_size", "batch_files", "batch_bytes"}
@@ -251,11 +266,11 @@ def test_a_fleet_is_not_told_what_is_each_workers_own() -> None:
 def test_what_a_person_has_set_is_not_changed() -> None:
     advice = recommend(measured(store(0.06, {1: 50.0 * MIB, 2: 50.0 * MIB}), (10, GIB)))
     options, settings, taken = applied(advice, Options(), Settings())
-    assert {a.key for a in taken} == {"jobs", "part_size", "batch_files", "batch_bytes", "memory"}
+    assert {a.key for a in taken} == {"jobs", "part_size", "batch_files", "batch_bytes", "memory", "buffers_budget"}
     assert (options.jobs, options.part_size) == (settings.jobs, settings.part_size) == (taken[0].value, taken[1].value)
     mine = Settings(jobs=3, part_size=MIB * 9)
     options, settings, taken = applied(advice, Options(jobs=3, part_size=MIB * 9), mine)
-    assert {a.key for a in taken} == {"batch_files", "batch_bytes", "memory"}
+    assert {a.key for a in taken} == {"batch_files", "batch_bytes", "memory", "buffers_budget"}
     assert (options.jobs, settings.jobs, options.part_size) == (3, 3, 9 * MIB)
     options, settings, taken = applied(advice, Options(memory=128 * MIB), Settings(memory=128 * MIB))
     assert options.part_size * 4 <= options.memory == settings.memory == 128 * MIB

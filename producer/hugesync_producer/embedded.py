@@ -95,6 +95,8 @@ class Embedded:
             command += ["--preload", scheme]
         for name, path in self.roots.items():
             command += ["--root", f"{name}={path}"]
+        if self.settings.buffers_budget:
+            command += ["--buffer-budget", str(self.settings.buffers_budget)]
         if self.settings.jobs or self.settings.worker_concurrency:
             command += ["--concurrency", str(self.settings.jobs or self.settings.worker_concurrency)]
         environment = {k: v for k, v in os.environ.items() if k not in ("HUGESYNC_BROKER_URL", "HUGESYNC_STATE_URL")}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hugesync_producer.preflight.knee import knee, open_ended
 from hugesync_producer.preflight.speed import bytes_per_second, files_per_second, latency, moving
 from hugesync_producer.preflight.values import MIB, End, Measurements
-from hugesync_tasks.budget import HEADROOM
+from hugesync_tasks.budget import HEADROOM, LATER, in_hand
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.spec import Options
 
@@ -28,7 +28,7 @@ PARTS_IN_MEMORY = 4
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``key``: a field of ``Options``. ``figure``: the measured number; ``measured`` says in words what it is."""
+    """``key``: a field of ``Options`` or of ``Settings``. ``figure``: the measured number; ``measured`` says in words what it is."""
 
     key: str
     value: int
@@ -47,7 +47,9 @@ def recommend(m: Measurements, options: Options | None = None) -> tuple[Advice, 
     part = advised_part(m, slots, options)
     batches = (advised_files(m, slots), advised_bytes(m, slots))
     memory = advised_memory(m, slots, part.value, options.memory)
-    return (jobs, part, *batches, memory) if m.single_host else (part, *batches)
+    if not m.single_host:
+        return (part, *batches)
+    return (jobs, part, *batches, memory, advised_buffers(m, slots, memory))
 
 
 def advised_jobs(m: Measurements) -> Advice:
@@ -130,7 +132,7 @@ def advised_bytes(m: Measurements, slots: int) -> Advice:
 
 
 def advised_memory(m: Measurements, slots: int, part: int, usual: int) -> Advice:
-    """Buffers: what each worker process may hold, so that its parts fit, and deltas have the ``usual`` room."""
+    """What each worker process may be, so that its parts fit, and deltas have the ``usual`` room."""
     needed = RESIDENT + int(PARTS_IN_MEMORY * part / HEADROOM)
     wanted = max(usual, -(-needed // (64 * MIB)) * 64 * MIB)
     most = _memory_each(m, slots)
@@ -138,6 +140,14 @@ def advised_memory(m: Measurements, slots: int, part: int, usual: int) -> Advice
     parts = f"{PARTS_IN_MEMORY} parts of {show_size(part)} in hand"
     limit = "memory" if value < wanted else parts if wanted > usual else f"nothing: {parts} fit, and a delta's tables"
     return Advice("memory", value, float(m.host.memory_available), "bytes", "memory that is available", limit)
+
+
+def advised_buffers(m: Measurements, slots: int, memory: Advice) -> Advice:
+    """What all worker processes may hold of files together: what ``memory`` leaves to each."""
+    value = slots * in_hand(memory.value, RESIDENT - LATER) // MIB * MIB
+    each = f"what --memory leaves to each of {slots} processes"
+    limit = memory.limited_by if memory.limited_by == "memory" else each
+    return Advice("buffers_budget", value, float(m.host.memory_available), "bytes", "memory that is available", limit)
 
 
 def _streams_wanted(m: Measurements) -> tuple[int, float, str, str] | None:

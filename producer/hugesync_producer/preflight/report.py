@@ -15,7 +15,7 @@ from hugesync_tasks.config import Settings
 from hugesync_tasks.spec import Options
 
 FORMAT = 1
-_OF_SETTINGS = ("jobs", "part_size", "memory")  # of the advised keys, those that a person can set
+_OF_SETTINGS = ("jobs", "part_size", "memory", "buffers_budget")  # of the advised keys, those that a person can set
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def applied(
     if "part_size" in own and "memory" in values:
         values["memory"] = max(values["memory"], options.part_size * 4)
     chosen = {k: v for k, v in values.items() if k in _OF_SETTINGS}
-    return replace(options, **values), settings.model_copy(update=chosen), taken
+    of_options = {k: v for k, v in values.items() if k != "buffers_budget"}
+    return replace(options, **of_options), settings.model_copy(update=chosen), taken
 
 
 def _end(end: End) -> dict[str, Any]:

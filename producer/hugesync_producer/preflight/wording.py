@@ -18,8 +18,9 @@ _OPTIONS = {
     "batch_files": "files in a batch",
     "batch_bytes": "bytes in a batch",
     "memory": "--memory",
+    "buffers_budget": "buffers of all processes",
 }
-_SIZES = ("part_size", "batch_bytes", "memory")
+_SIZES = ("part_size", "batch_bytes", "memory", "buffers_budget")
 
 
 def lines(report: Report) -> Iterator[str]:
