@@ -137,6 +137,7 @@ UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
 lock: ## Resolve the locks afresh (needs uv); they hold names, versions and hashes, never an address
 	$(UV) --group build -o requirements.lock pyproject.toml
 	$(UV) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(UV) --group pyproject.toml:otel -c requirements-dev.lock -o requirements-otel.lock
 	$(UV) --group pyproject.toml:bench -o requirements-bench.lock
 	$(UV) --group pyproject.toml:fuzz -o requirements-fuzz.lock
 

@@ -32,7 +32,7 @@ SOURCES = {
     "hugesync_producer": REPO / "producer/hugesync_producer",
     "hugesync_worker": REPO / "worker/hugesync_worker",
 }
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-otel.lock", "requirements-bench.lock"]
 # who may import a vendor's SDK: everything else holds a store, a ledger or a task and cannot tell whose it is
 SDK_HOMES = {
     "boto3": ("hugesync_tasks.stores.s3",), "botocore": ("hugesync_tasks.stores.s3",), "s3transfer": ("hugesync_tasks.stores.s3",),
@@ -306,6 +306,7 @@ def test_the_locks_fulfil_what_the_project_asks_for() -> None:
         "requirements.lock": PROJECT["project"]["dependencies"] + groups["build"],
         "requirements-dev.lock": PROJECT["project"]["dependencies"]
         + [r for g in ("build", "test", "dev") for r in groups[g] if isinstance(r, str)],
+        "requirements-otel.lock": PROJECT["project"]["optional-dependencies"]["otel"],
         "requirements-bench.lock": groups["bench"],
     }
 
@@ -318,10 +319,17 @@ def test_the_locks_fulfil_what_the_project_asks_for() -> None:
 
 
 def test_the_tools_lock_only_adds_to_what_is_installed_for_use() -> None:
-    tools = {name: {str(r) for r in found} for name, found in pins("requirements-dev.lock").items()}
-    product = {name: {str(r) for r in found} for name, found in pins("requirements.lock").items()}
+    def pinned(lock: str) -> dict[str, set[str]]:
+        return {name: {str(r) for r in found} for name, found in pins(lock).items()}
 
+    tools, product, traces = map(pinned, ("requirements-dev.lock", "requirements.lock", "requirements-otel.lock"))
     assert {name: found for name, found in product.items() if tools.get(name) != found} == {}
+    assert {name: found for name, found in traces.items() if tools.get(name) != found} == {}
+
+
+def test_the_image_can_send_traces() -> None:
+    assert PROJECT["dependency-groups"]["otel"] == PROJECT["project"]["optional-dependencies"]["otel"]
+    assert "--require-hashes -r requirements.lock -r requirements-otel.lock" in (REPO / "docker/Dockerfile").read_text()
 
 
 # --- make -----------------------------------------------------------------------------------------
