@@ -87,6 +87,8 @@ class Terminal:
         if self.pid == 0:  # nothing of ours runs in the child
             os.chdir(folder)
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], env)
+        self._readable = select.poll()  # select() knows no descriptor above 1,023
+        self._readable.register(self.fd, select.POLLIN)
 
     def type(self, keys: str, until: str, within: float = 60) -> str:
         """Send ``keys``; what the terminal shows, as soon as ``until`` is in it."""
@@ -94,7 +96,7 @@ class Terminal:
         shown, end = "", time.monotonic() + within
         while until not in shown:
             assert time.monotonic() < end, shown
-            if select.select([self.fd], [], [], 0.2)[0]:
+            if self._readable.poll(200):
                 shown += os.read(self.fd, 65536).decode(errors="replace")
         return shown
 
