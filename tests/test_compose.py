@@ -56,6 +56,14 @@ def test_everything_that_the_issue_names_is_a_service_and_what_need_not_run_has_
         assert set(service.get("depends_on", [])) <= set(SERVICES)
 
 
+def test_the_page_sets_every_profile_once_for_all_its_lines_so_that_down_ends_what_up_began() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    (set_once,) = re.findall(r"COMPOSE_PROFILES=(\S+)", page)
+    assert set(set_once.split(",")) == {name for service in SERVICES.values() for name in service.get("profiles", [])}
+    lines = re.findall(r"^    docker compose (.+)$", page, re.MULTILINE)
+    assert {line.split()[0] for line in lines} == {"up", "run", "down"}, "no line chooses a file or profiles of its own"
+
+
 def test_nothing_listens_outside_of_this_host_and_the_redis_not_even_there() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(published) == {"flower", "prometheus", "grafana", "s3"}
