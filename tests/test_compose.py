@@ -177,7 +177,9 @@ def test_a_server_with_these_users_lets_a_worker_in_and_flower_and_the_probe_pin
     with tempfile.TemporaryDirectory(prefix="hsa") as folder:
         users = Path(folder, "users.acl")  # the fixture of the server pings as nobody
         users.write_text(
-            (made / "users.acl").read_text().replace("user default off resetpass ~* &* +@all", "user default on nopass -@all +ping")
+            (made / "users.acl")
+            .read_text()
+            .replace("user default off resetpass ~* &* +@all", "user default on nopass -@all +ping")
         )
         server = servers.start_valkey(folder, "--aclfile", str(users))
         try:
@@ -221,7 +223,12 @@ def test_nobody_gets_in_as_the_default_user_who_may_do_all_that_a_file_read_agai
                 for line in (made / "users.acl").read_text().splitlines():
                     _, name, *rules = line.split()
                     admin.execute_command("ACL SETUSER", name, "reset", *rules)
-                for command in (["SET", "hs:x", "1"], ["HSET", "hs:scale", "*", "4"], ["EXEC"], ["XADD", "y", "*", "a", "b"]):
+                for command in (
+                    ["SET", "hs:x", "1"],
+                    ["HSET", "hs:scale", "*", "4"],
+                    ["EXEC"],
+                    ["XADD", "y", "*", "a", "b"],
+                ):
                     assert admin.execute_command("ACL DRYRUN", "default", *command) == b"OK"
             for login in ({}, {"password": ""}, {"username": "default", "password": ""}):
                 with redis.Redis(**at, **login) as nobody, pytest.raises(redis.exceptions.AuthenticationError):
