@@ -20,12 +20,14 @@ fi
 
 random() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 password=$(random 24)
+# default is closed to everybody, and yet may do everything: a Redis or Valkey that starts again replays the transactions in its
+# append-only file as this user, and what default may not do some versions drop, in silence (docs/security.md)
 hash=$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)
 
 mkdir -p "$(dirname "$folder")"
 made=$(mktemp -d "$folder.XXXXXX")
 cat > "$made/users.acl" <<EOF
-user default off
+user default off resetpass ~* &* +@all
 user probe on nopass resetkeys resetchannels -@all +ping
 user hugesync on #$hash resetkeys ~hs:* resetchannels &hs:* &hs:q:/0.celery.pidbox &hs:q:/0.celeryev/* -@all +@read +@write +@connection +@transaction +@pubsub +eval +evalsha +script|load +script|exists +time +info -@dangerous +info
 EOF

@@ -117,6 +117,17 @@ until_so "Flower shows the tasks" says_one
 until_so "Prometheus has counted the job's end" asks "max(hugesync_jobs_ended%7Bstate=%22done%22%7D)" 1
 get "http://127.0.0.1:$metrics_port/work"
 
+# --- the Redis starts again -------------------------------------------------------------------------------------------
+
+knows() { podman exec "$name-exporter" hugesync jobs | grep -q ' done '; }
+knows || { say "hugesync jobs does not show the job"; exit 1; }
+podman exec "$name-exporter" hugesync scale 2 > /dev/null
+podman restart --time 15 "$name-redis" > /dev/null
+until_so "Redis answers again" podman exec "$name-redis" redis-cli -p "$redis_port" --user probe --pass '' --no-auth-warning -e ping
+knows || { say "the Redis lost the job when it started again"; exit 1; }
+! podman logs "$name-redis" 2>&1 | grep NOPERM || { say "the Redis refused what stands in its own file"; exit 1; }
+for n in $(seq "${WORKERS:-2}"); do until_so "worker $n consumes again" get "http://127.0.0.1:$((metrics_port + n))/consuming"; done
+
 # --- the end of a worker ----------------------------------------------------------------------------------------------
 
 podman stop --time 65 "$name-worker-1" > /dev/null

@@ -113,7 +113,7 @@ class RegisterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         for timer in self._timers:
             timer.cancel()
         if self.leaving is not None:
-            self.leaving.connected = False
+            self.leaving.lost()
 
     def _leave(self) -> None:
         assert self.slots is not None

@@ -80,7 +80,15 @@ class Leaving:
         self._close()
         draining.leave_at(self._until)
         signal.setitimer(signal.ITIMER_REAL, self._timeout + END_AFTER)
-        if not self.connected:
+        self._need_no_broker()
+
+    def lost(self) -> None:
+        """The broker is gone: ``step`` is not called until it is back. Whoever is told to end does not wait for that."""
+        self.connected = False
+        self._need_no_broker()
+
+    def _need_no_broker(self) -> None:
+        if self.told and not self.connected:
             state.should_stop = 0  # Celery looks before each attempt, and then waits for its children
 
     def _end(self, code: int) -> None:

@@ -56,6 +56,14 @@ def test_everything_that_the_issue_names_is_a_service_and_what_need_not_run_has_
         assert set(service.get("depends_on", [])) <= set(SERVICES)
 
 
+def test_the_page_sets_every_profile_once_for_all_its_lines_so_that_down_ends_what_up_began() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    (set_once,) = re.findall(r"COMPOSE_PROFILES=(\S+)", page)
+    assert set(set_once.split(",")) == {name for service in SERVICES.values() for name in service.get("profiles", [])}
+    lines = re.findall(r"^    docker compose (.+)$", page, re.MULTILINE)
+    assert {line.split()[0] for line in lines} == {"up", "run", "down"}, "no line chooses a file or profiles of its own"
+
+
 def test_nothing_listens_outside_of_this_host_and_the_redis_not_even_there() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(published) == {"flower", "prometheus", "grafana", "s3"}
@@ -159,7 +167,7 @@ def test_the_users_of_the_redis_are_those_of_the_security_page_and_one_that_can_
         line.strip() for line in (ROOT / "docs/security.md").read_text().splitlines() if line.startswith("    user ")
     ]
     default, probe, ours = (made / "users.acl").read_text().splitlines()
-    assert default == page[0] == "user default off"
+    assert default == page[0] == "user default off resetpass ~* &* +@all"
     assert ours == page[1].replace(">change-me", f"#{hashlib.sha256(password(made).encode()).hexdigest()}")
     assert password(made) not in (made / "users.acl").read_text()
     assert probe == "user probe on nopass resetkeys resetchannels -@all +ping"
@@ -169,7 +177,9 @@ def test_a_server_with_these_users_lets_a_worker_in_and_flower_and_the_probe_pin
     with tempfile.TemporaryDirectory(prefix="hsa") as folder:
         users = Path(folder, "users.acl")  # the fixture of the server pings as nobody
         users.write_text(
-            (made / "users.acl").read_text().replace("user default off", "user default on nopass -@all +ping")
+            (made / "users.acl")
+            .read_text()
+            .replace("user default off resetpass ~* &* +@all", "user default on nopass -@all +ping")
         )
         server = servers.start_valkey(folder, "--aclfile", str(users))
         try:
@@ -197,6 +207,32 @@ def test_a_server_with_these_users_lets_a_worker_in_and_flower_and_the_probe_pin
                 pytest.raises(redis.exceptions.AuthenticationError),
             ):
                 stranger.ping()
+        finally:
+            server.stop()
+
+
+def test_nobody_gets_in_as_the_default_user_who_may_do_all_that_a_file_read_again_holds(made: Path) -> None:
+    # Redis and Valkey replay the transactions of an append-only file as default, and some versions drop what it may not do
+    with tempfile.TemporaryDirectory(prefix="hsa") as folder:
+        server = servers.start_valkey(folder)
+        at = {"unix_socket_path": str(server.socket), "protocol": 2}
+        try:
+            with redis.Redis(**at) as first:
+                first.execute_command("ACL SETUSER", "admin", "on", "nopass", "+@all")
+            with redis.Redis(**at, username="admin", password="") as admin:
+                for line in (made / "users.acl").read_text().splitlines():
+                    _, name, *rules = line.split()
+                    admin.execute_command("ACL SETUSER", name, "reset", *rules)
+                for command in (
+                    ["SET", "hs:x", "1"],
+                    ["HSET", "hs:scale", "*", "4"],
+                    ["EXEC"],
+                    ["XADD", "y", "*", "a", "b"],
+                ):
+                    assert admin.execute_command("ACL DRYRUN", "default", *command) == b"OK"
+            for login in ({}, {"password": ""}, {"username": "default", "password": ""}):
+                with redis.Redis(**at, **login) as nobody, pytest.raises(redis.exceptions.AuthenticationError):
+                    nobody.ping()
         finally:
             server.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +12,12 @@ from itertools import count
 from typing import Any
 
 import pytest
+from celery.worker import state
 
 from hugesync_tasks import draining
 from hugesync_tasks.budget import Budget
+from hugesync_tasks.consumer import RegisterStep
+from hugesync_tasks.leaving import Leaving
 from hugesync_tasks.model import Outcome, Transfer
 from hugesync_tasks.perform import perform
 from hugesync_tasks.stages.begin import begin
@@ -145,3 +149,15 @@ signal.setitimer(signal.ITIMER_REAL, 0.5)
 """
     ended = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"], timeout=60)
     assert ended.returncode == 0
+
+
+def test_a_worker_whose_broker_goes_while_it_ends_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "should_stop", None)
+    leaving = Leaving("w", 50.0, close=lambda: None, children=list, ledger=MemoryLedger)
+    monkeypatch.setattr(RegisterStep, "leaving", leaving)
+    step = object.__new__(RegisterStep)
+    step.stop(None)
+    assert (leaving.connected, state.should_stop) == (False, None), "nobody told it to end: it looks for the broker"
+    leaving.connected, leaving.told = True, signal.SIGTERM
+    step.stop(None)
+    assert (leaving.connected, state.should_stop) == (False, 0)
