@@ -14,9 +14,8 @@ from hugesync_tasks.token import Token
 
 HEADROOM = 0.6  # of what --memory leaves: copies inside the HTTP client and the interpreter's own slack take the rest
 LEAST = 32 << 20  # bytes that may be held at once, whatever --memory says: one part must fit, if need be alone
-LATER = (
-    20 << 20
-)  # bytes: what the stores' libraries, their connections and sixteen threads take after start-up [measured, S3: 14 + 7 MiB]
+# Bytes: what the stores' libraries (14 MiB) and the connections of sixteen threads (7) take after start-up [measured, S3].
+LATER = 20 << 20
 TOGETHER = 8 << 20  # bytes that are always held side by side
 OF_PROCESS, OF_WORKER = "--memory", "--buffer-budget"  # what bounds the bytes in hand
 ALIVE_EVERY = 1.0  # seconds

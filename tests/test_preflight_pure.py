@@ -230,7 +230,7 @@ def test_whatever_was_measured_what_is_recommended_can_be_run(
     assert advice["part_size"] % MIB == 0
     assert advice["part_size"] * m.dest.max_parts >= m.sizes.largest
     assert 4 * advice["part_size"] <= advice["memory"]
-    assert advice["part_size"] <= advice["buffers_budget"] <= max(LEAST, memory)
+    assert max(LEAST, advice["part_size"]) <= advice["buffers_budget"] <= max(LEAST, memory)
     assert 1 <= advice["batch_files"] <= 512
     assert MIB <= advice["batch_bytes"] <= 64 * MIB
     foretold = estimate(m, Options())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hugesync_producer.preflight.knee import knee, open_ended
 from hugesync_producer.preflight.speed import bytes_per_second, files_per_second, latency, moving
 from hugesync_producer.preflight.values import MIB, End, Measurements
-from hugesync_tasks.budget import HEADROOM, LATER, in_hand
+from hugesync_tasks.budget import HEADROOM, LATER, LEAST, in_hand
 from hugesync_tasks.config_units import show_size
 from hugesync_tasks.spec import Options
 
@@ -144,7 +144,7 @@ def advised_memory(m: Measurements, slots: int, part: int, usual: int) -> Advice
 
 def advised_buffers(m: Measurements, slots: int, memory: Advice) -> Advice:
     """What all worker processes may hold of files together: what ``memory`` leaves to each."""
-    value = slots * in_hand(memory.value, RESIDENT - LATER) // MIB * MIB
+    value = max(LEAST, slots * in_hand(memory.value, RESIDENT - LATER) // MIB * MIB)
     each = f"what --memory leaves to each of {slots} processes"
     limit = memory.limited_by if memory.limited_by == "memory" else each
     return Advice("buffers_budget", value, float(m.host.memory_available), "bytes", "memory that is available", limit)
