@@ -154,3 +154,14 @@ def test_a_start_that_failed_leaves_no_process_and_no_folder(
     assert made
     assert not made[0].exists()
     assert psutil.Process().children() == before
+
+
+def test_the_private_worker_has_the_buffers_that_a_preflight_recommended(tmp_path: Path) -> None:
+    it = Embedded(tmp_path, load({"buffers_budget": "64MiB"}), {})
+    try:
+        it.start()
+        assert it._worker is not None
+        command = psutil.Process(it._worker.pid).cmdline()
+        assert command[command.index("--buffer-budget") + 1] == str(64 << 20)
+    finally:
+        it.stop()
