@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 import servers
 from compare import differences, tree
+from conftest import Bucket
 from deltas import write
 from scale import mostly_full, scaled
 from strict_azure import StrictAzure
 from strict_azure_state import AzureLimits
 from strict_gcs import StrictGcs
 from submit import Ran, Submit, assert_moved_nothing
+from test_memory_bounds import peak_of_children
 from test_trees import a_python_installation
 
 MIB = 1 << 20
@@ -162,6 +165,34 @@ def test_between_two_stores_only_the_blocks_that_changed_pass_through_us(
     back = tmp_path / "back"
     assert places.submit(to, back).code == 0
     assert (back / "large").read_bytes() == (here / "large").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), mostly_full([("gs", "az"), ("az", "s3"), ("s3", "gs"), ("gs", "s3"), ("s3", "az"), ("az", "gs")], 1)
+)
+def test_between_two_services_a_file_is_never_on_a_disk_nor_whole_in_memory(
+    a: str, b: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """No process of ours can write a file as large as one part, and each worker has less memory than the file has bytes."""
+    here, back, smaller = write(tmp_path / "large", LARGE), tmp_path / "back", 4 * MIB
+    with StrictGcs(buckets=("box",)) as google, StrictAzure() as azure:
+        azure.create_container("box")
+        env, at = {**google.env, **azure.env, "HUGESYNC_PART_SIZE": "5MiB"}, {"gs": "gs://box", "az": "az://box"}
+        if "s3" in (a, b):
+            bucket: Bucket = request.getfixturevalue("s3_bucket")
+            env, at = {**env, **bucket.env}, {**at, "s3": f"s3://{bucket.bucket}"}
+        submit = Submit(tmp_path / "us", env)
+        limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({smaller}, {smaller})); "
+        bound = replace(submit, program=limit + submit.program)
+        source, dest = f"{at[a]}/from/large", f"{at[b]}/to/large"
+        assert submit(here, source).code == 0
+        assert bound(source, tmp_path / "too large").files["failed"] == 1, "the limit holds"
+
+        highest = peak_of_children(bound, source, dest, "--memory", "256MiB")
+
+        assert max(highest.values()) <= 256 * MIB, {pid: rss // MIB for pid, rss in highest.items()}
+        assert submit(dest, back).code == 0
+    assert filecmp.cmp(back, here, shallow=False)
 
 
 def test_within_google_cloud_storage_nothing_passes_through_us_and_a_grown_file_is_composed(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from hugesync_tasks.stores.memory_bucket import MemoryBucket
 from hugesync_tasks.stores.readonly import ReadOnlyStore
 from hugesync_tasks.summary import State, Summary
 from hugesync_tasks.token import Meter, Token
+from strict_azure import StrictAzure
+from strict_gcs import StrictGcs
 from submit import Submit
 from world import LIMITS
 
@@ -493,6 +495,29 @@ def test_with_a_store_what_was_synced_is_equal_without_being_read_and_one_bad_ob
     text = hs.verify(uri, str(source), "--one-way", "--exclude", "*.tmp", json=False).out
     assert "not equal: 3 of 53 files" in text
     assert "Not equal (3):" in text, "d1/extra is missing on this side"
+
+
+def test_with_google_and_azure_what_was_synced_is_equal_and_one_bad_object_is_found(tmp_path: Path) -> None:
+    source, google, azure = tmp_path / "source", "gs://box/p", "az://box/p"
+    for n in range(9):
+        put(source / f"d{n % 3}" / f"{n}", os.urandom(n * 100))
+    put(source / "large", os.urandom((12 << 20) + 5))
+    with StrictGcs(buckets=("box",)) as gcs, StrictAzure() as az:
+        az.create_container("box")
+        hs = Submit(tmp_path / "home", {**gcs.env, **az.env, "HUGESYNC_PART_SIZE": "5MiB"})
+        assert hs(source, google).code == hs(source, azure).code == 0
+
+        def written() -> list[str]:
+            return [f"{r.method} {r.path}" for r in [*gcs.requests, *az.requests] if r.method not in ("GET", "HEAD")]
+
+        before = written()
+        for ends in ((source, google), (source, azure), (google, azure)):
+            ran = hs.verify(*ends)
+            assert (ran.code, ran.failures, ran.files["skipped"]) == (0, {}, 10), (ends, ran.err)
+            assert ran.json["verified"] == 9, "all but the empty one"
+        gcs.put("box", "p/d1/7", b"x" * 700)
+        assert hs.verify(source, google).failures.keys() == hs.verify(google, azure).failures.keys() == {"d1/7"}
+        assert written() == before, "a comparison writes nothing"
 
 
 def test_without_a_destination_nothing_is_compared(tmp_path: Path) -> None:
