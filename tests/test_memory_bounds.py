@@ -25,7 +25,7 @@ from scale import factor, scaled
 from submit import ROOT, Submit
 
 MIB = 1 << 20
-MOST = 200 * MIB  # of the producer, at any number of files
+MOST = 200_000_000  # bytes of the producer, at any number of files
 GROWTH = 8 * MIB  # what counts as flat: the allocator's slack
 FILES = scaled(1_000_000, 50_000)
 RUN = scaled(
