@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hugesync_tasks.names import display_name
+
 RULES_VERSION = 2  # of part planning; part of a generation
 
 
@@ -133,6 +135,10 @@ class Spec:
         """Whether the job only compares both ends, and writes nothing."""
         return self.sample is not None
 
+    def shown(self) -> tuple[str, str]:
+        """Both ends for people: of a single file the file, not the folder that it lies in."""
+        return _whole(self.source, self.single_source), _whole(self.dest, self.single_file)
+
     def wire(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -142,6 +148,13 @@ class Spec:
         known = {f.name for f in fields(cls)}
         args = {k: _build(nested[k], v) if k in nested else v for k, v in w.items() if k in known}
         return cls(**args)
+
+
+def _whole(end: Location, key: str) -> str:
+    folder = end.display()
+    if not key:
+        return folder
+    return f"{folder}{'' if folder.endswith('/') else '/'}{display_name(key)}"
 
 
 def _build(cls: Any, w: dict[str, Any]) -> Any:
