@@ -37,6 +37,11 @@ class Location:
     def display(self) -> str:
         return self.shown or self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
 
+    def display_of(self, key: str) -> str:
+        """What ``key`` names here, for people; "" is the place itself."""
+        place = self.display()
+        return f"{place}{'' if place.endswith('/') else '/'}{display_name(key)}" if key else place
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -137,7 +142,7 @@ class Spec:
 
     def shown(self) -> tuple[str, str]:
         """Both ends for people: of a single file the file, not the folder that it lies in."""
-        return _whole(self.source, self.single_source), _whole(self.dest, self.single_file)
+        return self.source.display_of(self.single_source), self.dest.display_of(self.single_file)
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)
@@ -148,13 +153,6 @@ class Spec:
         known = {f.name for f in fields(cls)}
         args = {k: _build(nested[k], v) if k in nested else v for k, v in w.items() if k in known}
         return cls(**args)
-
-
-def _whole(end: Location, key: str) -> str:
-    folder = end.display()
-    if not key:
-        return folder
-    return f"{folder}{'' if folder.endswith('/') else '/'}{display_name(key)}"
 
 
 def _build(cls: Any, w: dict[str, Any]) -> Any:
