@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hugesync_tasks.names import display_name
+
 RULES_VERSION = 2  # of part planning; part of a generation
 
 
@@ -34,6 +36,11 @@ class Location:
 
     def display(self) -> str:
         return self.shown or self.local if self.scheme == "file" else f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+    def display_of(self, key: str) -> str:
+        """What ``key`` names here, for people; "" is the place itself."""
+        place = self.display()
+        return f"{place}{'' if place.endswith('/') else '/'}{display_name(key)}" if key else place
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,10 @@ class Spec:
     def compares(self) -> bool:
         """Whether the job only compares both ends, and writes nothing."""
         return self.sample is not None
+
+    def shown(self) -> tuple[str, str]:
+        """Both ends for people: of a single file the file, not the folder that it lies in."""
+        return self.source.display_of(self.single_source), self.dest.display_of(self.single_file)
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)

@@ -41,10 +41,15 @@ def scheduled(page: Path) -> list[str]:
     return re.findall(r"(?m)^(?:ExecStart=/bin/sh -c 'exec |(?:[\d*]+ ){5}\w+ )(.*?)'?$", page.read_text())
 
 
+def scripts(page: Path) -> list[str]:
+    """The shell scripts of a page."""
+    return re.findall(r"(?s)```sh\n(.*?)```", page.read_text())
+
+
 EXAMPLES = [
     pytest.param(words, id=f"{page.name}: {' '.join(words)}")
     for page in PAGES
-    for line in [*typed(page), *scheduled(page)]
+    for line in [*typed(page), *scheduled(page), *"".join(scripts(page)).splitlines()]
     for words in commands(line)
 ]
 
@@ -88,6 +93,36 @@ def test_the_units_of_the_recipes_are_sound(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert (done.returncode, [line for line in done.stderr.splitlines() if "hugesync" in line]) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("copied", "sent", "code", "did"),
+    [
+        (0, 0, 0, "domfsfreeze cp domfsthaw submit"),
+        (0, 5, 5, "domfsfreeze cp domfsthaw submit"),
+        (1, 0, 1, "domfsfreeze cp domfsthaw"),
+    ],
+    ids=["a good night", "the store is away", "no room for the snapshot"],
+)
+def test_the_script_for_vm_images_thaws_the_guest_and_tells_how_it_ended(
+    tmp_path: Path, copied: int, sent: int, code: int, did: str
+) -> None:
+    (script,) = scripts(ROOT / "docs/recipes.md")
+    script = script.replace("/opt/hugesync/bin/", "").replace("/var/lib/libvirt/images", str(tmp_path))
+    for name, body in (
+        ("virsh", "echo $1 >> did"),
+        ("cp", f"echo cp >> did; : > vm1.snapshot; exit {copied}"),
+        ("hugesync-submit", f'echo submit >> did; [ -f "$2" ] && exit {sent}; exit 99'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o700)
+
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, timeout=30, check=False
+    )
+
+    assert (done.returncode, (tmp_path / "did").read_text().split()) == (code, did.split())
+    assert not (tmp_path / "vm1.snapshot").exists()
 
 
 def follow(page: Path, first: str) -> str:

@@ -88,6 +88,16 @@ def test_a_rule_of_the_absolute_path_means_nothing_at_a_store(job_of: Callable[.
     assert job_of(selection=Selection(filters=(("-/", "/x"),))) != job_of()
 
 
+@pytest.mark.parametrize(
+    ("end", "shown"),
+    [(Location("file", local="/data"), "/data/z.txt"), (Location("s3", bucket="b", prefix="p/"), "s3://b/p/z.txt")],
+    ids=["local", "a store"],
+)
+def test_a_single_file_for_which_a_list_is_refused_is_named_as_it_was_given(end: Location, shown: str) -> None:
+    with pytest.raises(UsageError, match=f" {shown} is a single file"):
+        refuse_unfit(Selection(listed="0" * 64), end, end, Options(), "z.txt")
+
+
 def test_another_list_of_names_is_another_job_and_equal_lists_are_one(
     job_of: Callable[..., str], tmp_path: Path
 ) -> None:

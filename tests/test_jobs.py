@@ -61,6 +61,24 @@ def test_a_job_that_is_being_run_is_running_and_needs_nobody_to_resume_it(settin
         lock.release()
 
 
+def test_jobs_of_single_files_of_one_folder_can_be_told_apart(settings: Settings) -> None:
+    """Or nobody would know which of two images, copied each night, was interrupted. A link is shown by its own name."""
+    here, there = Location("file", local="/images"), Location("s3", "backup", "images/")
+    for name in ("vm1.img", "vm2.img", "link.rclonelink"):
+        spec = Spec(f"job-{name}", here, there, f"kept-{name}", name)
+        folder = JobFolder(settings.state_dir, spec.job)
+        folder.open()
+        folder.save(job=spec.job, spec=spec.wire(), state="done", started=1.0)
+
+    assert {(line.source, line.dest) for line in list_jobs(settings)} == {
+        ("/images/vm1.img", "s3://backup/images/kept-vm1.img"),
+        ("/images/vm2.img", "s3://backup/images/kept-vm2.img"),
+        ("/images/link", "s3://backup/images/kept-link"),
+    }
+    told = status("job-vm1.img", settings)
+    assert (told["source"], told["dest"]) == ("/images/vm1.img", "s3://backup/images/kept-vm1.img")
+
+
 def settled(segment_files: int, failed: str) -> Counters:
     """Counters of so many files that are done and one that failed."""
     counters = Counters()

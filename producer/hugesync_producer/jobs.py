@@ -96,9 +96,10 @@ def status(job_id: str, settings: Settings) -> dict[str, Any]:
             ledger.close()
     shown = dict(summary) if summary and state != "running" else _so_far(job_id, state, counters, now)
     location = Spec.unwire(spec)
+    source, dest = location.shown()
     shown.update(
-        source=location.source.display(),
-        dest=location.dest.display(),
+        source=source,
+        dest=dest,
         started=started,
         resumable=state in RESUMABLE or not led,
     )
@@ -233,8 +234,7 @@ def _line(job: str, state: str, started: float, spec: dict[str, Any], paused: bo
         job,
         State(state or "running"),
         started,
-        its.source.display(),
-        its.dest.display(),
+        *its.shown(),
         state in RESUMABLE,
         its.compares,
         paused and state == "running",

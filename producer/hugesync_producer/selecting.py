@@ -28,7 +28,7 @@ def identity_of(selection: Selection) -> dict[str, Any]:
 def refuse_unfit(selection: Selection, source: Location, dest: Location, options: Options, single: str = "") -> None:
     """Raises UsageError for what cannot be honoured here, by name. ``single``: the source is one file."""
     if selection.listed and single:
-        raise UsageError(f"--files-from is of folders and prefixes, and {source.display()}{single} is a single file")
+        raise UsageError(f"--files-from is of folders and prefixes, and {source.display_of(single)} is a single file")
     if selection.listed and options.delete:
         raise UsageError(
             "--delete cannot be meant with --files-from: what the list does not name would be taken for what SOURCE lacks"

@@ -133,7 +133,7 @@ def _single(store: Store, ends: Ends) -> Entry | None:
 
 
 def _named(end: End, location: Location, single: str) -> End:
-    return replace(end, place=f"{location.display().rstrip('/')}/{single}") if single else end
+    return replace(end, place=location.display_of(single)) if single else end
 
 
 def _workers(settings: Settings) -> tuple[int | None, tuple[str, ...]]:
