@@ -162,6 +162,14 @@ def test_nothing_that_is_made_is_taken_into_a_commit_or_an_image() -> None:
     assert [line for line in allowed if line.startswith("!docker")] == ["!docker/entrypoint"]
 
 
+def test_all_that_the_image_is_made_of_is_sent_to_its_builder() -> None:
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
+    sources = {source for line in copies for source in line.split()}
+    assert {"requirements.lock", "requirements-otel.lock", "pyproject.toml", "producer"} <= sources
+    assert [source for source in sources if f"!{source}" not in allowed or not (ROOT / source).exists()] == []
+
+
 def test_the_users_of_the_redis_are_those_of_the_security_page_and_one_that_can_only_ping(made: Path) -> None:
     page = [
         line.strip() for line in (ROOT / "docs/security.md").read_text().splitlines() if line.startswith("    user ")
