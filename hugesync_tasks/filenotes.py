@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.wire import Row, pack, unpack
 from hugesync_tasks.model import Commit
@@ -11,6 +13,8 @@ from hugesync_tasks.stages.basis import signed, stored
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.sidecar import Hashes, carry, keeps_sidecar, of_source, save, signed_block
 from hugesync_tasks.work import UploadLost, Work
+
+TOGETHER = 64  # notes of ranges that are read at a time: about 50 KiB each
 
 
 class FileNotes:
@@ -30,8 +34,9 @@ class FileNotes:
     def keep_range(self, kind: str, number: int, found: Matched) -> None:
         self.keep({f"{kind}{number}": pack(found)})
 
-    def keep_rows(self, rows: list[Row]) -> None:
-        self.keep({f"l{number}": row.pack() for number, row in enumerate(rows, 1)})
+    def keep_rows(self, rows: Iterable[Row]) -> None:
+        notes = {f"l{number}": row.pack() for number, row in enumerate(rows, 1)}
+        self.keep(notes)
 
     def row(self, number: int) -> Row:
         """How part ``number`` is made. Raises UploadLost."""
@@ -42,9 +47,11 @@ class FileNotes:
         names = [f"l{number}" for number in range(1, self._large.total + 1)]
         return [stretch for note in self._take(names) for stretch in Row.unpack(note).kept]
 
-    def ranges(self, kind: str, count: int) -> list[Matched]:
-        """What all ranges of ``kind`` (s: signed, m: matched) left. Raises UploadLost where one is missing."""
-        return [unpack(note) for note in self._take([f"{kind}{i}" for i in range(count)])]
+    def ranges(self, kind: str, count: int, first: int = 0) -> Iterator[Matched]:
+        """What ranges ``first`` to ``count`` of ``kind`` (s: signed, m: matched, h: hashed parts) left, in order; few at a time,
+        because all of a file of TiB are 200 MiB. Raises UploadLost where one is missing."""
+        for at in range(first, count, TOGETHER):
+            yield from map(unpack, self._take([f"{kind}{number}" for number in range(at, min(count, at + TOGETHER))]))
 
     def crcs(self, count: int) -> list[bytes]:
         """The checksums that the ranges of a comparison left. Raises UploadLost where one is missing."""
@@ -103,11 +110,19 @@ class FileNotes:
             theirs = of_source(self._work.job, large.source, self._work.lease.token)
             return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
         if delta is not None:
-            return _joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))
+            return joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))
         block = self.hashed()
-        names = [f"h{number}" for number in range(1, large.total + 1)]
-        return _joined(block, [unpack(note) for note in self._take(names)]) if block else None
+        return joined(block, self.ranges("h", large.total + 1, 1)) if block else None
 
 
-def _joined(block: int, found: list[Matched]) -> Hashes:
-    return Hashes(block, b"".join(f.records for f in found), file_digest(b"".join(f.leaves for f in found)))
+def joined(block: int, found: Iterable[Matched]) -> Hashes:
+    """The hashes of a whole file from those of all its ranges, in order."""
+    records = bytearray()
+
+    def leaves() -> Iterator[bytes]:
+        for one in found:
+            records.extend(one.records)
+            yield one.leaves
+
+    digest = file_digest(leaves())
+    return Hashes(block, records, digest)

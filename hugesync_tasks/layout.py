@@ -45,6 +45,7 @@ def lay_out(copies: Sequence[Copy], size: int, limits: Limits, step: int, most: 
     def parts(kept: Sequence[Kept]) -> list[PlannedPart]:
         return list(_number(_cut_all(_on_edges(kept, least, size), size, step, limits)))
 
+    copies = _most(copies, 3 * limits.max_parts + 3)
     kept = choose(copies, size, least)
     found = parts(kept)
     while len(found) > limits.max_parts and step < most - 2 * least:  # larger parts cost nothing but memory
@@ -56,13 +57,28 @@ def lay_out(copies: Sequence[Copy], size: int, limits: Limits, step: int, most: 
     return found
 
 
+def _most(copies: Sequence[Copy], sure: int) -> Sequence[Copy]:
+    """Without those that ``_fewer`` would give up in any case: of ``sure`` that are worth their price more than a third is kept
+    (``choose``), and that is too many parts. Of equally long ones the first count. A file of TiB that changed all over has half a
+    million copies, and choosing among all of them would take 800 MB."""
+    if len(copies) <= sure:
+        return copies
+    price = sorted((c.length for c in copies), reverse=True)[sure - 1]
+    out, equal = [], 0
+    for copy in copies:
+        equal += copy.length == price
+        if copy.length > price or (copy.length == price and equal <= sure):
+            out.append(copy)
+    return out
+
+
 def _fewer(
     parts: Callable[[Sequence[Kept]], list[PlannedPart]], copies: Sequence[Copy], size: int, least: int, most: int
 ) -> list[PlannedPart]:
     """Nearly the least uploaded in no more than ``most`` parts: copies are kept that save more than a price. Where many save
     the same, no price is right: then the cheaper choice holds up to some place in the file, and the dearer one behind it."""
     lengths = sorted((c.length for c in copies), reverse=True)
-    sure = 3 * most + 3  # of so many that are worth their price more than a third is kept: ``choose``
+    sure = 3 * most + 3
     low, high = (lengths[sure] - 1 if len(lengths) > sure else 0), (lengths[0] if lengths else 0)
     many, few = choose(copies, size, least, low), list[Kept]()
     while high - low > max(1, high >> 10):

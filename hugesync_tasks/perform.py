@@ -89,6 +89,8 @@ def _perform(work: Work, performed: measuring.Performed) -> str:
         performed.result = "unreachable"
         log.warning("task %s: the ledger cannot be reached; its lease will lapse", task.id)
         return "unreachable"
+    except UploadLost as error:
+        return work.replan("upload_lost", str(error))
     except Exception as error:
         performed.result = "failed"
         if not isinstance(error, HugeSyncError):
@@ -159,7 +161,12 @@ def _begin(work: Work) -> str:
     mine, before = large.fields(), dict(work.claim.file) or todo.get("former", {})
     if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
         abandon(job.dest, LargeFile.of(before).upload, token)
-    stands = work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
+    try:
+        stands = work.set_upload(mine)
+    except UploadLost:  # nobody else would ever know of what was just begun
+        if not listed:
+            abandon(job.dest, large.upload, token)
+        raise
     if large.delta is not None and not stands["upload"]:
         steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
         work.settle({"file": mine, "steps": steps})
@@ -177,15 +184,11 @@ def _begin(work: Work) -> str:
 
 
 def _part(work: Work) -> str:
-    if not work.claim.file:
-        return work.replan("upload_lost", "the ledger has no record of the upload")
-    large = LargeFile.of(dict(work.claim.file))
+    large = work.large
     todo = json.loads(work.task.payload)
     listed = Part.unwire(todo["listed"]) if todo.get("listed") else None
     try:
         part = _made(work, large, int(todo["number"]), listed)
-    except UploadLost as error:
-        return work.replan("upload_lost", str(error))
     except SourceChanged as error:
         return work.replan("source_changed", error.of_file())
     except CopyRefused as error:
@@ -230,15 +233,10 @@ def _length(large: LargeFile, number: int) -> int:
 
 
 def _commit(work: Work) -> str:
-    if not work.claim.file:
-        return work.replan("upload_lost", "the ledger has no record of the upload")
-    large = LargeFile.of(dict(work.claim.file))
+    large = work.large
     parts = sorted(work.process.ledger.parts(work.job_id, work.task.file).values(), key=lambda p: p.number)
     notes = FileNotes(work, large)
-    try:
-        kept = notes.kept() if large.delta is not None and work.job.in_place else []
-    except UploadLost as error:
-        return work.replan("upload_lost", str(error))
+    kept = notes.kept() if large.delta is not None and work.job.in_place else []
     outcome = commit(work.job, large, parts, work.lease.token, notes.sign, kept)
     work.settle({"error": outcome.wire()}, close_file=work.task.file)
     measuring.finished(outcome, large.upload.size)

@@ -57,7 +57,7 @@ def begin(work: Work) -> str:
     upload = Upload(transfer.key, "", generation, source.size, range_size(source.size, work.job.options))
     large = LargeFile(upload, Meta(), source, dest.version, how)
     mine = large.fields()
-    work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
+    work.set_upload(mine)
     count = part_count(upload.size, upload.part_size)
     work.settle({"file": mine, "steps": [("compare", count), ("conclude", 1)]})
     return f"{count} ranges of {how}"
@@ -74,16 +74,12 @@ def conclude(work: Work) -> str:
 
 
 def _of_file(work: Work, step: Callable[[Work, LargeFile, End, End], Found | None]) -> str:
-    if not work.claim.file:
-        return work.replan("upload_lost", "the ledger has no record of the file")
-    large = LargeFile.of(dict(work.claim.file))
+    large = work.large
     dest = Entry(large.upload.key, large.source.kind, large.upload.size, version=large.expected or "")
     try:
         found = step(work, large, *ends(work.job, large.source, dest))
     except Moved as moved:
         found = Found(moved.what)
-    except UploadLost as error:
-        return work.replan("upload_lost", str(error))
     if found is not None:
         return _over(work, found, large.upload.size)
     number = int(json.loads(work.task.payload)["range"])

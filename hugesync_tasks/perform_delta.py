@@ -9,7 +9,8 @@ from hugesync_tasks.errors import NotFound, SourceChanged, VersionMismatch
 from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.signature.format import Unusable
 from hugesync_tasks.stages.basis import BUFFERS
-from hugesync_tasks.stages.begin import LargeFile, open_upload
+from hugesync_tasks.stages.begin import open_upload
+from hugesync_tasks.stages.intents import abandon
 from hugesync_tasks.stages.laying import blocks_of, lay, saves_nothing
 from hugesync_tasks.stages.match import match_range, sign_range
 from hugesync_tasks.stores.base import MIB
@@ -27,9 +28,7 @@ def match(work: Work) -> str:
 
 
 def _found(work: Work, kind: str) -> str:
-    if not work.claim.file:
-        return work.replan("upload_lost", "the ledger has no record of the file")
-    large = LargeFile.of(dict(work.claim.file))
+    large = work.large
     notes, number = FileNotes(work, large), int(json.loads(work.task.payload)["range"])
     key, delta, token = large.upload.key, large.delta, work.lease.token
     assert delta is not None
@@ -46,7 +45,7 @@ def _found(work: Work, kind: str) -> str:
         return work.replan("source_changed", error.of_file())
     except (VersionMismatch, NotFound) as error:
         return work.replan("conflict", error.of_file())
-    except (UploadLost, Unusable) as error:
+    except Unusable as error:
         return work.replan("upload_lost", str(error))
     work.settle({"noted": number})
     return f"range {number}, {sum(c.length for c in found.copies)} of {found.end - found.start} bytes are known"
@@ -54,9 +53,7 @@ def _found(work: Work, kind: str) -> str:
 
 def lay_out(work: Work) -> str:
     """Make parts of what was matched and open their upload."""
-    if not work.claim.file:
-        return work.replan("upload_lost", "the ledger has no record of the file")
-    large = LargeFile.of(dict(work.claim.file))
+    large = work.large
     notes, delta, upload, job = FileNotes(work, large), large.delta, large.upload, work.job
     assert delta is not None
     try:
@@ -67,13 +64,18 @@ def lay_out(work: Work) -> str:
         if laid is None:
             large = replace(large, how="full", delta=None, total=0, whole=saves_nothing(job.dest.limits))
         else:
-            large = replace(large, delta=laid.delta, total=len(laid.rows))
+            large = replace(large, delta=laid.delta, total=laid.total)
             notes.keep_rows(laid.rows)  # before the upload's id: whoever finds that finds these, too
         opened, listed = open_upload(job, upload.key, upload.size, upload.part_size, large.meta, work.lease.token)
-    except (UploadLost, Unusable) as error:
+    except Unusable as error:
         return work.replan("upload_lost", str(error))
     mine = replace(large, upload=opened).fields()
-    stands = work.lease.insist(lambda: work.process.ledger.set_upload(work.job_id, work.task.file, mine))
+    try:
+        stands = work.set_upload(mine)
+    except UploadLost:
+        if not listed:
+            abandon(job.dest, opened, work.lease.token)
+        raise
     if stands["upload"] != mine["upload"]:
         if job.dest.limits.intents:
             job.dest.abort(opened, work.lease.token)

@@ -8,6 +8,7 @@ from typing import Any
 from hugesync_tasks.lease import Lease
 from hugesync_tasks.model import Outcome
 from hugesync_tasks.process import Process
+from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
 from hugesync_tasks.state.base import Claim, Task
 
@@ -30,6 +31,13 @@ class Work:
     def job(self) -> JobContext:
         return self.process.job(self.job_id)
 
+    @property
+    def large(self) -> LargeFile:
+        """The large file that the task is of. Raises UploadLost."""
+        if not self.claim.file:
+            raise UploadLost("the ledger has no record of the file")
+        return LargeFile.of(dict(self.claim.file))
+
     def settle(self, outcome: dict[str, Any], close_file: str = "") -> None:
         """Record the outcome; the task is over, once."""
         traffic = self.lease.token.meter.take()
@@ -38,6 +46,13 @@ class Work:
                 self.job_id, self.task.id, outcome, traffic, close_file=close_file, fence=self.claim.attempt
             )
         )
+
+    def set_upload(self, fields: dict[str, str]) -> dict[str, str]:
+        """Record the file's upload; the record that stands. Raises UploadLost where the job is over or the ledger lost it."""
+        stands = self.lease.insist(lambda: self.process.ledger.set_upload(self.job_id, self.task.file, fields))
+        if not stands:
+            raise UploadLost("the ledger has no record of the job")
+        return stands
 
     def replan(self, reason: str, message: str) -> str:
         """The world moved: the coordinator looks at both ends again."""

@@ -165,6 +165,27 @@ MUTATIONS = (
         "tests/test_events.py -k verbose_would",
     ),
     Mutation(
+        "what is begun as the job ends is taken away", "hugesync_tasks/perform.py",
+        "        if not listed:\n            abandon(job.dest, large.upload, token)", "        pass",
+        "tests/test_too_late.py -k taken_away",
+    ),
+    Mutation(
+        "what is begun as the job ends keeps others' parts", "hugesync_tasks/perform.py",
+        "        if not listed:\n            abandon(job.dest, large.upload, token)", "        abandon(job.dest, large.upload, token)",
+        "tests/test_too_late.py -k stays",
+    ),
+    Mutation(
+        "the compiler is gone before anything large is in memory", "hugesync_tasks/delta/slide.py",
+        "        warm()\n        self.index = WeakIndex(*weak_and_strong(records, whole), block)",
+        "        self.index = WeakIndex(*weak_and_strong(records, whole), block)\n        warm()",
+        "tests/test_compiler_memory.py -k slide",
+    ),
+    Mutation(
+        "no more copies are chosen among than could matter", "hugesync_tasks/layout.py",
+        "    if len(copies) <= sure:", "    if True:",
+        "tests/test_compiler_memory.py -k upload",
+    ),
+    Mutation(
         "If-Match of Put, Complete and Copy", "hugesync_tasks/stores/s3_root.py",
         'return {} if expected == ANY else {"IfMatch": quoted(expected)}', "return {}",
         "tests/test_s3_store.py -k refused",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,16 @@ def test_the_compiler_does_not_stay_in_memory_and_sliding_goes_on() -> None:
     )
     assert said.returncode == 0, said.stderr
     assert int(said.stdout) < 8 << 10  # KiB; 66 MiB where nothing is given back
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("step", ["slide", "upload", "download", "between", "sign"])
+def test_the_largest_signature_there_is_takes_no_worker_above_250_mb(step: str) -> None:
+    """``largest.py``: 2²⁰ blocks, as of 5 TiB; a signature of a larger file has no more. The loop is compiled already: what does
+    that, once on a machine, has 18 MB more."""
+    here = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", "from hugesync_tasks.delta.slide import warm; warm()"], cwd=here, check=True)
+    command = [sys.executable, "-m", "tests.largest", step]
+    said = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert 100_000_000 < int(said.stdout) <= 250_000_000

@@ -113,9 +113,9 @@ def test_a_part_in_hand_goes_back_at_once_and_its_file_is_not_begun_anew() -> No
     fleet = Fleet()
     entry = fleet.bench.put("f", BODY)
     large, _ = begin(fleet.bench.job(), Transfer(entry), fleet.bench.token)
-    fleet.ledger.set_upload(JOB, "F", large.fields())
     for number in (1, 2, 3):
         fleet.put(f"F:{number}", "part", {"number": number}, "F")
+    fleet.ledger.set_upload(JOB, "F", large.fields())
     assert fleet.work("F:1") == "part 1: more"
     on_call(fleet.bench.faulty, "put_part", now())
     assert fleet.work("F:2") == "given back"

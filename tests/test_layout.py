@@ -186,3 +186,28 @@ def test_what_a_worker_can_hold_is_never_exceeded() -> None:
 def test_where_no_legal_layout_is_found_none_is_given(size: int, bound: Limits, step: int, most: int | None) -> None:
     with pytest.raises(IllegalLayout):
         lay_out([Copy(0, 9, size // 2)] if size else [], size, bound, step, most)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans(), st.integers(3, 9))
+def test_copies_that_could_never_be_parts_are_left_out_and_change_nothing(
+    rnd: random.Random, even: bool, parts: int
+) -> None:
+    """Of half a million copies no more are chosen among than could matter, or the choice alone would take 800 MB."""
+    copies, at = [], 0
+    for i in range(rnd.randint(40, 120)):
+        at += rnd.choice([0, 1, 3, 5, 9, 20])
+        copies.append(Copy(at, 1000 * i, 10 if even else rnd.choice([5, 6, 10, 11, 30, 31])))
+        at = copies[-1].end
+    bound = limits(5, 2000, 2000, parts)
+    some = layout._most(copies, 3 * parts + 3)
+    assert 3 * parts + 3 <= len(some) <= 6 * parts + 6
+
+    def least(copies: list[Copy]) -> int:
+        return uploaded(lay_out(copies, at, bound, 50, 1000))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "EDGE", 5)
+        mine = least(copies)
+        patch.setattr(layout, "_most", lambda copies, sure: copies)
+        assert mine == least(copies)

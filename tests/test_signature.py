@@ -407,7 +407,7 @@ def test_hashing_in_chunks_is_hashing_the_whole(size: int, block: int) -> None:
             at += n
         digest = hasher.finish()
         assert (hasher.size, bytes(hasher.records), bytes(hasher.leaves)) == (size, records, leaves)
-        assert digest == file_digest(leaves)
+        assert digest == file_digest([leaves])
 
 
 def test_the_file_digest_is_of_the_bytes_and_of_their_order() -> None:

@@ -101,8 +101,16 @@ def part(number: int, crc: int | None = BIG, etag: str = 'W/"e\\,]é', size: int
     return Part(number, size, etag, crc)
 
 
+BEGIN = Task("F:begin", "begin", "hs.any", 0, "{}", "F")
+
+
 def open_file(ledger: Ledger, total: int, gen: str = "g1", upload: str = "u1") -> dict[str, str]:
-    return ledger.set_upload("j", "F", {"gen": gen, "upload": upload, "total": str(total)})
+    return recorded(ledger, "F", {"gen": gen, "upload": upload, "total": str(total)})
+
+
+def recorded(ledger: Ledger, file: str, fields: dict[str, str]) -> dict[str, str]:
+    ledger.put_tasks("j", [BEGIN])
+    return ledger.set_upload("j", file, fields)
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -618,10 +626,20 @@ def test_the_first_upload_of_a_generation_stands_and_another_generation_replaces
     assert ledger.file("j", "F")["upload"] == "u3"
 
 
+def test_of_a_job_without_tasks_no_upload_is_recorded(ledger: Ledger) -> None:
+    """A task that was claimed before its job ended begins a file: nobody would ever take the record away again."""
+    fields = {"gen": "g1", "upload": "u1", "total": "2"}
+    assert ledger.set_upload("j", "F", fields) == {}
+    assert recorded(ledger, "F", fields) == fields
+    ledger.forget_job("j")
+    assert ledger.set_upload("j", "F", fields) == {}
+    assert (ledger.file("j", "F"), ledger.open_files("j")) == ({}, [])
+
+
 def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) -> None:
     assert ledger.open_files("j") == []
     for file in ("f1", "f2", "f3"):
-        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
+        recorded(ledger, file, {"gen": "g", "upload": "u", "total": "1"})
     ledger.close_file("j", "f2")
     ledger.put_tasks("j", [Task("f3:commit", "commit", "q", 1, "", "f3")])
     ledger.settle("j", "f3:commit", {}, {}, close_file="f3")
@@ -631,7 +649,7 @@ def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) ->
 
 
 def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger) -> None:
-    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
+    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}
 
 
@@ -648,7 +666,7 @@ def test_a_list_of_names_is_kept_with_the_jobs_work_and_goes_with_it(ledger: Led
 
 def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger) -> None:
     assert not ledger.put_notes("j", "F", "g1", {"m0": b"early"})  # no record yet
-    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
+    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2"})
     raw = bytes(range(256))
     assert ledger.put_notes("j", "F", "g1", {"m0": raw, "m1": b""})
     assert not ledger.put_notes("j", "F", "g2", {"m0": b"a stranger's"})
@@ -656,7 +674,7 @@ def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger
 
 
 def test_notes_survive_the_upload_of_their_generation_and_go_with_another(ledger: Ledger) -> None:
-    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
+    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2"})
     ledger.put_notes("j", "F", "g1", {"m0": b"x"})
     open_file(ledger, 2)
     assert ledger.notes("j", "F", ["m0"]) == [b"x"]
@@ -671,7 +689,7 @@ def test_notes_go_with_their_file(ledger: Ledger) -> None:
         "forgotten": lambda f: ledger.forget_job("j"),
     }  # fmt: skip
     for file, close in closings.items():
-        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
+        recorded(ledger, file, {"gen": "g", "upload": "u", "total": "1"})
         ledger.put_notes("j", file, "g", {f"l{n}": b"row" for n in range(200)})
         assert ledger.notes("j", file, [f"l{n}" for n in range(200)]) == [b"row"] * 200
         close(file)

@@ -118,7 +118,7 @@ def compare(signature: Signature, file: Open) -> Difference:
         leaves += found.leaves
     file.unchanged()
     header = signature.header
-    ends = container.Ends(header.binding.size, header.digest, file.size, file_digest(bytes(leaves)))
+    ends = container.Ends(header.binding.size, header.digest, file.size, file_digest([leaves]))
     return Difference(ends, copies)
 
 

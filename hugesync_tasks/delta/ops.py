@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -65,23 +66,44 @@ def same_blocks(old: bytes, new: bytes, old_size: int, new_size: int, block: int
 
     The strong hash decides. A short last block counts only where both end with it.
     """
-    at: dict[bytes, int] = {}
-    for i in range(old_size // block):
-        at.setdefault(old[i * RECORD : (i + 1) * RECORD], i)
-    found = []
+    return merge(_coalesced(_same(old, new, old_size, new_size, block)))
+
+
+def _same(old: bytes, new: bytes, old_size: int, new_size: int, block: int) -> Iterator[Copy]:
+    from hugesync_tasks.delta.records import (
+        first_equal,
+        weak_and_strong,
+    )  # numpy: 18 MiB, in no process that needs none
+
+    anywhere = first_equal(
+        weak_and_strong(old, old_size // block)[1], weak_and_strong(new, new_size // block)[1]
+    )  # of whole blocks, by 8 bytes: whether it is the same one is found out below
     previous = -2
     for i in range(-(-new_size // block)):
         record = new[i * RECORD : (i + 1) * RECORD]
         length = min(block, new_size - i * block)
-        where = next(
-            (k for k in (i, previous + 1) if 0 <= k * block < old_size and old[k * RECORD : (k + 1) * RECORD] == record
+        places = (i, previous + 1, int(anywhere[i]) if length == block else -2)
+        previous = next(
+            (k for k in places if 0 <= k * block < old_size and old[k * RECORD : (k + 1) * RECORD] == record
              and min(block, old_size - k * block) == length),
-            at.get(record, -2) if length == block else -2,
+            -2,
         )  # fmt: skip
-        previous = where
-        if where >= 0:
-            found.append(Copy(i * block, where * block, length))
-    return merge(found)
+        if previous >= 0:
+            yield Copy(i * block, previous * block, length)
+
+
+def _coalesced(copies: Iterable[Copy]) -> Iterator[Copy]:
+    """Copies in order, those that go on where the last ended joined as they come: of equal files one, not a million."""
+    last: Copy | None = None
+    for copy in copies:
+        if last is not None and last.end == copy.at and last.shift == copy.shift:
+            last = Copy(last.at, last.source, last.length + copy.length)
+            continue
+        if last is not None:
+            yield last
+        last = copy
+    if last is not None:
+        yield last
 
 
 def turned(copies: Iterable[Copy]) -> list[Copy]:
@@ -94,9 +116,9 @@ def with_repeats(copies: list[Copy], records: bytes, size: int, block: int) -> l
 
     Matching the basis finds each of its places once; a block that the new file repeats is found here. ``records``: of the new file.
     """
-    have: dict[bytes, int] = {}
-    missing = []
-    at = 0
+    from hugesync_tasks.delta.records import first_equal, weak_and_strong
+
+    have, sources, missing = array("q"), array("q"), array("q")  # numbers of blocks, and offsets in the basis
     ordered = iter(copies)
     copy = next(ordered, None)
     for i in range(size // block):
@@ -104,10 +126,17 @@ def with_repeats(copies: list[Copy], records: bytes, size: int, block: int) -> l
         while copy is not None and copy.end <= at:
             copy = next(ordered, None)
         if copy is not None and copy.at <= at and at + block <= copy.end:
-            have.setdefault(records[i * RECORD : (i + 1) * RECORD], copy.source + at - copy.at)
+            have.append(i)
+            sources.append(copy.source + at - copy.at)
         else:
             missing.append(i)
+    if not have or not missing:
+        return copies
+    strong = weak_and_strong(records, size // block)[1]
+    found = first_equal(strong[have], strong[missing])
     more = [
-        Copy(i * block, have[record], block) for i in missing if (record := records[i * RECORD : (i + 1) * RECORD]) in have
-    ]  # fmt: skip
+        Copy(i * block, sources[k], block)
+        for i, k in zip(missing, found.tolist(), strict=True)
+        if k >= 0 and records[i * RECORD : (i + 1) * RECORD] == records[have[k] * RECORD : (have[k] + 1) * RECORD]
+    ]
     return merge([*copies, *more]) if more else copies

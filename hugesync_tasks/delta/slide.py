@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from awscrt.checksums import crc32c
 from numpy.typing import NDArray
 
 from hugesync_tasks.delta.compiler_memory import give_back
 from hugesync_tasks.delta.kernel import LANES, slide
+from hugesync_tasks.delta.records import weak_and_strong
 from hugesync_tasks.delta.rolling import WeakIndex, arriving, leaving, plain
-from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK, RECORD
+from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK
 
 Positions = NDArray[np.int32]
 Slots = NDArray[np.int32]
@@ -20,10 +23,8 @@ class Slider:
 
     def __init__(self, records: bytes, whole: int, block: int) -> None:
         """``whole``: how many of the ``records`` are of blocks of exactly ``block`` bytes."""
-        packed = np.frombuffer(records, np.dtype([("weak", "<u4"), ("strong", "<u8"), ("rest", "V24")]), whole)
-        assert packed.dtype.itemsize == RECORD
-        weak, strong = np.ascontiguousarray(packed["weak"]), np.ascontiguousarray(packed["strong"])
-        self.index = WeakIndex(weak, strong, block)
+        warm()
+        self.index = WeakIndex(*weak_and_strong(records, whole), block)
         self.block = block
         self.most = max(MIB, 2 * block)  # the windows' first hashes cost 4 blocks at 12 GB/s
         self._data = np.zeros(self.most + block + LANES, np.uint8)
@@ -37,17 +38,7 @@ class Slider:
     def look(self, count: int) -> tuple[Positions, Slots]:
         """The positions below ``count``, ascending, whose window's weak hash is known, and as which."""
         lane = -(-count // LANES)
-        index, block = self.index, self.block
-        view = self._data.data
-        registers = np.array(
-            [crc32c(view[i * lane : i * lane + block]) ^ plain(block) for i in range(LANES)], np.uint32
-        )
-        found = slide(
-            self._data, block, lane, registers, arriving(), leaving(block), index.filter,
-            np.uint32(32 - index.filter_bits), index.table, np.uint32(index.table_shift), index.salt, index.known,
-            index.alive, self._where, self._slots,
-        )  # fmt: skip
-        give_back()
+        found = _slide(self._data, lane, self.index, self._where, self._slots)
         pieces = [slice(i * lane, i * lane + int(found[i])) for i in range(LANES)]
         where = np.concatenate([self._where[p] for p in pieces])
         slots = np.concatenate([self._slots[p] for p in pieces])
@@ -60,8 +51,21 @@ class Slider:
         return where[keep], slots[keep]
 
 
+def _slide(data: NDArray[np.uint8], lane: int, index: WeakIndex, where: Positions, slots: Slots) -> NDArray[np.int64]:
+    """``kernel.slide`` over the first ``LANES * lane`` positions of ``data``."""
+    view, window = data.data, index.window
+    registers = np.array([crc32c(view[i * lane : i * lane + window]) ^ plain(window) for i in range(LANES)], np.uint32)
+    found: NDArray[np.int64] = slide(
+        data, window, lane, registers, arriving(), leaving(window), index.filter, np.uint32(32 - index.filter_bits),
+        index.table, np.uint32(index.table_shift), index.salt, index.known, index.alive, where, slots,
+    )  # fmt: skip
+    return found
+
+
+@cache
 def warm() -> None:
-    """Have the loop compiled, and its code kept where later processes find it (an image calls this as it is built)."""
-    slider = Slider(bytes(RECORD), 1, MIN_BLOCK)
-    slider.room(LANES)[:] = bytes(MIN_BLOCK + LANES)
-    slider.look(LANES)
+    """Have the loop compiled, its code kept where later processes find it (an image calls this as it is built), and the compiler
+    given back: before anything large is in memory, because for a moment it takes more than all that comes after it."""
+    index = WeakIndex(np.zeros(1, np.uint32), np.zeros(1, np.uint64), MIN_BLOCK)
+    _slide(np.zeros(MIN_BLOCK + LANES, np.uint8), 1, index, np.empty(LANES, np.int32), np.empty(LANES, np.int32))
+    give_back()

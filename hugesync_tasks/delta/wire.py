@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hugesync_tasks.delta.match import Matched
@@ -64,25 +64,25 @@ class Row:
         return cls(start, tuple((length, basis) for length, basis in pieces))
 
 
-def rows_of(copies: Iterable[Copy], size: int, step: int) -> list[Row]:
+def rows_of(copies: Iterable[Copy], size: int, step: int) -> Iterator[Row]:
     """A file of ``size`` bytes in parts of ``step`` bytes, each made of pieces; ``copies`` as ``ops.merge`` returns them."""
-    rows: list[Row] = []
     pieces: list[tuple[int, int | None]] = []
-    at = 0
-
-    def add(length: int, basis: int | None) -> None:
-        nonlocal at, pieces
+    begun = at = 0
+    for length, basis in _stretches(copies, size):
         while length:
             some = min(length, step - at % step)
             pieces.append((some, basis))
             at, length = at + some, length - some
             basis = None if basis is None else basis + some
             if at % step == 0 or at == size:
-                rows.append(Row(at - sum(n for n, _ in pieces), tuple(pieces)))
-                pieces = []
+                yield Row(begun, tuple(pieces))
+                begun, pieces = at, []
 
+
+def _stretches(copies: Iterable[Copy], size: int) -> Iterator[tuple[int, int | None]]:
+    at = 0
     for copy in copies:
-        add(copy.at - at, None)
-        add(copy.length, copy.source)
-    add(size - at, None)
-    return rows
+        yield copy.at - at, None
+        yield copy.length, copy.source
+        at = copy.end
+    yield size - at, None

@@ -8,7 +8,7 @@ where an Adler sum over whole blocks ran at 1.3 GB/s. Signing and matching align
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import blake3
@@ -70,9 +70,12 @@ def leaf_digests(data: memoryview) -> bytes:
     return b"".join(blake3.blake3(data[start : start + LEAF]).digest() for start in range(0, len(data), LEAF))
 
 
-def file_digest(leaves: bytes) -> bytes:
-    """The digest of a whole file from the packed digests of all its leaves, in order (of an empty file: from none)."""
-    return blake3.blake3(leaves, derive_key_context=_CONTEXT).digest()
+def file_digest(leaves: Iterable[bytes | bytearray]) -> bytes:
+    """The digest of a whole file from the packed digests of all its leaves, in order, in pieces (of an empty file: from none)."""
+    digest = blake3.blake3(derive_key_context=_CONTEXT)
+    for some in leaves:
+        digest.update(some)
+    return digest.digest()
 
 
 _CONTEXT = "hugesync file digest: BLAKE3 over the digests of 1 MiB leaves, version 1"
@@ -110,7 +113,7 @@ class BlockHasher:
         """Hash what is left and return the file's digest; nothing may be fed after it."""
         self._hash(memoryview(bytes(self._rest)))
         self._rest.clear()
-        return file_digest(bytes(self.leaves))
+        return file_digest([self.leaves])
 
     def _hash(self, view: memoryview) -> None:
         self.records += hash_blocks(view, self.block)

@@ -75,7 +75,7 @@ class Signature:
     records: bytes
 
 
-def write(header: Header, records: Iterable[bytes]) -> Iterator[bytes]:
+def write(header: Header, records: Iterable[bytes | bytearray]) -> Iterator[bytes | bytearray]:
     """The file as chunks; ``records`` may come in pieces of any size. Raises ValueError where they do not fit the header."""
     if not 0 <= header.binding.size < MAX_SIZE or not _fits(header.binding.size, header.block):
         raise ValueError(f"a signature of {header.binding.size} bytes cannot have blocks of {header.block}")

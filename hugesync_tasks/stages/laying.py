@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,8 @@ from awscrt.checksums import combine_crc64nvme
 from hugesync_tasks.delta.match import Matched
 from hugesync_tasks.delta.ops import Copy, merge, same_blocks, with_repeats
 from hugesync_tasks.delta.wire import Row, rows_of
-from hugesync_tasks.layout import IllegalLayout, lay_out
+from hugesync_tasks.layout import IllegalLayout, PlannedPart, lay_out
+from hugesync_tasks.parts import part_count
 from hugesync_tasks.pieces import lay_pieces
 from hugesync_tasks.signature.format import Signature
 from hugesync_tasks.stages.appended import NO_RANGES
@@ -23,16 +24,15 @@ from hugesync_tasks.token import Token
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """The rows of all parts, in order, and the delta with what is known of the whole now."""
+    """The rows of all parts, in order and to be taken once, how many they are, and the delta with what is known of the whole now."""
 
-    rows: list[Row]
+    rows: Iterable[Row]
+    total: int
     delta: Delta
-    records: bytes = b""  # of the new file, for its own signature
-    leaves: bytes = b""
 
 
 def lay(
-    delta: Delta, size: int, ranges: list[Matched], signatures: list[Signature], limits: Limits, step: int, in_hand: int,
+    delta: Delta, size: int, ranges: Iterable[Matched], signatures: list[Signature], limits: Limits, step: int, in_hand: int,
     blocks: Sequence[Stretch] = (),
 ) -> Laid | None:  # fmt: skip
     """The layout, or None where a delta would save nothing and the file is to be sent whole.
@@ -41,28 +41,39 @@ def lay(
     (between). ``step``: bytes of a part by preference; ``in_hand``: the most that one may have. ``blocks``: ``Store.blocks`` of
     the basis.
     """
-    records, leaves, crc64 = b"", b"", delta.crc64
+    crc64 = delta.crc64
     if delta.way == "upload":
-        copies = merge(c for found in ranges for c in found.copies)
-        records, leaves = b"".join(r.records for r in ranges), b"".join(r.leaves for r in ranges)
-        crc64 = 0
-        for found in ranges:
-            crc64 = combine_crc64nvme(crc64, found.crc64, found.end - found.start)
+        copies, crc64 = _joined(ranges)
     elif delta.way == "download":
         copies = merge(c for found in ranges for c in found.copies)
         copies = with_repeats(copies, signatures[0].records, size, delta.block)
     else:
         mine, theirs = signatures
         copies = same_blocks(theirs.records, mine.records, delta.basis_size, size, delta.block)
-        records = mine.records
     whole = [(0, delta.basis_size)] if limits.part_copy == "whole" else blocks
     # of a range that a store copies it proves what the source's bytes are held against, and between stores nobody reads those
     ranges_too = limits.part_copy == "ranges" and (not limits.copy_proof or delta.way == "upload")
-    rows = _rows(copies, size, limits, step, in_hand, whole, ranges_too)
-    fetched = sum(row.fetched for row in rows) if rows is not None else size
-    if rows is None or fetched >= size:
-        return None
-    return Laid(rows, replace(delta, crc64=crc64, lent=size - fetched), records, leaves)
+    if not limits.remote:
+        kept = sum(copy.length for copy in copies)
+        rows: Iterable[Row] = rows_of(
+            copies, size, step
+        )  # made one by one: of a huge file they are more than its copies
+        total = part_count(size, step)
+    else:
+        parts = _parts(copies, size, limits, step, in_hand, whole, ranges_too)
+        kept = sum(p.length for p in parts if p.source is not None)
+        rows, total = (Row(p.start, ((p.length, p.source),)) for p in parts), len(parts)
+    return Laid(rows, total, replace(delta, crc64=crc64, lent=kept)) if kept else None
+
+
+def _joined(ranges: Iterable[Matched]) -> tuple[list[Copy], int]:
+    """What all ranges know, and the CRC64NVME of the whole; none of them is kept."""
+    copies: list[Copy] = []
+    crc64 = 0
+    for found in ranges:
+        copies += merge(found.copies)
+        crc64 = combine_crc64nvme(crc64, found.crc64, found.end - found.start)
+    return merge(copies), crc64
 
 
 def blocks_of(job: JobContext, key: str, delta: Delta, token: Token) -> Sequence[Stretch]:
@@ -77,16 +88,14 @@ def saves_nothing(limits: Limits) -> str:
     return NO_RANGES if limits.part_copy == "whole" else "a delta would save nothing"
 
 
-def _rows(
+def _parts(
     copies: list[Copy], size: int, limits: Limits, step: int, in_hand: int, pieces: Sequence[Stretch], ranges: bool
-) -> list[Row] | None:
-    if not limits.remote:
-        return rows_of(copies, size, step)
-    parts = None
+) -> list[PlannedPart]:
+    """None at all where there is no legal layout."""
     if pieces or not ranges:
         with suppress(IllegalLayout):
-            parts = lay_pieces(copies, pieces, size, limits, min(step, in_hand), ranges)
-    if parts is None and ranges:  # also where whole pieces and what lies between them would be too many parts
+            return lay_pieces(copies, pieces, size, limits, min(step, in_hand), ranges)
+    if ranges:  # also where whole pieces and what lies between them would be too many parts
         with suppress(IllegalLayout):
-            parts = lay_out(copies, size, limits, step, in_hand)
-    return None if parts is None else [Row(p.start, ((p.length, p.source),)) for p in parts]
+            return lay_out(copies, size, limits, step, in_hand)
+    return []

@@ -61,7 +61,7 @@ class Hashes:
     """What a new signature is made of."""
 
     block: int
-    records: bytes
+    records: bytes | bytearray
     digest: bytes
 
 

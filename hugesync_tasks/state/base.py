@@ -215,7 +215,8 @@ class Ledger(Protocol):
     # large files
     def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
         """``fields`` has at least gen, upload, total. Returns the record that stands: the present one where its gen is
-        the same and it names an upload, else the caller's (and the old receipts are gone; notes stay where the gen does)."""
+        the same and it names an upload, else the caller's (and the old receipts are gone; notes stay where the gen does).
+        {} and nothing recorded where the job has no tasks (any more): it is over, or the ledger was flushed."""
 
     def file(self, job: str, file: str) -> dict[str, str]: ...
     def parts(self, job: str, file: str) -> dict[int, Part]: ...

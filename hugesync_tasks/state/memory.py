@@ -143,6 +143,8 @@ class MemoryLedger(MemoryLoad):
     def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
         with self._changed:
             files = self._job(job).files
+            if not self._job(job).tasks:
+                return {}
             had = files.get(file)
             if had is None or had.fields["gen"] != fields["gen"] or not had.fields.get("upload"):
                 notes = had.notes if had is not None and had.fields["gen"] == fields["gen"] else {}

@@ -131,7 +131,12 @@ class RedisLedger(RedisLoad):
 
     # large files
     def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
-        keys = [*self._file_keys(job, file), self._key(job, "files"), self._key(job, "n", file)]
+        keys = [
+            *self._file_keys(job, file),
+            self._key(job, "files"),
+            self._key(job, "n", file),
+            self._key(job, "tasks"),
+        ]
         return dict(_pairs(self._server.run("set_upload", keys, [file, fields["gen"], *_flat(fields)])))
 
     def file(self, job: str, file: str) -> dict[str, str]:

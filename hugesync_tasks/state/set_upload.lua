@@ -1,6 +1,8 @@
 -- The first caller's upload stands for all of its generation; another generation's record and receipts are replaced.
 -- Notes of the same generation stay: they were made before its upload.
--- KEYS f, p, files, n   ARGV file, gen, then the fields   Answers the record that stands
+-- Of a job without tasks (it ended, or was lost) nothing is recorded: nobody would ever take it away.
+-- KEYS f, p, files, n, tasks   ARGV file, gen, then the fields   Answers the record that stands
+if redis.call('EXISTS', KEYS[5]) == 0 then return {} end
 local had = redis.call('HMGET', KEYS[1], 'gen', 'upload')
 if had[1] ~= ARGV[2] or not had[2] or had[2] == '' then
   redis.call('UNLINK', KEYS[1], KEYS[2])

@@ -170,7 +170,9 @@ def _reading(path: str) -> Iterator[IO[bytes]]:
             yield stream
 
 
-def _write(path: str, chunks: Iterable[bytes], force: bool, before: Callable[[], None] = lambda: None) -> None:
+def _write(
+    path: str, chunks: Iterable[bytes | bytearray], force: bool, before: Callable[[], None] = lambda: None
+) -> None:
     """Write ``path`` in one step; ``before`` may still refuse when all has been made."""
     if path == "-":
         for chunk in chunks:
