@@ -35,8 +35,7 @@ class FileNotes:
         self.keep({f"{kind}{number}": pack(found)})
 
     def keep_rows(self, rows: Iterable[Row]) -> None:
-        notes = {f"l{number}": row.pack() for number, row in enumerate(rows, 1)}
-        self.keep(notes)
+        self.keep({f"l{number}": row.pack() for number, row in enumerate(rows, 1)})
 
     def row(self, number: int) -> Row:
         """How part ``number`` is made. Raises UploadLost."""

@@ -70,14 +70,12 @@ def same_blocks(old: bytes, new: bytes, old_size: int, new_size: int, block: int
 
 
 def _same(old: bytes, new: bytes, old_size: int, new_size: int, block: int) -> Iterator[Copy]:
-    from hugesync_tasks.delta.records import (
-        first_equal,
-        weak_and_strong,
-    )  # numpy: 18 MiB, in no process that needs none
+    # numpy: 18 MiB, in no process that needs none
+    from hugesync_tasks.delta.records import first_equal, weak_and_strong
 
-    anywhere = first_equal(
-        weak_and_strong(old, old_size // block)[1], weak_and_strong(new, new_size // block)[1]
-    )  # of whole blocks, by 8 bytes: whether it is the same one is found out below
+    # of whole blocks, by 8 bytes: whether it is the same one is found out below
+    theirs, mine = weak_and_strong(old, old_size // block)[1], weak_and_strong(new, new_size // block)[1]
+    anywhere = first_equal(theirs, mine)
     previous = -2
     for i in range(-(-new_size // block)):
         record = new[i * RECORD : (i + 1) * RECORD]

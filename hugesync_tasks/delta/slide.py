@@ -65,7 +65,7 @@ def _slide(data: NDArray[np.uint8], lane: int, index: WeakIndex, where: Position
 @cache
 def warm() -> None:
     """Have the loop compiled, its code kept where later processes find it (an image calls this as it is built), and the compiler
-    given back: before anything large is in memory, because for a moment it takes more than all that comes after it."""
+    given back: before an index is in memory, because for a moment it takes more than all that comes after it."""
     index = WeakIndex(np.zeros(1, np.uint32), np.zeros(1, np.uint64), MIN_BLOCK)
     _slide(np.zeros(MIN_BLOCK + LANES, np.uint8), 1, index, np.empty(LANES, np.int32), np.empty(LANES, np.int32))
     give_back()
