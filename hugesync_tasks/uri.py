@@ -12,7 +12,9 @@ from hugesync_tasks.spec import Location
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _NEARLY = re.compile(r"(s3|gs|az|file):/?([^/].*)", re.DOTALL | re.IGNORECASE)
-_OTHER_HOST = re.compile(r"[^/:@\s]+@[^/:@\s]+:.*|[^/:@\s]+:/.*", re.DOTALL)  # host:name alone is too often a file's name
+_OTHER_HOST = re.compile(
+    r"[^/:@\s]+@[^/:@\s]+:.*|[^/:@\s]+:/.*", re.DOTALL
+)  # host:name alone is too often a file's name
 _BUCKETS = {  # what names a bucket or container, by scheme
     "s3": ("bucket", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")),
     "gs": ("bucket", re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")),

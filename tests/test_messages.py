@@ -181,7 +181,9 @@ def test_a_location_that_was_hardly_meant_as_a_path_is_refused_and_can_be_writte
     assert parse_location(f"./{text}").local == os.path.abspath(text)
 
 
-@pytest.mark.parametrize("text", ["a:b", "s3", "s3:", "dir/s3:/x", "a 1:/x", "a@b", "s3x:y", "dir/me@host:x", "dir/host:/x"])
+@pytest.mark.parametrize(
+    "text", ["a:b", "s3", "s3:", "dir/s3:/x", "a 1:/x", "a@b", "s3x:y", "dir/me@host:x", "dir/host:/x"]
+)
 def test_other_paths_with_a_colon_stay_paths(text: str) -> None:
     assert parse_location(text).scheme == "file"
 
