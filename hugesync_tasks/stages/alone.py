@@ -14,8 +14,7 @@ from hugesync_tasks.errors import NotFound, Permanent, SourceChanged, Stopped, S
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import as_outcome, look_again
-from hugesync_tasks.stages.context import JobContext, called, describe, folder_head
-from hugesync_tasks.stages.equality import NAMES
+from hugesync_tasks.stages.context import KINDS, JobContext, called, describe, folder_head
 from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.sidecar import carry
 from hugesync_tasks.stages.steady import source_now, steady
@@ -101,7 +100,7 @@ class Alone:
                 version = found.entry.version if found else None
                 if found is not None and transfer.source.kind is Kind.DIR and found.entry.kind is not Kind.DIR:
                     # A store would put the folder in its place; but that is somebody's file, and deleting is --delete's.
-                    raise Permanent(f"{NAMES[found.entry.kind]} is in the way of a folder", transfer.key)
+                    raise Permanent(f"{KINDS[found.entry.kind]} is in the way of a folder", transfer.key)
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = as_outcome(decision, transfer, found, self._job)
                 if (
