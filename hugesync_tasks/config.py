@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from hugesync_tasks.config_model import ENV_PREFIX, FileSource, Settings
+from hugesync_tasks.config_model import ENV_PREFIX, TABLES, FileSource, Settings
 from hugesync_tasks.config_places import config_file
 from hugesync_tasks.config_words import option_help, show
 from hugesync_tasks.errors import UsageError
@@ -153,6 +153,10 @@ def _sentence(detail: ErrorDetails, layers: list[_Layer]) -> str:
     key = str(detail["loc"][0])
     where = _source(key, layers)
     if detail["type"] == "extra_forbidden":
+        for table in TABLES:  # the prefix is the table's, and was written again in it
+            if (written := key.removeprefix(f"{table}_")) != key and written.startswith(f"{table}_"):
+                short = written.removeprefix(f"{table}_")
+                return f"unknown key {written!r} in the table [{table}] of {where}; keys have no {table}_ in there: {short}"
         return f"unknown key {key!r} in {where}{_hint(key, list(Settings.model_fields))}"
     reason = _reason(key, detail)
     value = next((layer.values[key] for layer in layers if key in layer.values), None)  # as written, not as parsed

@@ -12,7 +12,9 @@ from hugesync_tasks.spec import Location
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _NEARLY = re.compile(r"(s3|gs|az|file):/?([^/].*)", re.DOTALL | re.IGNORECASE)
-_OTHER_HOST = re.compile(r"[^/:@\s]+@[^/:@\s]+:.*", re.DOTALL)
+_OTHER_HOST = re.compile(
+    r"[^/:@\s]+@[^/:@\s]+:.*|[^/:@\s]+:/.*", re.DOTALL
+)  # host:name alone is too often a file's name
 _BUCKETS = {  # what names a bucket or container, by scheme
     "s3": ("bucket", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")),
     "gs": ("bucket", re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")),
@@ -54,7 +56,7 @@ def parse_location(text: str, profile: str = "") -> Location:
 
 
 def _refuse_mistyped(text: str) -> None:
-    """What was hardly meant as a path: it would quietly become a folder called ``s3:`` here."""
+    """What was hardly meant as a path: it would quietly become a folder called ``s3:`` or ``host:`` here."""
     if nearly := _NEARLY.fullmatch(text):
         slashes = ":///" if nearly[1].lower() == "file" else "://"
         raise UsageError(

@@ -439,9 +439,24 @@ def test_a_folder_in_the_way_of_a_file_and_a_file_in_the_way_of_a_folder(
     (dest / "sub").write_bytes(b"precious")
     ran = hs(str(source), str(dest))
     assert (dest / "a" / "precious").read_bytes() == b"precious"
+    assert (dest / "sub").read_bytes() == b"precious"
     assert "a" in ran.failures, (ran.json, ran.err)
+    assert "a file is in the way of a folder" in ran.failures["sub/"]
     assert ran.code == 1
     assert ran.files["found"] == 2
+
+
+def test_a_link_in_the_way_of_a_folder_stays_even_of_an_empty_one(tmp_path: Path, hs: Submit) -> None:
+    """Nothing is deleted without --delete; the same command again changes nothing either."""
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    (source / "empty").mkdir(parents=True)
+    dest.mkdir()
+    (dest / "empty").symlink_to("../elsewhere")
+    for _ in range(2):
+        ran = hs(str(source), str(dest))
+        assert ran.code == 1
+        assert "a symlink is in the way of a folder" in ran.failures["empty/"]
+        assert (dest / "empty").readlink() == Path("../elsewhere")
 
 
 # --- keys that are no names ---------------------------------------------------------------------------------------------

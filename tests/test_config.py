@@ -237,6 +237,9 @@ def test_the_keys_of_the_buffers_stand_in_a_table_of_the_file() -> None:
     write("[buffers]\nbudgets = 1\n")
     with pytest.raises(UsageError, match=r"unknown key 'buffers_budgets'.*did you mean buffers_budget"):
         load()
+    write("[buffers]\nbuffers_size = '2MiB'\n")
+    with pytest.raises(UsageError, match=r"unknown key 'buffers_size' in the table \[buffers\] of .*: size$"):
+        load()
 
 
 @pytest.mark.parametrize(

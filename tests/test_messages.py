@@ -168,6 +168,9 @@ def test_overlapping_ends_are_told_in_grammar(tmp_path: Path, source: Path, hs: 
         ("gs:/bucket", "gs://bucket"),
         ("file:/data", "file:///data"),
         ("me@host:/data", "another host"),
+        ("me@host:data", "another host"),
+        ("host:/data", "another host"),
+        ("s3x:/bucket", "another host"),
     ],
 )
 def test_a_location_that_was_hardly_meant_as_a_path_is_refused_and_can_be_written_as_one(text: str, meant: str) -> None:
@@ -178,7 +181,9 @@ def test_a_location_that_was_hardly_meant_as_a_path_is_refused_and_can_be_writte
     assert parse_location(f"./{text}").local == os.path.abspath(text)
 
 
-@pytest.mark.parametrize("text", ["a:b", "s3", "s3:", "dir/s3:/x", "C:/x", "a@b", "s3x:/y", "dir/me@host:x"])
+@pytest.mark.parametrize(
+    "text", ["a:b", "s3", "s3:", "dir/s3:/x", "a 1:/x", "a@b", "s3x:y", "dir/me@host:x", "dir/host:/x"]
+)
 def test_other_paths_with_a_colon_stay_paths(text: str) -> None:
     assert parse_location(text).scheme == "file"
 

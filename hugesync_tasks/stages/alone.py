@@ -10,11 +10,11 @@ from awscrt.checksums import crc64nvme
 
 from hugesync_tasks import logs
 from hugesync_tasks.decide import Decision
-from hugesync_tasks.errors import NotFound, SourceChanged, Stopped, StoreError, VersionMismatch
+from hugesync_tasks.errors import NotFound, Permanent, SourceChanged, Stopped, StoreError, VersionMismatch
 from hugesync_tasks.model import Commit, Entry, Head, Kind, Meta, Outcome, Transfer, failed
 from hugesync_tasks.stages.beside import note_of, place_beside
 from hugesync_tasks.stages.compare import as_outcome, look_again
-from hugesync_tasks.stages.context import JobContext, called, describe, folder_head
+from hugesync_tasks.stages.context import KINDS, JobContext, called, describe, folder_head
 from hugesync_tasks.stages.readback import confirmed
 from hugesync_tasks.stages.sidecar import carry
 from hugesync_tasks.stages.steady import source_now, steady
@@ -98,6 +98,9 @@ class Alone:
                     ours = Commit(transfer.key, found.entry.version, found.entry.size)
                     return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
+                if found is not None and transfer.source.kind is Kind.DIR and found.entry.kind is not Kind.DIR:
+                    # A store would put the folder in its place; but that is somebody's file, and deleting is --delete's.
+                    raise Permanent(f"{KINDS[found.entry.kind]} is in the way of a folder", transfer.key)
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = as_outcome(decision, transfer, found, self._job)
                 if (

@@ -11,6 +11,8 @@ from hugesync_tasks.spec import RULES_VERSION, Options, Spec
 from hugesync_tasks.stores.base import ANY, Store
 from hugesync_tasks.token import Token
 
+KINDS = {Kind.FILE: "a file", Kind.LINK: "a symlink", Kind.DIR: "a folder", Kind.SPECIAL: "a special file"}
+
 
 @dataclass(frozen=True)
 class JobContext:

@@ -16,7 +16,7 @@ from hugesync_tasks.errors import FailureClass, Stopped, StoreError
 from hugesync_tasks.model import LINK_SUFFIX, Entry, Kind, Outcome, Transfer, failed
 from hugesync_tasks.spec import Options
 from hugesync_tasks.stages.contents import Found, What, compare_contents
-from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.context import KINDS, JobContext
 from hugesync_tasks.token import Token
 
 THREADS = 16  # files compared at once inside one task; of each a chunk or two is in memory
@@ -25,7 +25,6 @@ REPORT_EVERY = 1.0  # seconds
 MANY = 4096  # ranges of one file; above it they grow
 
 MISSING = "missing at the destination"
-NAMES = {Kind.FILE: "a file", Kind.LINK: "a symlink", Kind.DIR: "a folder", Kind.SPECIAL: "a special file"}
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def verdict(found: Found) -> Outcome:
 
 
 def kinds_differ(source: Kind, dest: Kind) -> str:
-    return f"the kinds differ: {NAMES[source]} at the source, {NAMES[dest]} at the destination"
+    return f"the kinds differ: {KINDS[source]} at the source, {KINDS[dest]} at the destination"
 
 
 def sizes_differ(source: int, dest: int) -> str:

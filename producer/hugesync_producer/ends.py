@@ -166,8 +166,6 @@ def _parent(location: Location) -> tuple[Location, str]:
         folder, name = os.path.split(location.local)
         return replace(location, local=folder), names.encode_name(os.fsencode(name))
     prefix, _, name = location.prefix.rstrip("/").rpartition("/")
-    if not name:
-        raise UsageError(f"{location.display()}: a single file needs a key, or a destination that ends in /")
     return replace(location, prefix=prefix + "/" if prefix else ""), name
 
 
