@@ -39,9 +39,8 @@ class LargeFile:
     total: int = 0  # parts; 0 = as many as the part size gives
     whole: str = ""  # why it is not sent as a delta, where somebody might expect one
     source_id: str = ""  # of the source's version, in a bucket that keeps versions
-    matched: tuple[int, int] | None = (
-        None  # of one that goes whole after all: bytes per block, and the ranges that hashed it
-    )
+    # of one that goes whole although it was compared: bytes per block, and how many ranges hashed it
+    matched: tuple[int, int] | None = None
 
     def fields(self) -> dict[str, str]:
         return {
