@@ -65,10 +65,7 @@ class FileNotes:
 
     # signatures
     def hashed(self) -> int:
-        """Bytes per block in which parts sent whole are hashed for the file's own signature; 0 = no signature is wanted, or it
-        was hashed as it was compared with its old version."""
-        if self._large.matched:
-            return 0
+        """Bytes per block in which parts sent whole are hashed for the file's own signature; 0 = no signature is wanted."""
         job, upload = self._work.job, self._large.upload
         block = signed_block(job, upload.size)
         fits = upload.part_size % max(block, LEAF) == 0
@@ -113,9 +110,6 @@ class FileNotes:
             return Hashes(theirs.header.block, theirs.records, theirs.header.digest)
         if delta is not None:
             return joined(delta.block, self.ranges("m", delta.matching(large.upload.size)))
-        if large.matched:
-            block, count = large.matched
-            return joined(block, self.ranges("m", count))
         block = self.hashed()
         return joined(block, self.ranges("h", large.total + 1, 1)) if block else None
 

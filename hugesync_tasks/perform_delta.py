@@ -62,9 +62,7 @@ def lay_out(work: Work) -> str:
         blocks, most = blocks_of(job, upload.key, delta, work.lease.token), work.process.budget.total
         laid = lay(delta, upload.size, ranges, signatures, job.dest.limits, upload.part_size, most, blocks)
         if laid is None:
-            matched = (delta.block, delta.matching(upload.size)) if delta.way == "upload" else None
-            whole = saves_nothing(job.dest.limits)
-            large = replace(large, how="full", delta=None, total=0, whole=whole, matched=matched)
+            large = replace(large, how="full", delta=None, total=0, whole=saves_nothing(job.dest.limits))
         else:
             large = replace(large, delta=laid.delta, total=laid.total)
             notes.keep_rows(laid.rows)  # before the upload's id: whoever finds that finds these, too

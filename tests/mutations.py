@@ -175,11 +175,6 @@ MUTATIONS = (
         "tests/test_too_late.py -k stays",
     ),
     Mutation(
-        "what was hashed as it was compared is not hashed again", "hugesync_tasks/filenotes.py",
-        "        if self._large.matched:\n            return 0", "",
-        "tests/test_azure_exact.py -k written_anew",
-    ),
-    Mutation(
         "the compiler is gone before anything large is in memory", "hugesync_tasks/delta/slide.py",
         "        warm()\n        self.index = WeakIndex(*weak_and_strong(records, whole), block)",
         "        self.index = WeakIndex(*weak_and_strong(records, whole), block)\n        warm()",

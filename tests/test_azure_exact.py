@@ -3,7 +3,6 @@ large the blocks that it was put together from. To Google Cloud Storage: what wa
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,6 @@ from clouds import Azure, Gcs
 from conftest import Container
 from deltas import KIB, MIB, Edit, noise, rounded, write
 from exact import BLOCK, ran, sent, small_edits
-from hugesync_tasks.signature import format as hssig
-from hugesync_tasks.signature.blocks import BlockHasher
-from hugesync_tasks.stages import parts
 from scale import factor, mostly_full
 from submit import Submit, assert_moved_nothing
 from test_delta_exact import EDITS
@@ -132,22 +128,3 @@ def test_of_a_changed_file_the_changed_blocks_are_sent_to_azurite(
     assert down.bytes["received"] <= bound
     assert (back / "large").read_bytes() == (here / "large").read_bytes()
     assert_moved_nothing(submit(here, there, *low))
-
-
-def test_a_file_written_anew_is_hashed_once_as_it_is_compared_and_its_signature_is_made_of_that(
-    azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = tmp_path / "here"
-    write(here / "large", SIZE)
-    ran("file", "az", here, azure)
-    write(here / "large", SIZE, seed=2)
-    hashed_again: list[int] = []
-    monkeypatch.setattr(parts, "hash_blocks", lambda view, block: hashed_again.append(len(view)) or b"")
-    up = ran("file", "az", here, azure)
-    assert (up.transfers, up.bytes["sent"]) == ({"full": 1}, SIZE), up
-    assert hashed_again == []
-    made = hssig.read(io.BytesIO(azure.found("one")["to/large.hssig"].body).read)
-    hasher = BlockHasher(made.header.block)
-    hasher.feed((here / "large").read_bytes())
-    assert made.header.digest == hasher.finish()
-    assert made.records == hasher.records

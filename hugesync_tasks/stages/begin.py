@@ -39,8 +39,6 @@ class LargeFile:
     total: int = 0  # parts; 0 = as many as the part size gives
     whole: str = ""  # why it is not sent as a delta, where somebody might expect one
     source_id: str = ""  # of the source's version, in a bucket that keeps versions
-    # of one that goes whole although it was compared: bytes per block, and how many ranges hashed it
-    matched: tuple[int, int] | None = None
 
     def fields(self) -> dict[str, str]:
         return {
@@ -59,7 +57,6 @@ class LargeFile:
                     "delta": self.delta.wire() if self.delta else None,
                     "whole": self.whole,
                     "source_id": self.source_id,
-                    "matched": self.matched,
                 }
             ),
         }
@@ -70,8 +67,7 @@ class LargeFile:
         upload = Upload(rest["key"], fields["upload"], fields["gen"], int(fields["size"]), int(fields["part_size"]))
         delta = Delta(**rest["delta"]) if rest["delta"] else None
         source, total = Entry.unwire(rest["source"]), int(fields["total"])
-        matched = tuple(rest["matched"]) if rest.get("matched") else None
-        of = (rest["expected"], rest["how"], delta, total, rest["whole"], rest.get("source_id", ""), matched)
+        of = (rest["expected"], rest["how"], delta, total, rest["whole"], rest.get("source_id", ""))
         return cls(upload, Meta(**rest["meta"]), source, *of)
 
 
