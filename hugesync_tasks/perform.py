@@ -34,7 +34,7 @@ from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun, Report
-from hugesync_tasks.stages.intents import abandon, put_intent
+from hugesync_tasks.stages.intents import abandon, put_intent, take_back
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claim, Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
@@ -165,7 +165,7 @@ def _begin(work: Work) -> str:
         stands = work.set_upload(mine)
     except UploadLost:  # nobody else would ever know of what was just begun
         if not listed:
-            abandon(job.dest, large.upload, token)
+            take_back(job.dest, large.upload, token)
         raise
     if large.delta is not None and not stands["upload"]:
         steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]

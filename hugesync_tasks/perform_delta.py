@@ -10,7 +10,7 @@ from hugesync_tasks.filenotes import FileNotes
 from hugesync_tasks.signature.format import Unusable
 from hugesync_tasks.stages.basis import BUFFERS
 from hugesync_tasks.stages.begin import open_upload
-from hugesync_tasks.stages.intents import abandon
+from hugesync_tasks.stages.intents import take_back
 from hugesync_tasks.stages.laying import blocks_of, lay, saves_nothing
 from hugesync_tasks.stages.match import match_range, sign_range
 from hugesync_tasks.stores.base import MIB
@@ -74,7 +74,7 @@ def lay_out(work: Work) -> str:
         stands = work.set_upload(mine)
     except UploadLost:
         if not listed:
-            abandon(job.dest, opened, work.lease.token)
+            take_back(job.dest, opened, work.lease.token)
         raise
     if stands["upload"] != mine["upload"]:
         if job.dest.limits.intents:

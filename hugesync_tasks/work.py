@@ -49,7 +49,8 @@ class Work:
 
     def set_upload(self, fields: dict[str, str]) -> dict[str, str]:
         """Record the file's upload; the record that stands. Raises UploadLost where the job is over or the ledger lost it."""
-        stands = self.lease.insist(lambda: self.process.ledger.set_upload(self.job_id, self.task.file, fields))
+        ledger = self.process.ledger
+        stands = self.lease.insist(lambda: ledger.set_upload(self.job_id, self.task.file, fields, of_task=True))
         if not stands:
             raise UploadLost("the ledger has no record of the job")
         return stands

@@ -166,12 +166,12 @@ MUTATIONS = (
     ),
     Mutation(
         "what is begun as the job ends is taken away", "hugesync_tasks/perform.py",
-        "        if not listed:\n            abandon(job.dest, large.upload, token)", "        pass",
+        "        if not listed:\n            take_back(job.dest, large.upload, token)", "        pass",
         "tests/test_too_late.py -k taken_away",
     ),
     Mutation(
         "what is begun as the job ends keeps others' parts", "hugesync_tasks/perform.py",
-        "        if not listed:\n            abandon(job.dest, large.upload, token)", "        abandon(job.dest, large.upload, token)",
+        "        if not listed:\n            take_back(job.dest, large.upload, token)", "        take_back(job.dest, large.upload, token)",
         "tests/test_too_late.py -k stays",
     ),
     Mutation(

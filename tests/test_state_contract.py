@@ -105,12 +105,7 @@ BEGIN = Task("F:begin", "begin", "hs.any", 0, "{}", "F")
 
 
 def open_file(ledger: Ledger, total: int, gen: str = "g1", upload: str = "u1") -> dict[str, str]:
-    return recorded(ledger, "F", {"gen": gen, "upload": upload, "total": str(total)})
-
-
-def recorded(ledger: Ledger, file: str, fields: dict[str, str]) -> dict[str, str]:
-    ledger.put_tasks("j", [BEGIN])
-    return ledger.set_upload("j", file, fields)
+    return ledger.set_upload("j", "F", {"gen": gen, "upload": upload, "total": str(total)})
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -626,20 +621,30 @@ def test_the_first_upload_of_a_generation_stands_and_another_generation_replaces
     assert ledger.file("j", "F")["upload"] == "u3"
 
 
-def test_of_a_job_without_tasks_no_upload_is_recorded(ledger: Ledger) -> None:
-    """A task that was claimed before its job ended begins a file: nobody would ever take the record away again."""
-    fields = {"gen": "g1", "upload": "u1", "total": "2"}
-    assert ledger.set_upload("j", "F", fields) == {}
-    assert recorded(ledger, "F", fields) == fields
+def test_what_a_task_says_of_an_upload_is_recorded_only_while_its_job_has_tasks(ledger: Ledger) -> None:
+    """One that was claimed before its job ended begins a file: nobody would ever take the record away again."""
+    fields, other = ({"gen": "g1", "upload": upload, "total": "2"} for upload in ("u1", "u2"))
+    assert ledger.set_upload("j", "F", fields, of_task=True) == {}
+    assert ledger.open_files("j") == []
+    ledger.put_tasks("j", [BEGIN])
+    assert ledger.set_upload("j", "F", fields, of_task=True) == fields
+    ledger.settle("j", BEGIN.id, {}, {})
+    assert ledger.set_upload("j", "F", other, of_task=True) == fields, "what stands is nobody's to take away"
     ledger.forget_job("j")
-    assert ledger.set_upload("j", "F", fields) == {}
+    assert ledger.set_upload("j", "F", fields, of_task=True) == {}
     assert (ledger.file("j", "F"), ledger.open_files("j")) == ({}, [])
+
+
+def test_a_coordinator_restores_a_record_before_its_tasks(ledger: Ledger) -> None:
+    assert ledger.set_upload("j", "F", {"gen": "g1", "upload": "u1", "total": "2"})["upload"] == "u1"
+    assert ledger.put_parts("j", "F", "g1", [part(1)])
+    assert ledger.parts("j", "F") == {1: part(1)}
 
 
 def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) -> None:
     assert ledger.open_files("j") == []
     for file in ("f1", "f2", "f3"):
-        recorded(ledger, file, {"gen": "g", "upload": "u", "total": "1"})
+        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
     ledger.close_file("j", "f2")
     ledger.put_tasks("j", [Task("f3:commit", "commit", "q", 1, "", "f3")])
     ledger.settle("j", "f3:commit", {}, {}, close_file="f3")
@@ -649,7 +654,7 @@ def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) ->
 
 
 def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger) -> None:
-    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}
 
 
@@ -666,7 +671,7 @@ def test_a_list_of_names_is_kept_with_the_jobs_work_and_goes_with_it(ledger: Led
 
 def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger) -> None:
     assert not ledger.put_notes("j", "F", "g1", {"m0": b"early"})  # no record yet
-    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2"})
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
     raw = bytes(range(256))
     assert ledger.put_notes("j", "F", "g1", {"m0": raw, "m1": b""})
     assert not ledger.put_notes("j", "F", "g2", {"m0": b"a stranger's"})
@@ -674,7 +679,7 @@ def test_notes_of_a_file_are_kept_by_name_for_its_generation_only(ledger: Ledger
 
 
 def test_notes_survive_the_upload_of_their_generation_and_go_with_another(ledger: Ledger) -> None:
-    recorded(ledger, "F", {"gen": "g1", "upload": "", "total": "2"})
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
     ledger.put_notes("j", "F", "g1", {"m0": b"x"})
     open_file(ledger, 2)
     assert ledger.notes("j", "F", ["m0"]) == [b"x"]
@@ -689,7 +694,7 @@ def test_notes_go_with_their_file(ledger: Ledger) -> None:
         "forgotten": lambda f: ledger.forget_job("j"),
     }  # fmt: skip
     for file, close in closings.items():
-        recorded(ledger, file, {"gen": "g", "upload": "u", "total": "1"})
+        ledger.set_upload("j", file, {"gen": "g", "upload": "u", "total": "1"})
         ledger.put_notes("j", file, "g", {f"l{n}": b"row" for n in range(200)})
         assert ledger.notes("j", file, [f"l{n}" for n in range(200)]) == [b"row"] * 200
         close(file)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+from hugesync_producer.units import Units
+from hugesync_tasks.budget import Budget
 from hugesync_tasks.model import Transfer
+from hugesync_tasks.perform import perform
+from simulated import Worker
 from test_draining import JOB, Fleet
 from test_stages import BODY, on_call
 
@@ -30,3 +37,41 @@ def test_an_upload_that_has_parts_already_stays_for_whoever_goes_on_with_it() ->
     assert begun(fleet, "G") == "upload_lost"
     intents, uploads = fleet.bench.left()
     assert (len(intents), uploads) == (1, 1)
+
+
+def test_after_a_flush_the_coordinators_records_stand_before_its_tasks_and_no_part_is_sent_twice() -> None:
+    fleet = Fleet()
+    assert begun(fleet, "F").endswith("parts")
+    fields = fleet.ledger.file(JOB, "F")
+    fleet.put("F:1", "part", {"number": 1}, "F")
+    assert fleet.work("F:1").startswith("part 1")
+    receipts = fleet.ledger.parts(JOB, "F")
+    fleet.ledger.flush()
+    fleet.ledger.open_job(JOB, "{}")
+    file = SimpleNamespace(file="F", fields=fields, receipts=receipts)
+    job = SimpleNamespace(spec=SimpleNamespace(job=JOB))
+    Units.restore(SimpleNamespace(larges={"F": SimpleNamespace(file=file)}, ledger=fleet.ledger, job=job))  # type: ignore[arg-type]
+    fleet.put("F:2", "part", {"number": 2}, "F")
+    assert fleet.work("F:2").startswith("part 2")
+    assert fleet.ledger.parts(JOB, "F").keys() == {1, 2}
+
+
+def test_an_attempt_that_was_overtaken_leaves_its_successors_upload_alone() -> None:
+    fleet = Fleet()
+    record, overtaken = fleet.ledger.set_upload, []
+
+    def late(*args: Any, **how: Any) -> dict[str, str]:
+        if not overtaken:
+            overtaken.append(True)
+            fleet.ledger._job(JOB).tasks[
+                "F:begin"
+            ].until = 0.0  # its lease lapsed: another adopts the upload, and settles
+            second = Worker(fleet.ledger, Budget(1 << 30), fleet.bench.job, 5)
+            assert perform(JOB, "F:begin", second).endswith("parts")  # type: ignore[arg-type]
+        return record(*args, **how)
+
+    fleet.ledger.set_upload = late  # type: ignore[method-assign]
+    begun(fleet, "F")
+    assert overtaken
+    fleet.put("F:1", "part", {"number": 1}, "F")
+    assert fleet.work("F:1").startswith("part 1")

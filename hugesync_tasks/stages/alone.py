@@ -98,9 +98,6 @@ class Alone:
                     ours = Commit(transfer.key, found.entry.version, found.entry.size)
                     return confirmed(self._job, done, ours, transfer.source, pending.sent, self._token)
                 version = found.entry.version if found else None
-                if found is not None and transfer.source.kind is Kind.DIR and found.entry.kind is not Kind.DIR:
-                    # A store would put the folder in its place; but that is somebody's file, and deleting is --delete's.
-                    raise Permanent(f"{KINDS[found.entry.kind]} is in the way of a folder", transfer.key)
                 decision = look_again(self._job, transfer.source, found, self._token)
                 verdict = as_outcome(decision, transfer, found, self._job)
                 if (
@@ -118,6 +115,9 @@ class Alone:
                     break
                 if verdict is not None:
                     return replace(verdict, conflicts=conflicts)
+                if found is not None and transfer.source.kind is Kind.DIR and found.entry.kind is not Kind.DIR:
+                    # A store would put the folder in its place; but that is somebody's file, and deleting is --delete's.
+                    raise Permanent(f"{KINDS[found.entry.kind]} is in the way of a folder", transfer.key)
                 try:
                     if found is not None and conflicts and keep_both:
                         return replace(self._put_beside(transfer, found.entry), conflicts=conflicts)

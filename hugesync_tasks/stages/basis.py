@@ -165,6 +165,8 @@ def stored(job: JobContext, key: str, source: Entry, delta: Delta, token: Token)
         found.append(of_source(job, source, token))
     if delta.way != "download":
         found.append(load(job.dest, key, delta.binding, job.options, token))
+    if any(one.header.block != delta.block for one in found):
+        raise Unusable("it was replaced by one with other blocks")
     return found
 
 

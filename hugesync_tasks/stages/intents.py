@@ -97,3 +97,10 @@ def abandon(dest: Store, upload: Upload, token: Token) -> None:
     if upload.id:  # of a delta that was never laid out there is nothing
         dest.abort(upload, token)
         forget(dest, upload, token)
+
+
+def take_back(dest: Store, upload: Upload, token: Token) -> None:
+    """``abandon`` what was just begun, by a task that may be nobody's any more. Where an upload's id follows from its generation
+    another may have begun the same since: it stays, and is swept when it is old."""
+    if dest.limits.intents:
+        abandon(dest, upload, Token(token.meter))

@@ -140,12 +140,12 @@ class MemoryLedger(MemoryLoad):
             return [Event(*json.loads(waiting.popleft())) for _ in range(min(most, len(waiting)))]
 
     # large files
-    def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
+    def set_upload(self, job: str, file: str, fields: Mapping[str, str], of_task: bool = False) -> dict[str, str]:
         with self._changed:
             files = self._job(job).files
-            if not self._job(job).tasks:
-                return {}
             had = files.get(file)
+            if of_task and not self._job(job).tasks:
+                return dict(had.fields) if had is not None else {}
             if had is None or had.fields["gen"] != fields["gen"] or not had.fields.get("upload"):
                 notes = had.notes if had is not None and had.fields["gen"] == fields["gen"] else {}
                 files[file] = UploadRecord(dict(fields), notes=notes)

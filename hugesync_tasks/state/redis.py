@@ -130,13 +130,9 @@ class RedisLedger(RedisLoad):
         return [Event(*json.loads(event)) for event in self._server.call(take)]
 
     # large files
-    def set_upload(self, job: str, file: str, fields: Mapping[str, str]) -> dict[str, str]:
-        keys = [
-            *self._file_keys(job, file),
-            self._key(job, "files"),
-            self._key(job, "n", file),
-            self._key(job, "tasks"),
-        ]
+    def set_upload(self, job: str, file: str, fields: Mapping[str, str], of_task: bool = False) -> dict[str, str]:
+        keys = [*self._file_keys(job, file), self._key(job, "files"), self._key(job, "n", file)]
+        keys += [self._key(job, "tasks")] if of_task else []
         return dict(_pairs(self._server.run("set_upload", keys, [file, fields["gen"], *_flat(fields)])))
 
     def file(self, job: str, file: str) -> dict[str, str]:
