@@ -1,14 +1,20 @@
-"""A task that was taken before its job ended, and goes on after it, leaves nothing at the store."""
+"""What comes too late: a task that goes on after its job ended, or after another took its place, and a signature replaced meanwhile."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from hugesync_producer.units import Units
 from hugesync_tasks.budget import Budget
 from hugesync_tasks.model import Transfer
 from hugesync_tasks.perform import perform
+from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK
+from hugesync_tasks.signature.format import Header, Signature, Unusable
+from hugesync_tasks.stages import basis
+from hugesync_tasks.stages.basis import Delta
 from simulated import Worker
 from test_draining import JOB, Fleet
 from test_stages import BODY, on_call
@@ -75,3 +81,16 @@ def test_an_attempt_that_was_overtaken_leaves_its_successors_upload_alone() -> N
     assert overtaken
     fleet.put("F:1", "part", {"number": 1}, "F")
     assert fleet.work("F:1").startswith("part 1")
+
+
+def test_a_signature_that_was_replaced_by_one_with_other_blocks_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between begin and the layout, by whoever may write to the bucket: the file goes whole, it does not fail."""
+    delta = Delta("upload", "v1", 4 * MIB, MIN_BLOCK, MIB, signs=False)
+    found = [Signature(Header(delta.binding, block, bytes(32)), b"") for block in (MIN_BLOCK, 2 * MIN_BLOCK)]
+    monkeypatch.setattr(basis, "load", lambda *of: found[0])
+    fleet = Fleet()
+    of = (fleet.bench.job(), "f", fleet.bench.put("f", BODY), delta, fleet.bench.token)
+    assert basis.stored(*of) == found[:1]
+    found.reverse()
+    with pytest.raises(Unusable, match="other blocks"):
+        basis.stored(*of)

@@ -216,8 +216,7 @@ class Ledger(Protocol):
     def set_upload(self, job: str, file: str, fields: Mapping[str, str], of_task: bool = False) -> dict[str, str]:
         """``fields`` has at least gen, upload, total. Returns the record that stands: the present one where its gen is
         the same and it names an upload, else the caller's (and the old receipts are gone; notes stay where the gen does).
-        ``of_task``: a task says so, and where the job has no tasks (any more: it is over, or the ledger was flushed) nothing
-        is recorded; {} where no record stands. Not what a coordinator restores: its records come before its tasks."""
+        ``of_task``: a task, not the coordinator, says so; where the job has no tasks (any more) it records nothing ({} = none stands)."""
 
     def file(self, job: str, file: str) -> dict[str, str]: ...
     def parts(self, job: str, file: str) -> dict[int, Part]: ...
