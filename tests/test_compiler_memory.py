@@ -1,4 +1,4 @@
-"""What numba brings with it is given back once the loop is machine code: a worker that slides stays under 250 MB (issue 3)."""
+"""What makes the machine code is given back once the loop is machine code: a worker that slides stays under 250 MB (issue 3)."""
 
 from __future__ import annotations
 
@@ -71,10 +71,8 @@ def test_the_compiler_does_not_stay_in_memory_and_sliding_goes_on() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("step", ["slide", "upload", "download", "between", "sign"])
 def test_the_largest_signature_there_is_takes_no_worker_above_250_mb(step: str) -> None:
-    """``largest.py``: 2²⁰ blocks, as of 5 TiB; a signature of a larger file has no more. The loop is compiled already: what does
-    that, once on a machine, has 18 MB more."""
+    """``largest.py``: 2²⁰ blocks, as of 5 TiB; a signature of a larger file has no more."""
     here = Path(__file__).parent.parent
-    subprocess.run([sys.executable, "-c", "from hugesync_tasks.delta.slide import warm; warm()"], cwd=here, check=True)
     command = [sys.executable, "-m", "tests.largest", step]
     said = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr

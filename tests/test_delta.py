@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import blake3
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from awscrt.checksums import crc32c, crc64nvme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hugesync_tasks.delta.kernel import _look
+from hugesync_tasks.delta.kernel import LANES
 from hugesync_tasks.delta.match import Matcher
 from hugesync_tasks.delta.ops import Copy, inserts, merge, same_blocks
 from hugesync_tasks.delta.rolling import WeakIndex, arriving, leaving, plain
+from hugesync_tasks.delta.slide import looked
 from hugesync_tasks.signature.blocks import KIB, MIB, BlockHasher, file_digest
 from hugesync_tasks.signature.format import Binding, Header, Signature
 from oracle_delta import applied, least_inserted
@@ -454,19 +456,55 @@ def test_the_index_finds_every_hash_that_it_has_and_no_other(weak: list[int]) ->
         assert slot_of(index, other) == -1
 
 
-def slot_of(index: WeakIndex, weak: int) -> int:
-    return int(
-        _look(
-            np.uint32(weak ^ plain(BLOCK)),
-            index.filter,
-            np.uint32(32 - index.filter_bits),
-            index.table,
-            np.uint32(index.table_shift),
-            index.salt,
-            index.known,
-            index.alive,
-        )
-    )
+def slot_of(index: WeakIndex, weak: int, instruction: bool | None = None) -> int:
+    """By the loop, whose lanes all begin with it."""
+    registers = np.full(LANES, weak ^ plain(BLOCK), np.uint32)
+    where, slots = np.zeros(LANES, np.int32), np.zeros(LANES, np.int32)
+    found = looked(np.zeros(BLOCK + LANES, np.uint8), 1, registers, index, where, slots, instruction)
+    assert len({*found.tolist()}) == 1
+    assert where.tolist() == (list(range(LANES)) if found[0] else [0] * LANES)
+    return int(slots[0]) if found[0] else -1
+
+
+@pytest.mark.parametrize("instruction", [True, False])
+@given(seed=st.integers(0, 1000), lane=st.integers(1, 3000), kinds=st.integers(2, 256))
+@settings(deadline=None, max_examples=30)
+def test_the_loop_finds_what_hashing_each_window_anew_finds(
+    instruction: bool, seed: int, lane: int, kinds: int
+) -> None:
+    """With the processor's instruction and with the table. A window of 64 bytes: of few kinds of bytes many are equal."""
+    if instruction and not llvm.get_host_cpu_features().get("sse4.2"):
+        pytest.skip("this processor has no instruction for it")
+    window, random_ = 64, np.random.default_rng(seed)
+    data = random_.integers(0, kinds, LANES * lane + window, np.uint8)
+    windows = [crc32c(data.data[i : i + window]) for i in range(LANES * lane)]
+    weak = np.array([*windows[:: 1 + seed % 7], *random_.integers(0, 1 << 32, 50)], np.uint32)
+    index = WeakIndex(weak, np.arange(len(weak), dtype=np.uint64), window)
+    index.forget(int(np.flatnonzero(index.known == np.uint32(np.uint64(windows[0] ^ plain(window)) * index.salt))[0]))
+    where, slots = np.empty(LANES * lane, np.int32), np.empty(LANES * lane, np.int32)
+    first = np.array([windows[i * lane] ^ plain(window) for i in range(LANES)], np.uint32)
+    found = looked(data, lane, first, index, where, slots, instruction)
+    known = set(weak.tolist()) - {windows[0]}
+    for i in range(LANES):
+        mine = slice(i * lane, i * lane + int(found[i]))
+        assert where[mine].tolist() == [p for p in range(i * lane, (i + 1) * lane) if windows[p] in known]
+        for p, slot in zip(where[mine].tolist(), slots[mine].tolist(), strict=True):
+            assert weak[index.order[index.first[slot]]] == windows[p]
+
+
+def test_the_loop_writes_to_nothing_that_has_no_room_for_what_it_may_find() -> None:
+    index = WeakIndex(np.zeros(1, np.uint32), np.zeros(1, np.uint64), BLOCK)
+    enough, registers = np.empty(10 * LANES, np.int32), np.zeros(LANES, np.uint32)
+    data = np.zeros(BLOCK + 10 * LANES, np.uint8)
+    looked(data, 10, registers, index, enough, enough.copy())
+    for arguments in (
+        (data[1:], 10, registers, index, enough, enough),
+        (data, 10, registers[1:], index, enough, enough),
+        (data, 10, registers, index, enough[1:], enough),
+        (data, 10, registers, index, enough, enough[1:]),
+    ):
+        with pytest.raises(ValueError, match="no room"):
+            looked(*arguments)
 
 
 # pure parts

@@ -1,7 +1,8 @@
-"""Once the loop is machine code, its compiler is of no use: 60 of the 118 MiB that numba takes are pages of LLVM's library.
+"""Once the loop is machine code, what made it is of no use: 60 of the 68 MiB that it takes are pages of its
+library.
 
-They are clean pages of a file and come back from it by themselves, should anything be compiled after all (another type, another
-thread); until then they would count against every process's ``--memory``.
+They are clean pages of a file and come back from it by themselves, should anything be compiled after all; until then they would
+count against every process's ``--memory``.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from hugesync_tasks.signature.blocks import (
 )
 from hugesync_tasks.signature.format import Binding, Header, Signature
 
-_READ = 8 * MIB
+_READ = MIB
 _RANGE = 256 * MIB  # bytes matched at a time; a worker's task has as many
 
 

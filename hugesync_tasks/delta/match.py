@@ -16,7 +16,7 @@ import blake3
 from awscrt.checksums import crc32c, crc64nvme
 
 from hugesync_tasks.delta.ops import Copy, merge
-from hugesync_tasks.signature.blocks import LEAF, MIB, RECORD, hash_blocks, leaf_digests
+from hugesync_tasks.signature.blocks import LEAF, MIB, RECORD, hash_both
 from hugesync_tasks.signature.format import Signature
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Read = Callable[[int, memoryview], None]
 """Fill the buffer with the file's bytes from an offset, or raise: a file that is shorter now was changed."""
 
-CHUNK = 8 * MIB  # bytes read at a time; rounded to whole blocks
+CHUNK = MIB  # bytes read at a time, and hashed while the processor has them at hand; rounded to whole blocks
 CHAIN = 64  # blocks of one weak hash and one beginning of the strong one that are compared
 IN_VAIN = 64  # confirmations that may fail one after the other for one weak hash before it is never looked for again
 # Bytes hashed in vain: so many, and so many for each position looked at. A u32 equals one of a basis of S bytes by chance so
@@ -69,6 +69,7 @@ class Matcher:
         self._tail = self._size % self.block
         self._fails: Counter[int] = Counter()
         self._slider: Slider | None = None
+        self._ahead = memoryview(b"")
 
     def match(self, read: Read, size: int, start: int, end: int, sign: bool = True) -> Matched:
         """Match positions ``start`` to ``end`` of a file of ``size`` bytes; both are multiples of max(block, 1 MiB), or ``end``
@@ -78,9 +79,8 @@ class Matcher:
             raise ValueError(f"the range {start}-{end} does not lie on multiples of {unit}")
         out = Matched(start, end, [])
         last = self._aligned(read, size, out, sign, unit)
-        found = merge(out.copies)
         at = start
-        for copy in [*found, None]:
+        for copy in [*out.copies, None]:
             stop = copy.at if copy else min(size, end + self.block - 1)
             if copy is None or stop > at:
                 self._slide(read, size, at, stop, out)
@@ -103,17 +103,17 @@ class Matcher:
             read(start, data)
             first = start // self.block
             if sign:
-                mine = hash_blocks(data, self.block)
+                mine, some = hash_both(data, self.block)
                 records += mine
-                leaves += leaf_digests(data)
+                leaves += some
                 out.crc64 = crc64nvme(data, out.crc64)
                 for i in range(len(data) // self.block):
                     if mine[i * RECORD : (i + 1) * RECORD] == self._record(first + i) and first + i < self._whole:
-                        out.copies.append(Copy((first + i) * self.block, (first + i) * self.block, self.block))
+                        self._stands(first + i, out)
             else:
                 for i in range(len(data) // self.block):
                     if first + i < self._whole and self._is(first + i, data[i * self.block : (i + 1) * self.block]):
-                        out.copies.append(Copy((first + i) * self.block, (first + i) * self.block, self.block))
+                        self._stands(first + i, out)
             at = self._whole * self.block - start
             if (
                 self._tail
@@ -122,9 +122,16 @@ class Matcher:
                 and self._is(self._whole, data[at : at + self._tail])
             ):
                 last.append(Copy(start + at, start + at, self._tail))
-            out.copies = merge(out.copies)
         out.records, out.leaves = bytes(records), bytes(leaves)
         return last
+
+    def _stands(self, k: int, out: Matched) -> None:
+        """Block ``k`` stands where it stood, the next after those that are known to."""
+        at, copies = k * self.block, out.copies
+        if copies and copies[-1].end == at:
+            copies[-1] = Copy(copies[-1].at, copies[-1].at, copies[-1].length + self.block)
+        else:
+            copies.append(Copy(at, at, self.block))
 
     def _is(self, k: int, piece: memoryview) -> bool:
         """Whether ``piece`` is block ``k``; BLAKE3 is asked only where the weak hash fits."""
@@ -231,10 +238,12 @@ class Matcher:
             n = min(few, stop - end, (self._whole - k) * self.block) // self.block * self.block
             if n <= 0:
                 break
-            data = memoryview(bytearray(n))
+            if len(self._ahead) < n:
+                self._ahead = memoryview(bytearray(n))  # kept: pages that come anew cost as much as hashing them
+            data = self._ahead[:n]
             read(end, data)
-            for i in range(0, n, self.block):
-                if not self._is(k, data[i : i + self.block]):
+            for i in range(0, n, self.block):  # BLAKE3 alone: here a block most often fits
+                if blake3.blake3(data[i : i + self.block]).digest() != self._record(k)[4:]:
                     return end - at, k
                 end, k = end + self.block, k + 1
             few = min(2 * few, max(CHUNK, self.block))

@@ -72,13 +72,13 @@ class WeakIndex:
         n = max(1, len(self.known))
         # 16,384 blocks, two cores' 1 MiB of L2: 2¹⁸ bits 402 MB/s, 2¹⁹ 555, 2²⁰ 678, 2²¹ 759, 2²² 755. What passes the
         # filter by chance costs a wrongly predicted branch, and that costs more than a filter beyond the first cache.
-        self.filter_bits = min(23, max(16, (128 * n - 1).bit_length()))
+        filter_bits = min(23, max(16, (128 * n - 1).bit_length()))
         table_bits = max(4, (2 * n - 1).bit_length())
         self.table_shift = 32 - table_bits
-        self.filter = np.zeros(1 << (self.filter_bits - 3), np.uint8)
+        self.filter_shift = 32 - (filter_bits - 5)  # the high bits name a word of it, the low ones the bit
+        self.filter = np.zeros(1 << (filter_bits - 5), np.uint32)
         at = weak ^ np.uint32(plain(window))
-        at >>= np.uint32(32 - self.filter_bits)
-        np.bitwise_or.at(self.filter, at >> np.uint32(3), np.uint8(1) << (at & np.uint32(7)).astype(np.uint8))
+        np.bitwise_or.at(self.filter, at >> np.uint32(self.filter_shift), np.uint32(1) << (at & np.uint32(31)))
         self.table = np.full(1 << table_bits, -1, np.int32)
         self._fill(1 << table_bits)
 

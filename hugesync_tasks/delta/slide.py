@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from awscrt.checksums import crc32c
 from numpy.typing import NDArray
 
 from hugesync_tasks.delta.compiler_memory import give_back
-from hugesync_tasks.delta.kernel import LANES, slide
+from hugesync_tasks.delta.kernel import LANES, compiled
 from hugesync_tasks.delta.records import weak_and_strong
 from hugesync_tasks.delta.rolling import WeakIndex, arriving, leaving, plain
-from hugesync_tasks.signature.blocks import MIB, MIN_BLOCK
+from hugesync_tasks.signature.blocks import MIB
 
 Positions = NDArray[np.int32]
 Slots = NDArray[np.int32]
@@ -26,7 +27,9 @@ class Slider:
         warm()
         self.index = WeakIndex(*weak_and_strong(records, whole), block)
         self.block = block
-        self.most = max(MIB, 2 * block)  # the windows' first hashes cost 4 blocks at 12 GB/s
+        # The windows' first hashes cost 3 blocks at 12 GB/s. Lanes whose distance is a multiple of 4 KiB share sets of the first
+        # cache: 7 % slower.
+        self.most = max(MIB, 2 * block) - LANES * 1088
         self._data = np.zeros(self.most + block + LANES, np.uint8)
         self._where = np.empty(self.most + LANES, np.int32)  # pages are touched only where something is found
         self._slots = np.empty(self.most + LANES, np.int32)
@@ -52,20 +55,41 @@ class Slider:
 
 
 def _slide(data: NDArray[np.uint8], lane: int, index: WeakIndex, where: Positions, slots: Slots) -> NDArray[np.int64]:
-    """``kernel.slide`` over the first ``LANES * lane`` positions of ``data``."""
     view, window = data.data, index.window
-    registers = np.array([crc32c(view[i * lane : i * lane + window]) ^ plain(window) for i in range(LANES)], np.uint32)
-    found: NDArray[np.int64] = slide(
-        data, window, lane, registers, arriving(), leaving(window), index.filter, np.uint32(32 - index.filter_bits),
-        index.table, np.uint32(index.table_shift), index.salt, index.known, index.alive, where, slots,
+    first = [crc32c(view[i * lane : i * lane + window]) ^ plain(window) for i in range(LANES)]
+    return looked(data, lane, np.array(first, np.uint32), index, where, slots)
+
+
+def looked(
+    data: NDArray[np.uint8], lane: int, registers: NDArray[np.uint32], index: WeakIndex, where: Positions, slots: Slots,
+    instruction: bool | None = None,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Write every position below ``LANES * lane`` whose window's register is known to ``where``, and as which to ``slots``: lane by
+    lane, the first at 0, the second at ``lane``. Returns how many each has found. ``registers``: of each lane's first window.
+
+    ``instruction``: as ``kernel.compiled`` takes it. Raises ValueError where an array has no room for so many positions.
+    """
+    window, most = index.window, LANES * lane
+    if len(data) < most + window or len(where) < most or len(slots) < most or len(registers) != LANES:
+        raise ValueError(f"there is no room for {most} positions")  # the machine code would write to what is not ours
+    found = np.zeros(LANES, np.int64)
+    compiled(instruction)(
+        _at(data), window, lane, _at(registers), _at(arriving()), _at(leaving(window)), _at(index.filter), index.filter_shift,
+        _at(index.table), index.table_shift, len(index.table) - 1, int(index.salt), _at(index.known), _at(index.alive),
+        _at(where), _at(slots), _at(found),
     )  # fmt: skip
     return found
 
 
+def _at(array: NDArray[Any]) -> int:
+    """Where it lies in memory."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 @cache
 def warm() -> None:
-    """Have the loop compiled, its code kept where later processes find it (an image calls this as it is built), and the compiler
-    given back: before an index is in memory, because for a moment it takes more than all that comes after it."""
-    index = WeakIndex(np.zeros(1, np.uint32), np.zeros(1, np.uint64), MIN_BLOCK)
-    _slide(np.zeros(MIN_BLOCK + LANES, np.uint8), 1, index, np.empty(LANES, np.int32), np.empty(LANES, np.int32))
+    """Make the loop and give back what made it: before an index is in memory, because for a moment it takes more than all that comes
+    after it."""
+    compiled(None)
     give_back()

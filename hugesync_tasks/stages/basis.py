@@ -21,8 +21,8 @@ from hugesync_tasks.token import Token
 RANGE = 64 * MIB  # bytes matched or signed by one task, at the least
 BUFFERS = 3  # of a range: what is read at a time, and the window with the positions that are looked at
 SLIDING = (
-    130 * MIB
-)  # that numba, its compiler and the loop take of a process [measured: 118 to 127, and 52 once ``give_back`` was called]
+    90 * MIB
+)  # that numpy, LLVM and the loop take of a process [measured: 79, and 19 once ``give_back`` was called]
 MANY = 4096  # ranges of one file; above it they grow
 
 
@@ -57,8 +57,8 @@ class Delta:
         of ``part`` bytes: what sliding loads stays."""
         if self.way == "between":
             return part  # nothing is slid over
-        # The records are there as the compiler is loaded. Their index comes after it was given back, and takes less than that
-        # [measured: 47 MiB while that of 36 MiB is made, the most there are, and 66 given back].
+        # The records are there as LLVM is loaded. Their index comes after it was given back, and takes less than that
+        # [measured: 47 MiB while that of 36 MiB is made, the most there are, and 60 given back].
         records = RECORD * (max(size, self.basis_size) // self.block + 1)
         return int((SLIDING + records) * HEADROOM) + max(part, BUFFERS * max(self.block, 8 * MIB))
 

@@ -12,6 +12,7 @@ from hugesync_tasks.signature.blocks import hash_blocks
 from hugesync_tasks.signature.format import Signature
 from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.context import JobContext
+from hugesync_tasks.stages.reading import into
 from hugesync_tasks.stores.base import MIB, Store
 from hugesync_tasks.token import Token
 
@@ -63,12 +64,8 @@ def reading(store: Store, key: str, version: str, token: Token) -> Callable[[int
     """Fill buffers from one pinned object."""
 
     def read(at: int, view: memoryview) -> None:
-        done = 0
         with store.open(key, version, token, at, len(view)) as reader:
-            for chunk in reader:
-                view[done : done + len(chunk)] = chunk
-                done += len(chunk)
-                token.moved(len(chunk))
+            done = len(into(view, reader))
         if done != len(view):
             raise SourceChanged(f"read {done} of {len(view)} bytes", key)
 

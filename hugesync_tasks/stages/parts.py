@@ -24,7 +24,7 @@ from hugesync_tasks.errors import (
 )
 from hugesync_tasks.model import Part, Upload
 from hugesync_tasks.parts import part_range
-from hugesync_tasks.signature.blocks import hash_blocks, leaf_digests
+from hugesync_tasks.signature.blocks import hash_both
 from hugesync_tasks.stages.basis import Delta
 from hugesync_tasks.stages.begin import LargeFile
 from hugesync_tasks.stages.context import JobContext
@@ -68,8 +68,7 @@ def send_part(
     body = _read(job, large, start, length, token, room)
     note = b""
     if hashed:
-        view = memoryview(body)
-        note = pack(Matched(start, start + length, [], hash_blocks(view, hashed), leaf_digests(view)))
+        note = pack(Matched(start, start + length, [], *hash_both(memoryview(body), hashed)))
     return _put(job, upload, number, listed, body, token), note
 
 
