@@ -498,6 +498,7 @@ def test_the_loop_writes_to_nothing_that_has_no_room_for_what_it_may_find() -> N
     data = np.zeros(BLOCK + 10 * LANES, np.uint8)
     looked(data, 10, registers, index, enough, enough.copy())
     for arguments in (
+        (data, 0, registers, index, enough, enough),
         (data[1:], 10, registers, index, enough, enough),
         (data, 10, registers[1:], index, enough, enough),
         (data, 10, registers, index, enough[1:], enough),

@@ -1,8 +1,8 @@
 """The one loop over every byte, as LLVM's assembly. ``llvmlite`` makes it machine code for this processor, in 0.05 s of CPU; loading
 it takes 0.1 s more, so this module is imported only where something must be slid over. Nothing is kept for the next process.
 
-16,384 blocks in the filter, two cores of an Intel Xeon, CPU seconds for a GiB: 1.4; with the table instead of the instruction 1.7; the
-same by numba, table only, 2.0, after 0.8 s to load it and 2 s to compile.
+16,384 blocks in the filter, an Intel Xeon, CPU seconds for a GiB: 1.10; with the table instead of the instruction 1.48; with the table
+and numba 2.03, after 0.8 s to load it and 2 s to compile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-LANES = 3  # windows that move side by side: 1.39 s a GiB, 4: 1.46, 5: 1.55, 6: 1.57, 8: 2.01
+LANES = 3  # windows that move side by side: 1.10 s a GiB and 1.48 with the table, 2: 1.03 and 1.85, 4: 1.26 and 1.49, 5: 1.23 and 1.54
 
 # Whether ``register`` is known, and if so where to it was found. Apart from the loop, so that what it needs keeps no register there.
 _NOTE = """

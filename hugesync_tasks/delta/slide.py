@@ -70,11 +70,12 @@ def looked(
     ``instruction``: as ``kernel.compiled`` takes it. Raises ValueError where an array has no room for so many positions.
     """
     window, most = index.window, LANES * lane
-    if len(data) < most + window or len(where) < most or len(slots) < most or len(registers) != LANES:
+    arrives, leaves = arriving(), leaving(window)  # held: the machine code keeps nothing alive
+    if lane < 1 or len(data) < most + window or len(where) < most or len(slots) < most or len(registers) != LANES:
         raise ValueError(f"there is no room for {most} positions")  # the machine code would write to what is not ours
     found = np.zeros(LANES, np.int64)
     compiled(instruction)(
-        _at(data), window, lane, _at(registers), _at(arriving()), _at(leaving(window)), _at(index.filter), index.filter_shift,
+        _at(data), window, lane, _at(registers), _at(arrives), _at(leaves), _at(index.filter), index.filter_shift,
         _at(index.table), index.table_shift, len(index.table) - 1, int(index.salt), _at(index.known), _at(index.alive),
         _at(where), _at(slots), _at(found),
     )  # fmt: skip
