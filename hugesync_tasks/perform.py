@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from hugesync_tasks import logs, measuring, perform_compare, perform_delete, perform_delta
+from hugesync_tasks import logs, measuring, perform_begin, perform_compare, perform_delete, perform_delta
 from hugesync_tasks.errors import (
     Disturbed,
     FailureClass,
@@ -29,12 +29,11 @@ from hugesync_tasks.lease import COMMIT_LEASE_MS, LEASE_MS, Lease
 from hugesync_tasks.model import Entry, Kind, Outcome, Part, Transfer, failed
 from hugesync_tasks.parts import part_range
 from hugesync_tasks.process import Process
-from hugesync_tasks.stages.begin import LargeFile, begin
+from hugesync_tasks.stages.begin import LargeFile, leave
 from hugesync_tasks.stages.commit import UNPROVEN, commit
 from hugesync_tasks.stages.context import finishing
 from hugesync_tasks.stages.equality import compare_batch
 from hugesync_tasks.stages.execute import BatchRun, Report
-from hugesync_tasks.stages.intents import abandon, put_intent, take_back
 from hugesync_tasks.stages.parts import CopyRefused, make_part, send_part
 from hugesync_tasks.state.base import Claim, Claimed, PartAnswer
 from hugesync_tasks.strange import DECLINED_MS, unknown
@@ -149,40 +148,6 @@ def _compare_files(work: Work) -> str:
     return _files(work, lambda todo, report: compare_batch(work.job, todo, work.lease.token, report))
 
 
-def _begin(work: Work) -> str:
-    job, token = work.job, work.lease.token
-    try:
-        process, todo = work.process, json.loads(work.task.payload)
-        transfer = Transfer.unwire(todo["transfer"])
-        holds = process.budget
-        large, listed = begin(job, transfer, token, holds.total, process.memory_for, todo["whole"], holds.limit)
-    except SourceChanged as error:
-        return work.replan("source_changed", error.of_file())
-    mine, before = large.fields(), dict(work.claim.file) or todo.get("former", {})
-    if before.get("upload") and before["gen"] != mine["gen"]:  # source or destination changed: nobody goes on with it
-        abandon(job.dest, LargeFile.of(before).upload, token)
-    try:
-        stands = work.set_upload(mine)
-    except UploadLost:  # nobody else would ever know of what was just begun
-        if not listed:
-            take_back(job.dest, large.upload, token)
-        raise
-    if large.delta is not None and not stands["upload"]:
-        steps = [("sign", large.delta.signing), ("match", large.delta.matching(large.upload.size)), ("lay", 1)]
-        work.settle({"file": mine, "steps": steps})
-        return "a delta is looked for"
-    if stands["upload"] != mine["upload"] and not mine["upload"]:
-        large, listed = LargeFile.of(stands), []  # another coordinator's delta was laid out: it goes on
-    elif stands["upload"] != mine["upload"]:
-        # Somebody began the same generation first; two uploads of it would waste one, and only theirs has receipts.
-        if job.dest.limits.intents:
-            job.dest.abort(large.upload, token)
-            put_intent(job.dest, LargeFile.of(stands).upload, token)
-        large, listed = LargeFile.of(stands), []
-    work.settle({"file": large.fields(), "listed": [p.wire() for p in listed]})
-    return f"{large.fields()['total']} parts"
-
-
 def _part(work: Work) -> str:
     large = work.large
     todo = json.loads(work.task.payload)
@@ -244,9 +209,11 @@ def _commit(work: Work) -> str:
 
 
 def _abandon(work: Work) -> str:
-    fields = dict(work.claim.file) or json.loads(work.task.payload)  # the coordinator's, where the ledger lost its own
-    if fields:
-        abandon(work.job.dest, LargeFile.of(fields).upload, work.lease.token)
+    known, told = dict(work.claim.file), json.loads(work.task.payload)
+    # What the coordinator heard, too: the ledger may have lost it, and know of a later begin.
+    for fields in (known, told if told.get("upload") != known.get("upload") else {}):
+        if fields:
+            leave(work.job, fields, work.lease.token)
     work.settle({"abandoned": True}, close_file=work.task.file)
     return "abandoned"
 
@@ -271,7 +238,7 @@ def _folders(work: Work) -> str:
 
 _HANDLERS: dict[str, Callable[[Work], str]] = {
     "batch": _batch,
-    "begin": _begin,
+    "begin": perform_begin.begin,
     "sign": perform_delta.sign,
     "match": perform_delta.match,
     "lay": perform_delta.lay_out,

@@ -48,12 +48,17 @@ class Work:
         )
 
     def set_upload(self, fields: dict[str, str]) -> dict[str, str]:
-        """Record the file's upload; the record that stands. Raises UploadLost where the job is over or the ledger lost it."""
+        """Record the file's upload; the record that stands. Raises UploadLost where it was not taken: the job is over, another
+        coordinator has begun, or the ledger lost it."""
         ledger = self.process.ledger
         stands = self.lease.insist(lambda: ledger.set_upload(self.job_id, self.task.file, fields, of_task=True))
-        if not stands:
+        if stands.get("gen") != fields["gen"] or (fields["upload"] and not stands["upload"]):
             raise UploadLost("the ledger has no record of the job")
         return stands
+
+    def close_file(self) -> None:
+        """Forget the file's record: nothing is open of it."""
+        self.lease.insist(lambda: self.process.ledger.close_file(self.job_id, self.task.file))
 
     def replan(self, reason: str, message: str) -> str:
         """The world moved: the coordinator looks at both ends again."""

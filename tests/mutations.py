@@ -165,14 +165,24 @@ MUTATIONS = (
         "tests/test_events.py -k verbose_would",
     ),
     Mutation(
-        "what is begun as the job ends is taken away", "hugesync_tasks/perform.py",
-        "        if not listed:\n            take_back(job.dest, large.upload, token)", "        pass",
+        "what is begun as the job ends is taken away", "hugesync_tasks/perform_begin.py",
+        "            if not listed:\n                take_back(job.dest, large.upload, token)", "            pass",
         "tests/test_too_late.py -k taken_away",
     ),
     Mutation(
-        "what is begun as the job ends keeps others' parts", "hugesync_tasks/perform.py",
-        "        if not listed:\n            take_back(job.dest, large.upload, token)", "        take_back(job.dest, large.upload, token)",
+        "what is begun as the job ends keeps others' parts", "hugesync_tasks/perform_begin.py",
+        "            if not listed:\n                take_back(job.dest, large.upload, token)", "            take_back(job.dest, large.upload, token)",
         "tests/test_too_late.py -k stays",
+    ),
+    Mutation(
+        "a large file is in the ledger before its upload is opened", "hugesync_tasks/perform_begin.py",
+        "if large.delta is not None or job.dest.limits.intents:", "if large.delta is not None:",
+        "tests/test_unheard.py -k as_the_job_ends",
+    ),
+    Mutation(
+        "an intent tells of the upload that the ledger forgot", "hugesync_tasks/stages/begin.py",
+        "    if found is not None and found.id != upload.id:", "    if False:",
+        "tests/test_unheard.py -k intent_names",
     ),
     Mutation(
         "the compiler is gone before anything large is in memory", "hugesync_tasks/delta/slide.py",

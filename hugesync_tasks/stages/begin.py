@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from hugesync_tasks import amounts
 from hugesync_tasks.budget import OF_PROCESS, OF_WORKER
@@ -18,12 +18,13 @@ from hugesync_tasks.model import Entry, Meta, Part, Transfer, Upload
 from hugesync_tasks.parts import part_count, part_size
 from hugesync_tasks.stages.basis import Delta, consider
 from hugesync_tasks.stages.context import JobContext, called, describe
-from hugesync_tasks.stages.intents import adopt, put_intent
+from hugesync_tasks.stages.intents import abandon, adopt, named, put_intent
 from hugesync_tasks.stages.sidecar import keeps_sidecar, over_signature, signed_block
 from hugesync_tasks.stores.base import GIB, MIB
 from hugesync_tasks.token import Token
 
 COPY_PART = GIB  # one UploadPartCopy: large, because it costs a request and no traffic
+SENT = ("full", "server_copy", "delta")  # of a file's ``how``: other words are a comparison's, which opens no upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,13 @@ def begin(
     memory_for: Callable[[int], int] | None = None,
     whole: str = "",
     limit: str = OF_PROCESS,
+    announce: Callable[[LargeFile], object] = lambda large: None,
 ) -> tuple[LargeFile, list[Part]]:
     """The large file to send and the parts a former upload of the same generation lists (each still to be compared).
 
     ``in_hand``: the bytes a worker may hold; a part must fit. ``memory_for``: the ``--memory`` that lets a worker hold so many
-    bytes, for the sentence where it does not; ``limit``: the option that bounds ``in_hand``. ``whole``: why it must go whole, whatever could be saved. An upload without an
-    id is not begun yet: its delta is to be found first. Raises SourceChanged where the source is not what was planned,
+    bytes, for the sentence where it does not; ``limit``: the option that bounds ``in_hand``. ``whole``: why it must go whole, whatever could be saved. ``announce`` is
+    told of the file before an upload is opened. An upload without an id is not begun yet: its delta is to be found first. Raises SourceChanged where the source is not what was planned,
     TooLarge where its parts would not fit, and what the store raises.
     """
     transfer = over_signature(job, transfer, token)
@@ -116,10 +118,14 @@ def begin(
             remedy = f", and {_remedy('', needed, memory_for)} would" if memory_for and limit == OF_PROCESS else ""
             delta, why = None, f"{limit} leaves no room to look for what changed{remedy}"
     if delta is not None:
-        upload = Upload(transfer.target, "", meta.generation, size, step)
-        return LargeFile(upload, meta, head.entry, transfer.expected, "delta", delta, source_id=head.version_id), []
+        how, why = "delta", ""
+    upload = Upload(transfer.target, "", meta.generation, size, step)
+    large = LargeFile(upload, meta, head.entry, transfer.expected, how, delta, whole=why, source_id=head.version_id)
+    announce(large)
+    if delta is not None:
+        return large, []
     upload, listed = open_upload(job, transfer.target, size, step, meta, token)
-    return LargeFile(upload, meta, head.entry, transfer.expected, how, whole=why, source_id=head.version_id), listed
+    return replace(large, upload=upload), listed
 
 
 def _remedy(limit: str, needed: int, memory_for: Callable[[int], int]) -> str:
@@ -148,6 +154,19 @@ def open_upload(job: JobContext, key: str, size: int, step: int, meta: Meta, tok
         job.dest.abort(upload, Token(token.meter))  # nobody could find it again
         raise
     return upload, []
+
+
+def leave(job: JobContext, fields: dict[str, str], token: Token) -> None:
+    """Abandon the upload that the record ``fields`` of a file is of, and the one that the intent of its generation names: whoever
+    opened that may have been killed before the ledger heard of it, or the ledger may have lost what it heard."""
+    large = LargeFile.of(fields)
+    upload = large.upload
+    found = named(job.dest, upload.key, upload.generation, upload.size, token) if large.how in SENT else None
+    if found is not None and found.id != upload.id:
+        if upload.id:
+            job.dest.abort(upload, token)
+        upload = found
+    abandon(job.dest, upload, token)
 
 
 def _whole_blocks(step: int, block: int, most: int) -> int:

@@ -67,8 +67,8 @@ def read_intent(body: bytes) -> Upload | None:
     return Upload(*texts, *numbers)
 
 
-def adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tuple[Upload, list[Part]] | None:
-    """The upload of this generation that an earlier run left, with the parts that the store lists of it."""
+def named(dest: Store, key: str, generation: str, size: int, token: Token) -> Upload | None:
+    """The upload that the intent of this generation names; it may be gone."""
     if not dest.limits.intents:
         return None
     try:
@@ -78,7 +78,18 @@ def adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tu
             upload = read_intent(b"".join(reader))
         if upload is None or (upload.key, upload.generation, upload.size) != (key, generation, size):
             return None  # never trusted, overwritten by the next intent
-        step = upload.part_size
+        return upload
+    except NotFound:
+        return None
+
+
+def adopt(dest: Store, key: str, generation: str, size: int, token: Token) -> tuple[Upload, list[Part]] | None:
+    """The upload of this generation that an earlier run left, with the parts that the store lists of it."""
+    upload = named(dest, key, generation, size, token)
+    if upload is None:
+        return None
+    step = upload.part_size
+    try:
         if not 0 < step <= dest.limits.max_part or part_count(size, step) > dest.limits.max_parts:
             return None
         return upload, dest.list_parts(upload, token)

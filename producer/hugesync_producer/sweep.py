@@ -11,9 +11,8 @@ from contextlib import suppress
 
 from hugesync_tasks.errors import NotFound, StoreError, Unreachable
 from hugesync_tasks.model import Upload
-from hugesync_tasks.stages.begin import LargeFile
+from hugesync_tasks.stages.begin import leave
 from hugesync_tasks.stages.context import JobContext
-from hugesync_tasks.stages.intents import abandon
 from hugesync_tasks.state.base import Ledger
 from hugesync_tasks.token import Token
 
@@ -24,8 +23,8 @@ def sweep_uploads(job: JobContext, ledger: Ledger, token: Token) -> None:
         for file in ledger.open_files(job.spec.job):
             fields = ledger.file(job.spec.job, file)
             with suppress(StoreError):
-                if fields.get("upload"):
-                    abandon(job.dest, LargeFile.of(fields).upload, token)
+                if fields:
+                    leave(job, fields, token)
                 ledger.close_file(job.spec.job, file)
 
 
