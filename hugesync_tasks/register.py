@@ -56,6 +56,7 @@ class Register:
         self._serving: set[str] = set()
         self._proven: set[str] = set()  # announcements whose probes were found here; a source may change afterwards
         self._sees: dict[str, list[str]] = {}  # destination root in use → whose tokens lie in it
+        self._others: dict[str, set[str]] = {}  # one that no job uses any more → whose tokens still lay in it
         self._unwritable: dict[str, str] = {}  # destination root → why no token could be left in it
         self._shown: set[str] = set()  # destination roots that the last heartbeat named
         self._refuses: dict[str, str] = {}  # announced queue → why it is not served here, unless for want of the root
@@ -71,7 +72,7 @@ class Register:
         A queue is left when a further job on it shows that the root is not what that job's producer sees; a queue that
         nobody announces any more is kept, for the next job."""
         jobs = [(field, json.loads(needs)) for field, needs in self.ledger.announced().items()]
-        fellows = self.fellows() if jobs else {}
+        fellows = self.fellows() if jobs or self._sees or self._others else {}
         roots = [r for _, needs in jobs for r in needs.get("roots", []) if r.get("dest")]
         self._tokens({r["name"] for r in roots}, {r["mark"] for r in roots if r.get("mark")}, fellows)
         able: dict[str, bool] = {}
@@ -93,7 +94,8 @@ class Register:
 
     def leave(self) -> None:
         """Take back the tokens and the heartbeat; what a kill leaves behind expires or is swept."""
-        self._tokens(set(), set(), {})
+        for root in self._sees:
+            _unlink(os.path.join(self.roots[root], TOKEN + self.name))
         self.ledger.heartbeat(self.name, "", 1)
 
     def _row(self) -> dict[str, Any]:
@@ -143,7 +145,13 @@ class Register:
             return
         for root in set(self._sees) - wanted:
             _unlink(os.path.join(self.roots[root], TOKEN + self.name))
-            del self._sees[root]
+            self._others[root] = {*self._sees.pop(root)} - {self.name}
+        for root in [*self._others]:  # of those that were killed the heartbeats lapse later than a short job ends
+            for dead in self._others[root] - set(fellows):
+                _unlink(os.path.join(self.roots[root], TOKEN + dead))
+            self._others[root] &= set(fellows)
+            if root in wanted or not self._others[root]:
+                del self._others[root]
         for root in sorted(wanted & set(self.roots)):
             path = self.roots[root]
             self._unwritable.pop(root, None)

@@ -28,6 +28,7 @@ from typing import Any
 import servers
 from compare import bucket as bucket_tree
 from compare import differences, tree
+from hugesync_tasks.register import HEARTBEAT_MS, TOKEN
 from mayhem_strikes import Scene
 from nasty import plant
 from processes import Ended, Place, Running, pool_children, wait_until
@@ -254,6 +255,10 @@ class Round:
         )
         found = differences(source, {k: v for k, v in at_dest.items() if v.kind != "folder"})
         assert not found, found
+        if self.workers:  # one of them lives: it sweeps what the killed ones left, when their heartbeats have lapsed
+            wait_until(
+                lambda: not [*self.data.rglob(f"{TOKEN}*")], HEARTBEAT_MS / 1000 + 20, "no killed worker's token"
+            )
         for worker in self.workers:
             worker.stop(60)
         left = self.place.left()

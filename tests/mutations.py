@@ -185,10 +185,14 @@ MUTATIONS = (
         "tests/test_unheard.py -k intent_names",
     ),
     Mutation(
-        "the compiler is gone before anything large is in memory", "hugesync_tasks/delta/slide.py",
-        "        warm()\n        self.index = WeakIndex(*weak_and_strong(records, whole), block)",
-        "        self.index = WeakIndex(*weak_and_strong(records, whole), block)\n        warm()",
-        "tests/test_compiler_memory.py -k slide",
+        "what makes the loop is given back", "hugesync_tasks/delta/slide.py",
+        "    give_back()\n", "",
+        "tests/test_compiler_memory.py -k goes_on",
+    ),
+    Mutation(
+        "a worker takes no living one's token", "hugesync_tasks/register.py",
+        "for dead in self._others[root] - set(fellows):", "for dead in self._others[root]:",
+        "tests/test_fleet.py -k as_a_job_ended",
     ),
     Mutation(
         "no more copies are chosen among than could matter", "hugesync_tasks/layout.py",

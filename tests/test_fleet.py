@@ -334,6 +334,32 @@ def test_a_token_goes_when_no_job_needs_the_root_and_a_dead_workers_token_is_swe
     ledger.retract(announced()[0])
     host.tick()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_token_of_a_worker_that_was_killed_as_a_job_ended_goes_when_its_heartbeat_has_lapsed(
+    tmp_path: Path,
+) -> None:
+    ledger = MemoryLedger()
+    ledger.announce(*announced(dest=True))
+    killed, living = Host(ledger, "w1", tmp_path), Host(ledger, "w2", tmp_path)
+    for host in (killed, living, killed, living):
+        host.tick()
+    ledger.retract(announced()[0])
+    living.tick()
+    assert [p.name for p in tmp_path.iterdir()] == [".hugesync-token-w1"], "it may still live"
+    ledger.heartbeat("w1", "", 1)
+    living.tick()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_leaves_takes_no_token_but_its_own(tmp_path: Path) -> None:
+    ledger = MemoryLedger()
+    ledger.announce(*announced(dest=True))
+    stays, leaves = Host(ledger, "w1", tmp_path), Host(ledger, "w2", tmp_path)
+    for host in (stays, leaves, stays, leaves):
+        host.tick()
+    leaves.register.leave()
+    assert [p.name for p in tmp_path.iterdir()] == [".hugesync-token-w1"]
     assert host.serves, "the queue is kept for the next job"
 
 
