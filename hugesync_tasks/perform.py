@@ -149,7 +149,7 @@ def _compare_files(work: Work) -> str:
 
 
 def _part(work: Work) -> str:
-    large = work.large
+    large = work.begun
     todo = json.loads(work.task.payload)
     listed = Part.unwire(todo["listed"]) if todo.get("listed") else None
     try:
@@ -198,7 +198,7 @@ def _length(large: LargeFile, number: int) -> int:
 
 
 def _commit(work: Work) -> str:
-    large = work.large
+    large = work.begun
     parts = sorted(work.process.ledger.parts(work.job_id, work.task.file).values(), key=lambda p: p.number)
     notes = FileNotes(work, large)
     kept = notes.kept() if large.delta is not None and work.job.in_place else []
@@ -211,7 +211,7 @@ def _commit(work: Work) -> str:
 def _abandon(work: Work) -> str:
     known, told = dict(work.claim.file), json.loads(work.task.payload)
     # What the coordinator heard, too: the ledger may have lost it, and know of a later begin.
-    for fields in (known, told if told.get("upload") != known.get("upload") else {}):
+    for fields in (known, told if any(told.get(name) != known.get(name) for name in ("gen", "upload")) else {}):
         if fields:
             leave(work.job, fields, work.lease.token)
     work.settle({"abandoned": True}, close_file=work.task.file)

@@ -22,6 +22,7 @@ def begin(work: Work) -> str:
     stands: dict[str, str] = {}
 
     def announce(large: LargeFile) -> None:
+        token.moved(0)  # who stood still for too long must not touch what others have begun since
         if before and before["gen"] != large.upload.generation:  # source or destination changed: nobody goes on with it
             leave(job, before, token)
         if large.delta is not None or job.dest.limits.intents:
@@ -34,7 +35,7 @@ def begin(work: Work) -> str:
         return work.replan("source_changed", error.of_file())
     except StoreError:
         if stands and not stands["upload"] and before.get("gen") != stands["gen"]:
-            work.close_file()  # nobody else began it, and what failed here left nothing: a record is of what is in flight
+            work.close_unbegun(stands["gen"])  # what failed here left nothing, and a record is of what is in flight
         raise
     mine = large.fields()
     if large.delta is None:

@@ -38,6 +38,14 @@ class Work:
             raise UploadLost("the ledger has no record of the file")
         return LargeFile.of(dict(self.claim.file))
 
+    @property
+    def begun(self) -> LargeFile:
+        """``large`` with its upload. Raises UploadLost where none is begun: a store might take a part without its id for the whole."""
+        large = self.large
+        if not large.upload.id:
+            raise UploadLost("the ledger has no upload of the file")
+        return large
+
     def settle(self, outcome: dict[str, Any], close_file: str = "") -> None:
         """Record the outcome; the task is over, once."""
         traffic = self.lease.token.meter.take()
@@ -56,9 +64,9 @@ class Work:
             raise UploadLost("the ledger has no record of the job")
         return stands
 
-    def close_file(self) -> None:
-        """Forget the file's record: nothing is open of it."""
-        self.lease.insist(lambda: self.process.ledger.close_file(self.job_id, self.task.file))
+    def close_unbegun(self, gen: str) -> None:
+        """Forget the file's record of generation ``gen``, unless somebody has begun an upload of it since."""
+        self.lease.insist(lambda: self.process.ledger.close_file(self.job_id, self.task.file, unbegun=gen))
 
     def replan(self, reason: str, message: str) -> str:
         """The world moved: the coordinator looks at both ends again."""

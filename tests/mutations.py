@@ -180,13 +180,28 @@ MUTATIONS = (
         "tests/test_unheard.py -k as_the_job_ends",
     ),
     Mutation(
+        "a begin that stood still touches nothing that others began", "hugesync_tasks/perform_begin.py",
+        "        token.moved(0)  #", "        #",
+        "tests/test_unheard.py -k stood_still",
+    ),
+    Mutation(
+        "a refused begin closes no record of what another began", "hugesync_tasks/state/memory.py",
+        'or (unbegun and (had.fields["gen"] != unbegun or had.fields.get("upload")))', "",
+        "tests/test_unheard.py -k refused_at_last",
+    ),
+    Mutation(
+        "no part is sent without its upload's id", "hugesync_tasks/work.py",
+        "        if not large.upload.id:", "        if False:",
+        "tests/test_unheard.py -k names_no_upload",
+    ),
+    Mutation(
         "an intent tells of the upload that the ledger forgot", "hugesync_tasks/stages/begin.py",
         "    if found is not None and found.id != upload.id:", "    if False:",
         "tests/test_unheard.py -k intent_names",
     ),
     Mutation(
         "what makes the loop is given back", "hugesync_tasks/delta/slide.py",
-        "    give_back()\n", "",
+        "    compiled(None)\n    give_back()", "    compiled(None)",
         "tests/test_compiler_memory.py -k goes_on",
     ),
     Mutation(

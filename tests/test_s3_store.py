@@ -467,6 +467,21 @@ def test_an_aborted_upload_is_gone_and_may_be_aborted_again(store: S3Store) -> N
         store.complete(upload, [part], STAMPED, None, None, Token())
 
 
+def test_no_request_is_made_for_an_upload_that_was_never_begun(store: S3Store) -> None:
+    """Without its id Ceph takes a part for a whole object, and an abort for a delete."""
+    unbegun = dataclasses.replace(store.create_upload("k", 5, PART, STAMPED, Token()), id="")
+    token = Token()
+    for call in (
+        lambda: store.put_part(unbegun, 1, b"hello", token),
+        lambda: store.list_parts(unbegun, token),
+        lambda: store.complete(unbegun, [Part(1, 5, "e")], STAMPED, None, None, token),
+    ):
+        with pytest.raises(errors.NoSuchUpload):
+            call()
+    store.abort(unbegun, token)
+    assert token.meter.take().get("requests.abort", 0) == 0
+
+
 def test_copies_stay_within_the_service_and_are_pinned_and_conditional(store: S3Store, s3_bucket: Bucket) -> None:
     token = Token()
     source = S3Store(s3_bucket.bucket, "from/", limits=MEASURED)

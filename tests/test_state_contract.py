@@ -653,6 +653,19 @@ def test_files_with_an_upload_are_known_until_they_are_closed(ledger: Ledger) ->
     assert ledger.open_files("j") == []
 
 
+def test_a_record_is_closed_as_unbegun_only_while_it_is_of_that_generation_and_names_no_upload(ledger: Ledger) -> None:
+    ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2"})
+    ledger.put_notes("j", "F", "g1", {"m0": b"row"})
+    ledger.close_file("j", "F", unbegun="g2")
+    assert ledger.open_files("j") == ["F"]
+    ledger.close_file("j", "F", unbegun="g1")
+    assert (ledger.open_files("j"), ledger.file("j", "F")) == ([], {})
+    open_file(ledger, 2)
+    assert ledger.notes("j", "F", ["m0"]) == [None]
+    ledger.close_file("j", "F", unbegun="g1")
+    assert ledger.file("j", "F")["upload"] == "u1"
+
+
 def test_a_record_without_an_upload_gives_way_to_one_that_has_it(ledger: Ledger) -> None:
     ledger.set_upload("j", "F", {"gen": "g1", "upload": "", "total": "2", "stale": "1"})
     assert open_file(ledger, 2) == {"gen": "g1", "upload": "u1", "total": "2"}

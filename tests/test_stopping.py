@@ -56,7 +56,8 @@ class Watched(Simulation):
             turns[0] += 1
             if turns[0] in self.acts:
                 self.acts[turns[0]](coordinator)
-            if self.at_work is not None and turns[0] > 10 and self.crew:
+            in_hand = any(task.attempts for task in self.ledger._job(JOB).tasks.values())
+            if self.at_work is not None and turns[0] > 10 and self.crew and in_hand:
                 act, self.at_work = self.at_work, None
                 act(coordinator)
             return turn(coordinator)

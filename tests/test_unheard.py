@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hugesync_producer.sweep import sweep_uploads
+from hugesync_tasks import lease
+from hugesync_tasks.budget import Budget
 from hugesync_tasks.errors import AccessDenied
 from hugesync_tasks.model import Transfer
+from hugesync_tasks.perform import perform
 from hugesync_tasks.stages.begin import LargeFile, leave
 from hugesync_tasks.stores.faults import Fault
-from simulated import Killed
+from simulated import Killed, Worker
 from test_draining import JOB, Fleet
 from test_stages import BODY, on_call
 from test_too_late import begun
@@ -33,6 +38,11 @@ def opened_unheard(fleet: Fleet) -> None:
     fleet.ledger.set_upload = record  # type: ignore[method-assign]
     intents, uploads = fleet.bench.left()
     assert (len(intents), uploads) == (1, 1)
+
+
+def another(fleet: Fleet, task: str) -> str:
+    """What another worker makes of ``task``."""
+    return perform(JOB, task, Worker(fleet.ledger, Budget(1 << 30), fleet.bench.job, 5))  # type: ignore[arg-type]
 
 
 def taken_over(fleet: Fleet) -> None:
@@ -133,3 +143,59 @@ def test_after_a_comparison_nobody_asks_for_an_intent() -> None:
     before = len(fleet.bench.faulty.log)
     leave(fleet.bench.job(), compared.fields(), fleet.bench.token)
     assert len(fleet.bench.faulty.log) == before
+
+
+def test_a_begin_that_stood_still_for_longer_than_its_lease_touches_nothing_of_what_others_began_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is of an older plan; its first look at the source takes so long. What stands has receipts already."""
+    fleet, late = Fleet(), [0.0]
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0], sleep=time.sleep))
+    source = fleet.bench.put("f", BODY)
+    stands: list[object] = []
+
+    def meanwhile() -> None:
+        taken_over(fleet)
+        rivals = fleet.bench.put("f", b"a rival's", fleet.bench.dest)
+        todo = {"transfer": Transfer(source, rivals.version, rivals).wire(), "whole": ""}
+        fleet.put("F:begin", "begin", todo, "F")
+        assert another(fleet, "F:begin").endswith("parts")
+        for number in (1, 2):
+            fleet.put(f"F:{number}", "part", {"number": number}, "F")
+        assert another(fleet, "F:1").startswith("part 1")
+        stands.extend((fleet.ledger.file(JOB, "F"), fleet.ledger.parts(JOB, "F")))
+        late[0] = 100.0
+
+    on_call(fleet.bench.faulty_source, "head", meanwhile)
+    fleet.put("F:begin", "begin", {"transfer": Transfer(source).wire(), "whole": ""}, "F")
+    fleet.work("F:begin")
+    assert [fleet.ledger.file(JOB, "F"), fleet.ledger.parts(JOB, "F")] == stands
+    assert another(fleet, "F:2").startswith("part 2")
+
+
+def test_a_begin_that_is_refused_at_last_leaves_the_record_of_another_attempt_that_has_begun_the_file() -> None:
+    fleet = Fleet()
+    stands: list[object] = []
+
+    def meanwhile() -> None:
+        fleet.ledger._job(JOB).tasks["F:begin"].until = 0.0  # the lease of the slow one lapses
+        assert another(fleet, "F:begin").endswith("parts")
+        stands.append(fleet.ledger.file(JOB, "F"))
+        fleet.bench.faulty.arm(Fault(op="create_upload", error=AccessDenied("no", "f")))
+
+    on_call(fleet.bench.faulty, "create_upload", meanwhile)
+    begun(fleet, "F")
+    assert [fleet.ledger.file(JOB, "F")] == stands
+
+
+def test_a_part_whose_record_names_no_upload_is_not_sent() -> None:
+    fleet = Fleet()
+    begun(fleet, "F")
+    fields = fleet.ledger.file(JOB, "F")
+    fleet.ledger.close_file(JOB, "F")
+    fleet.ledger.set_upload(JOB, "F", fields | {"upload": ""})
+    for kind in ("part", "commit"):
+        fleet.put(f"F:{kind}", kind, {"number": 1}, "F")
+        before = len(fleet.bench.faulty.log)
+        assert fleet.work(f"F:{kind}") == "upload_lost"
+        assert len(fleet.bench.faulty.log) == before

@@ -81,9 +81,10 @@ def sign(file: Open, block: int | None, creator: str) -> Signature:
             f"{file.path} has {file.size:,} bytes: its blocks need at least {least}, for there may be {MAX_BLOCKS:,}"
         )
     hasher = BlockHasher(block or auto_block(file.size))
-    buffer = memoryview(bytearray(min(_READ, max(1, file.size))))
-    for at in range(0, file.size, _READ):
-        view = buffer[: min(_READ, file.size - at)]
+    step = max(_READ, hasher.block)  # whole blocks are hashed where they lie
+    buffer = memoryview(bytearray(min(step, max(1, file.size))))
+    for at in range(0, file.size, step):
+        view = buffer[: min(step, file.size - at)]
         file.read(at, view)
         hasher.feed(view)
     digest = hasher.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,17 @@ def _at(array: NDArray[Any]) -> int:
     return address
 
 
-@cache
+_making = Lock()
+
+
 def warm() -> None:
     """Make the loop and give back what made it: before an index is in memory, because for a moment it takes more than all that comes
     after it."""
+    with _making:  # once, though several threads come
+        _made()
+
+
+@cache
+def _made() -> None:
     compiled(None)
     give_back()

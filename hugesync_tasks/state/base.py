@@ -237,9 +237,9 @@ class Ledger(Protocol):
     def notes(self, job: str, file: str, names: Sequence[str]) -> list[bytes | None]:
         """The notes of these names, None for each that is not there (any more)."""
 
-    def close_file(self, job: str, file: str) -> None: ...
+    def close_file(self, job: str, file: str, unbegun: str = "") -> None: ...  # ``unbegun``: a gen
     def open_files(self, job: str) -> list[str]:
-        """The files that have a record: their upload was begun, and no commit of it has settled."""
+        """The files that have a record: their upload is begun, or about to be, and no commit of it has settled."""
 
     # traffic, workers, announcements
     def traffic(self, job: str) -> dict[str, int]: ...

@@ -199,9 +199,12 @@ class MemoryLedger(MemoryLoad):
             record = self._job(job).files.get(file)
             return [record.notes.get(name) if record else None for name in names]
 
-    def close_file(self, job: str, file: str) -> None:
+    def close_file(self, job: str, file: str, unbegun: str = "") -> None:
         with self._changed:
-            self._job(job).files.pop(file, None)
+            had = self._job(job).files.get(file)
+            if had is None or (unbegun and (had.fields["gen"] != unbegun or had.fields.get("upload"))):
+                return
+            del self._job(job).files[file]
 
     def open_files(self, job: str) -> list[str]:
         with self._changed:

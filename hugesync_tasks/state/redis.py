@@ -174,14 +174,9 @@ class RedisLedger(RedisLoad):
             found += listed(self._server.call(partial(_some_of, self._key(job, "n", file), some)))
         return [None if note is None else b64decode(note) for note in found]
 
-    def close_file(self, job: str, file: str) -> None:
-        def drop(r: redis.Redis) -> None:
-            p = r.pipeline(transaction=True)
-            p.unlink(*self._file_keys(job, file), self._key(job, "n", file))
-            p.srem(self._key(job, "files"), file)
-            p.execute()
-
-        self._server.call(drop)
+    def close_file(self, job: str, file: str, unbegun: str = "") -> None:
+        keys = [*self._file_keys(job, file), self._key(job, "files"), self._key(job, "n", file)]
+        self._server.run("close_file", keys, [file, unbegun])
 
     def open_files(self, job: str) -> list[str]:
         found: Any = self._server.call(lambda r: r.smembers(self._key(job, "files")))

@@ -27,7 +27,7 @@ SOCKET_TIMEOUT = 30.0  # s; longer than any blocking call we make
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)  # s before each repeat of a call whose connection broke; a restart takes longer
 SCRIPTS = (
     "hold", "release", "lead", "take_up", "checkpoint", "take_over", "put_tasks", "recall", "claim", "renew", "give_back", "settle", "statuses", "finished",
-    "set_upload", "put_notes",
+    "set_upload", "close_file", "put_notes",
     "put_parts", "part_done", "forget_job", "heartbeat", "share", "rate", "draw", "load",
 )  # fmt: skip
 

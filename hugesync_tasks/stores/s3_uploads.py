@@ -132,6 +132,8 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
         return Commit(upload.key, unquoted(answer["ETag"]), upload.size, "crc64nvme" if proven else "", version_id=made)
 
     def abort(self, upload: Upload, token: Token) -> None:
+        if not upload.id:
+            return
         token.requested("abort")
         try:
             self.clients.control.abort_multipart_upload(**self._of(upload))
@@ -171,4 +173,6 @@ class S3Uploads(S3Root, NotInPlace, NoBlocks):
             markers = {name: value for name, value in following.items() if value}
 
     def _of(self, upload: Upload) -> dict[str, Any]:
+        if not upload.id:  # Ceph takes a part without one for a whole object, and an abort for a delete
+            raise NoSuchUpload("no upload is begun", upload.key)
         return {"Bucket": self.bucket, "Key": self._whole(upload.key), "UploadId": upload.id}
