@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from awscrt import checksums
+from botocore.exceptions import ConnectionClosedError
 
 from conftest import Bucket
 from hugesync_tasks import errors
@@ -465,6 +467,34 @@ def test_an_aborted_upload_is_gone_and_may_be_aborted_again(store: S3Store) -> N
         store.list_parts(upload, Token())
     with pytest.raises(errors.NoSuchUpload):
         store.complete(upload, [part], STAMPED, None, None, Token())
+
+
+@pytest.mark.parametrize("lost", ["create_multipart_upload", "abort_multipart_upload"])
+def test_a_probe_whose_connection_breaks_leaves_no_upload(
+    store: S3Store, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The reply of its create is lost, or the store is away as its first part is sent and its abort as well."""
+    control, broken = store.clients.control, ConnectionClosedError(endpoint_url="http://store")
+    once = [1]
+    call = getattr(control, lost)
+
+    def breaks(**how: Any) -> Any:
+        if not once:
+            return call(**how)
+        if lost.startswith("create"):
+            call(**how)
+        once.pop()
+        raise broken
+
+    def no_part(**how: Any) -> Any:
+        raise broken
+
+    monkeypatch.setattr(control, lost, breaks)
+    monkeypatch.setattr(control, "upload_part", no_part)
+    with pytest.raises(errors.Transient):
+        probe(store, Token())
+    assert once == []
+    assert s3_bucket.client.list_multipart_uploads(Bucket=s3_bucket.bucket).get("Uploads", []) == []
 
 
 def test_no_request_is_made_for_an_upload_that_was_never_begun(store: S3Store) -> None:

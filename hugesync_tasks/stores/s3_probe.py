@@ -22,6 +22,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
 from hugesync_tasks.errors import (
     Corrupted,
     NeedsPerson,
@@ -81,13 +83,31 @@ class _Probe:
         self._token = token
         self._key = f"{store.prefix}{RESERVED_SEGMENT}/probe-{uuid.uuid4().hex}"
         self._upload: dict[str, Any] = {}
+        self._asked = False  # for an upload
         self._taken = False  # the server made an object that it should have refused
 
     def run(self, limits: Limits) -> Limits:
+        try:
+            return self._tried(limits)
+        except Transient:
+            if self._asked:
+                with suppress(StoreError):
+                    self._leave_nothing()
+            raise
+
+    @retry(
+        retry=retry_if_exception_type(Transient), stop=stop_after_delay(5), wait=wait_exponential(0.25), reraise=True
+    )
+    def _leave_nothing(self) -> None:
+        """The connection broke: an upload may be there whose id, or whose abort, was lost. Found by its key, which nobody else has."""
+        for _, upload, _ in self._store.uploads_below(self._key.removeprefix(self._store.prefix), self._token):
+            self._ask("abort", "abort_multipart_upload", UploadId=upload)
+
+    def _tried(self, limits: Limits) -> Limits:
         answer = self._ask("put", "put_object", Body=_BODY, ContentMD5=_WRONG_MD5, IfMatch=_NO_VERSION)
         put = _about_condition(answer)
         self._taken = not isinstance(answer, StoreError)
-        whole = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+        whole, self._asked = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}, True
         typed = self._ask("create", "create_multipart_upload", **whole)
         if isinstance(typed, StoreError):
             typed = self._must(self._ask("create", "create_multipart_upload"))
