@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 LANES = 3  # windows that move side by side: 1.10 s a GiB and 1.48 with the table, 2: 1.03 and 1.85, 4: 1.26 and 1.49, 5: 1.23 and 1.54
 
-# Whether ``register`` is known, and if so where to it was found. Apart from the loop, so that what it needs keeps no register there.
+# Writes down a position whose register is known. Apart from the loop, so that what it needs keeps no register there.
 _NOTE = """
 define internal void @note(i32 %bits, i32 %register, i64 %position, i64 %first, ptr %count, ptr %table, i32 %table_shift, i64 %last,
                            i32 %salt, ptr %known, ptr %alive, ptr %where, ptr %slots) noinline {

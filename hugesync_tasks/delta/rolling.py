@@ -70,7 +70,7 @@ class WeakIndex:
         del mixed, new
         self.alive = np.ones(len(self.known), np.uint8)
         n = max(1, len(self.known))
-        # 16,384 blocks, two cores' 1 MiB of L2: 2¹⁸ bits 402 MB/s, 2¹⁹ 555, 2²⁰ 678, 2²¹ 759, 2²² 755. What passes the
+        # 16,384 blocks, 2 MiB of L2: 2¹⁹ bits 1.96 s a GiB, 2²⁰ 1.42, 2²¹ 1.35, 2²² 1.43 (four lanes). What passes the
         # filter by chance costs a wrongly predicted branch, and that costs more than a filter beyond the first cache.
         filter_bits = min(23, max(16, (128 * n - 1).bit_length()))
         table_bits = max(4, (2 * n - 1).bit_length())

@@ -1,4 +1,5 @@
-"""What an endpoint honours, measured without leaving anything and without the right to delete; at most 8 requests.
+"""What an endpoint honours, measured without leaving anything and without the right to delete; at most 8 requests,
+and where the connection breaks one to list and one to abort, for five seconds.
 
 1. list: one key. Who serves (``Server`` header), and is the bucket there?
 2. put: an If-Match that cannot hold, on a key that is not there, with a wrong Content-MD5. Refused for the condition?
